@@ -1,0 +1,1 @@
+"""optc: a compiler for optimizers."""

@@ -1,0 +1,1 @@
+"""The command line: `optc compile`, `check`, `fmt`, `list`, `show`, `explain`, `train`."""

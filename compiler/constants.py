@@ -1,0 +1,80 @@
+"""Values of expressions that are known without running anything."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..grammar import syntax
+from .graph import Scalar
+from .ops import OPS
+
+OPERATORS = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "%": "mod",
+    "^": "pow",
+    "<": "lt",
+    "<=": "le",
+    ">": "gt",
+    ">=": "ge",
+    "==": "eq",
+    "!=": "ne",
+    "and": "and",
+    "or": "or",
+}
+"""The op that each binary operator of the language stands for."""
+
+NAMED = {"pi": 3.141592653589793, "inf": float("inf")}
+"""Constants with a name."""
+
+LIMIT = 1e300
+"""Larger magnitudes are not folded: they would overflow later, where nobody sees it."""
+
+
+def apply(meaning: Callable[..., Any], *operands: Scalar) -> Scalar | None:
+    """The result of an op on plain numbers, or None where there is no finite real one."""
+    if any(isinstance(x, str) for x in operands):
+        return None
+    if meaning is OPS["pow"].scalar and not _small_power(*operands):
+        return None
+    try:
+        result = meaning(*operands)
+    except (ArithmeticError, ValueError, TypeError):
+        return None
+    if isinstance(result, bool):
+        return result
+    return result if isinstance(result, int | float) and abs(result) < LIMIT else None
+
+
+def _small_power(base: Any, exponent: Any) -> bool:
+    # Exact integer powers can fill the memory: 9 ** 9 ** 9.
+    return abs(exponent) <= 1024 and abs(base) <= 1e100
+
+
+def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:
+    """The value of `expr` where it is made of literals, `names`, and ops on plain numbers."""
+    match expr:
+        case syntax.Number() | syntax.Bool() | syntax.String():
+            return expr.value
+        case syntax.Name():
+            return names.get(expr.id, NAMED.get(expr.id))
+        case syntax.Unary():
+            return _call("neg" if expr.op == "-" else "not", (expr.operand,), names)
+        case syntax.Binary() if expr.op in OPERATORS:
+            return _call(OPERATORS[expr.op], (expr.left, expr.right), names)
+        case syntax.Call(function=syntax.Name()):
+            arguments = tuple(a.value for a in expr.arguments)
+            return _call(expr.function.id, arguments, names)
+        case _:
+            return None
+
+
+def _call(
+    name: str, arguments: tuple[syntax.Expr, ...], names: Mapping[str, Scalar]
+) -> Scalar | None:
+    op = OPS.get(name)
+    values = [evaluate(a, names) for a in arguments]
+    if op is None or op.scalar is None or any(v is None for v in values):
+        return None
+    return apply(op.scalar, *(v for v in values if v is not None))

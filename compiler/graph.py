@@ -1,0 +1,200 @@
+"""The typed graph of a whole update: frozen nodes, JSON out and in without loss.
+
+A graph has three regions: `start` makes the slots of a fresh state, `step` is one update,
+`evaluation` (where an `average` rule asks for it) makes the weights to evaluate with. A region
+is a list of nodes in an order in which each node follows its inputs. Control flow is a node
+with regions of its own, whose nodes may use every value defined before in the regions around
+them. Ids are unique in the whole graph.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .types import Type
+
+Scalar = int | float | bool | str
+
+
+class Frozen(BaseModel):
+    """A pydantic model that cannot change and takes nothing that it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants"
+    )
+
+
+class Node(Frozen):
+    """One value: an op, its ordered inputs, its attributes and its type.
+
+    `stage` indexes the graph's stages and says which line of the spec caused the node. `name`
+    is what the spec calls the value, if anything.
+    """
+
+    id: int
+    op: str
+    inputs: tuple[int, ...]
+    type: Type
+    attributes: tuple[tuple[str, Scalar], ...] = ()
+    stage: int = -1
+    name: str | None = None
+    regions: "tuple[Region, ...]" = ()
+
+    def __getitem__(self, key: str) -> Scalar:
+        """The attribute `key`."""
+        for name, value in self.attributes:
+            if name == key:
+                return value
+        raise KeyError(key)
+
+    def get(self, key: str) -> Scalar | None:
+        """The attribute `key`, or None."""
+        return next((value for name, value in self.attributes if name == key), None)
+
+
+class Region(Frozen):
+    """Nodes in evaluation order, the arguments that they may use, and what they result in."""
+
+    arguments: tuple[int, ...] = ()
+    nodes: tuple[Node, ...]
+    results: tuple[int, ...]
+
+
+Node.model_rebuild()
+
+
+class Term(Frozen):
+    """An expression over what is known before a step runs: `op` over terms or one literal.
+
+    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `path` and
+    `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
+    """
+
+    op: str
+    arguments: "tuple[Term | Scalar, ...]" = ()
+
+    @property
+    def terms(self) -> "tuple[Term, ...]":
+        """The arguments that are terms."""
+        return tuple(a for a in self.arguments if isinstance(a, Term))
+
+
+Term.model_rebuild()
+
+
+class Hyperparameter(Frozen):
+    """A parameter of the program. Static ones (`int`, `bool`, `str`) are fixed when it is bound.
+
+    `low` and `high` are None where there is no bound. A `derived` default follows the values
+    that earlier parameters are bound to; `default` is then its value at their defaults.
+    """
+
+    name: str
+    default: Scalar | None
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+    kind: Literal["float", "int", "bool", "str"] = "float"
+    derived: Term | None = None
+    place: str = ""
+
+    @property
+    def static(self) -> bool:
+        """Whether a new value is a new program."""
+        return self.kind != "float"
+
+
+class Domain(Frozen):
+    """A set of weight tensors: those of the domain `parent` for which `predicate` holds."""
+
+    name: str
+    parent: int
+    predicate: Term
+
+
+class Slot(Frozen):
+    """One state: `stage` and `name` are its keys in the program's state.
+
+    `dtype` is the stored dtype, None for the weight's (a scalar's is the default float).
+    """
+
+    stage: str
+    name: str
+    type: Type
+    dtype: str | None = None
+
+
+class Stage(Frozen):
+    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line."""
+
+    label: str
+    text: str
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+class Refusal(Frozen):
+    """No tensor may lie in `domain`; `message` says why, `stage` which line of the spec."""
+
+    domain: int
+    message: str
+    stage: int
+
+
+class Output(Frozen):
+    """What a result of the `step` region is.
+
+    `step` is subtracted from the weights; `weights` replace them. `slot` writes the state
+    numbered `index`; `observed` is reported as `name`; `applied` says whether the step counts.
+    """
+
+    role: Literal["step", "weights", "slot", "loss", "applied", "observed"]
+    index: int = -1
+    name: str = ""
+
+
+class Graph(Frozen):
+    """A whole program."""
+
+    name: str
+    doc: str
+    file: str
+    hyperparameters: tuple[Hyperparameter, ...]
+    domains: tuple[Domain, ...]
+    stages: tuple[Stage, ...]
+    slots: tuple[Slot, ...]
+    start: Region
+    step: Region
+    refusals: tuple[Refusal, ...] = ()
+    outputs: tuple[Output, ...] = Field(description="one for each result of `step`, in order")
+    evaluation: Region | None = None
+
+    def regions(self) -> tuple[Region, ...]:
+        """The top regions that exist."""
+        return (self.start, self.step, *([self.evaluation] if self.evaluation else []))
+
+    def is_within(self, inner: int, outer: int) -> bool:
+        """Whether domain `inner` is `outer` or a part of it."""
+        while inner != outer and inner != 0:
+            inner = self.domains[inner].parent
+        return inner == outer
+
+
+def walk(region: Region) -> Iterator[Node]:
+    """Every node of a region and of the regions inside it, in order, outer before inner."""
+    for node in region.nodes:
+        yield node
+        for inner in node.regions:
+            yield from walk(inner)
+
+
+def index(graph: Graph) -> Mapping[int, Node]:
+    """Every node of the graph by its id."""
+    return {node.id: node for region in graph.regions() for node in walk(region)}

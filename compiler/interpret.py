@@ -1,0 +1,295 @@
+"""The reference interpreter: any graph in NumPy float64, straight from the op table.
+
+It is slow, it shares no code with the printed programs, and it is what they are held against.
+A field is a list with one array for every weight tensor, or None outside its domain. Oracles
+and random draws are functions handed in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from .graph import Graph, Node, Region, Scalar
+from .ops import OPS
+from .predicate import holds
+
+Tensor = Any
+Fields = list[Tensor | None]
+
+
+class Oracles(Protocol):
+    """The objective on one batch: what it answers at a point (a list of float64 arrays)."""
+
+    def loss(self, at: Fields) -> float:
+        """The loss."""
+
+    def grad(self, at: Fields) -> Fields:
+        """Its gradient."""
+
+    def outputs(self, at: Fields) -> Any:
+        """The model's outputs."""
+
+    def outputs_grad(self, at: Fields) -> Any:
+        """The derivative of the loss in the outputs."""
+
+    def pullback(self, at: Fields, cotangent: Any) -> Fields:
+        """The transposed Jacobian of the outputs times `cotangent`."""
+
+    def hvp(self, at: Fields, vector: Fields) -> Fields:
+        """The Hessian of the loss times `vector`."""
+
+
+Draw = Callable[[str, int, tuple[int, ...], int], Fields]
+"""Random fields: op, site, rounds of the loops around it, step count."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What predicates may ask of the weight tensors: a path and a dtype for each."""
+
+    paths: Sequence[str]
+    dtypes: Sequence[str]
+
+
+@dataclass
+class Outcome:
+    """The results of one step, by role."""
+
+    weights: Fields
+    slots: list[Any]
+    observed: dict[str, float]
+    loss: float
+    applied: bool = True
+
+
+@dataclass
+class Interpreter:
+    """Runs the regions of one graph on weights of given paths and dtypes."""
+
+    graph: Graph
+    tensors: Tensors
+    hyperparameters: Mapping[str, Scalar]
+    oracles: Oracles | None = None
+    draw: Draw | None = None
+    _values: dict[int, Any] = field(default_factory=dict)
+    _inputs: dict[tuple[str, Any], Any] = field(default_factory=dict)
+    _masks: list[list[bool]] = field(default_factory=list)
+
+    def start(self, weights: Fields) -> list[Any]:
+        """The slots of a fresh state."""
+        return self._run(self.graph.start, weights, 0, [])
+
+    def step(self, weights: Fields, slots: list[Any], count: int) -> Outcome:
+        """One step, the `count`-th from 1."""
+        results = self._run(self.graph.step, weights, count, slots)
+        new = Outcome(weights, list(slots), {}, float("nan"))
+        for output, value in zip(self.graph.outputs, results, strict=True):
+            match output.role:
+                case "step":
+                    new.weights = [w - s for w, s in zip(weights, value, strict=True)]
+                case "weights":
+                    new.weights = value
+                case "slot":
+                    new.slots[output.index] = value
+                case "observed":
+                    new.observed[output.name] = float(value)
+                case "loss":
+                    new.loss = float(value)
+                case "applied":
+                    new.applied = bool(value)
+        return new
+
+    def evaluate(self, weights: Fields, slots: list[Any], count: int) -> Fields:
+        """The weights to evaluate with after the `count`-th step."""
+        if self.graph.evaluation is None:
+            return weights
+        (result,) = self._run(self.graph.evaluation, weights, count, slots)
+        return list(result)
+
+    # ---- regions
+
+    def _run(self, region: Region, weights: Fields, count: int, slots: list[Any]) -> list[Any]:
+        self._values = {}
+        self._inputs = {("input", "w"): weights, ("input", "t"): count}
+        self._inputs |= {("parameter", k): v for k, v in self.hyperparameters.items()}
+        self._inputs |= {("state", number): value for number, value in enumerate(slots)}
+        self._masks = self._domains(weights)
+        return self._region(region)
+
+    def _domains(self, weights: Fields) -> list[list[bool]]:
+        masks: list[list[bool]] = []
+        for number, domain in enumerate(self.graph.domains):
+            parent = masks[domain.parent] if number else [True] * len(weights)
+            mask = []
+            for inside, w, path, dtype in zip(
+                parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
+            ):
+                shape = np.shape(w)
+                facts = {"ndim": len(shape), "size": int(np.prod(shape)), "path": path}
+                mask.append(inside and holds(domain.predicate, facts | {"dtype": dtype}))
+            masks.append(mask)
+        return masks
+
+    def _region(self, region: Region) -> list[Any]:
+        for node in region.nodes:
+            if node.op != "argument":
+                self._values[node.id] = self._node(node)
+        return [self._values[i] for i in region.results]
+
+    def _node(self, node: Node) -> Any:
+        inputs = [self._values[i] for i in node.inputs]
+        match OPS[node.op].op_class:
+            case "leaf":
+                return self._leaf(node, inputs)
+            case "elementwise":
+                return self._elementwise(node, inputs)
+            case "reduction":
+                return self._reduction(node, inputs)
+            case "local":
+                return self._merge(node, *inputs)
+            case "fill":
+                return self._fill(node, inputs)
+            case "random":
+                return self._random(node, inputs)
+            case "oracle":
+                return self._ask(node, inputs)
+            case "control":
+                return self._control(node, inputs)
+
+    def _leaf(self, node: Node, inputs: list[Any]) -> Any:
+        match node.op:
+            case "const":
+                return node["value"]
+            case "nan":
+                return float("nan")
+            case "item":
+                return inputs[0][int(node["index"])]
+            case _:
+                return self._inputs[node.op, node["name"]]
+
+    def _mask(self, node: Node) -> list[bool]:
+        return self._masks[node.type.domain]
+
+    def _elementwise(self, node: Node, inputs: list[Any]) -> Any:
+        meaning = getattr(np, OPS[node.op].numpy)
+        if not node.type.is_field:
+            return meaning(*(_float(x) for x in inputs))
+        return [
+            meaning(*(_float(_at(x, place)) for x in inputs)) if inside else None
+            for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _reduction(self, node: Node, inputs: list[Fields]) -> Any:
+        reduce = _REDUCTIONS[node.op]
+        per = node.get("per")
+        if per is None:
+            present = [x for x in zip(*inputs, strict=True) if x[0] is not None]
+            flat = [np.concatenate([np.ravel(x) for x in xs]) for xs in zip(*present, strict=True)]
+            return reduce(*flat, axis=None, keepdims=False) if flat else 0.0
+        return [
+            reduce(
+                *(x[place] for x in inputs),
+                axis=_axes(np.shape(inputs[0][place]), per),
+                keepdims=True,
+            )
+            if inside
+            else None
+            for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
+        chosen = self._masks[int(node["domain"])]
+        return [
+            (_at(inside, place) if chosen[place] else _at(outside, place)) if here else None
+            for place, here in enumerate(self._mask(node))
+        ]
+
+    def _fill(self, node: Node, inputs: list[Any]) -> Fields:
+        if node.op == "full":
+            return [np.full_like(x, inputs[1]) for x in inputs[0]]
+        meaning = getattr(np, OPS[node.op].numpy)
+        return [
+            meaning(_at(inputs[0], place)) if inside else None
+            for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _random(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "round_stochastic":
+            return inputs[0]
+        assert self.draw is not None
+        count = int(self._inputs["input", "t"])
+        rounds = tuple(int(i) for i in inputs[1:])
+        drawn = self.draw(node.op, int(node["site"]), rounds, count)
+        return [x if inside else None for x, inside in zip(drawn, self._mask(node), strict=True)]
+
+    def _ask(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "point":
+            return inputs[0]
+        assert self.oracles is not None
+        if node.op == "curvature":
+            product = self.oracles.hvp(inputs[0], inputs[1])
+            return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
+        return getattr(self.oracles, node.op)(*inputs)
+
+    def _control(self, node: Node, inputs: list[Any]) -> Any:
+        match node.op:
+            case "if":
+                return self._region(node.regions[0] if inputs[0] else node.regions[1])
+            case "loop":
+                return self._loop(node, int(inputs[0]), inputs[1:])
+            case _:
+                raise ValueError(str(node["message"]))
+
+    def _loop(self, node: Node, count: int, carried: list[Any]) -> list[Any]:
+        body, *condition = node.regions
+        for round in range(count):
+            if condition:
+                self._values |= zip(condition[0].arguments, carried, strict=True)
+                if not self._region(condition[0])[0]:
+                    break
+            self._values |= zip(body.arguments, (round, *carried), strict=True)
+            carried = self._region(body)
+        return carried
+
+
+def _float(x: Any) -> Any:
+    """Integers as they are used in formulas: in float64."""
+    return x if isinstance(x, bool | np.bool_ | np.ndarray) else np.float64(x)
+
+
+def _at(value: Any, place: int) -> Any:
+    return value[place] if isinstance(value, list) else value
+
+
+def _norm(x: Tensor, **how: Any) -> Tensor:
+    return np.sqrt(np.sum(np.square(x), **how))
+
+
+def _dot(x: Tensor, y: Tensor, **how: Any) -> Tensor:
+    return np.sum(x * y, **how)
+
+
+_REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "largest": np.max,
+    "smallest": np.min,
+    "norm": _norm,
+    "dot": _dot,
+    "all": np.all,
+    "any": np.any,
+}
+
+
+def _axes(shape: tuple[int, ...], per: Scalar) -> tuple[int, ...] | None:
+    """The axes that a reduction per part of a tensor sums over; None for all."""
+    rank = len(shape)
+    if per == "unit":
+        if sum(n != 1 for n in shape) <= 1:
+            return None
+        return {2: (0,), 3: (0,), 4: (0, 1, 2)}.get(rank, tuple(range(rank - 1)))
+    if per == "tensor" or rank < 2:
+        return None
+    return {"row": (rank - 1,), "column": (rank - 2,), "matrix": (rank - 2, rank - 1)}[str(per)]

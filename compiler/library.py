@@ -1,0 +1,81 @@
+"""The library of specs that comes with the package: one declaration in each file.
+
+`specs/KIND/NAME.opt` declares the rule `KIND NAME`, or the schedule, func or optimizer NAME.
+Files are read when something asks for their name, so a check parses only what it uses.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, SpecError
+from ..grammar.parse import parse
+from ..grammar.source import Source
+
+SHELVES = ("optimizer", *syntax.KINDS, "schedule", "func")
+"""What the library holds: optimizers, rules by kind, schedules, functions."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One declaration of the library, as its file says it."""
+
+    kind: str
+    name: str
+    doc: str
+    params: tuple[tuple[str, str, str], ...]
+    text: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the documentation."""
+        return self.doc.partition("\n")[0]
+
+
+def _shelf(kind: str) -> Traversable:
+    return files("optc.specs") / kind
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The names of everything of one kind, in alphabetical order."""
+    shelf = _shelf(kind)
+    if not shelf.is_dir():
+        return ()
+    found = (file.name for file in shelf.iterdir())
+    return tuple(sorted(name.removesuffix(".opt") for name in found if name.endswith(".opt")))
+
+
+@cache
+def file(kind: str, name: str) -> syntax.File | None:
+    """The parsed file of one entry, or None when the library has none of that name."""
+    if name not in names(kind):
+        return None
+    text = (_shelf(kind) / f"{name}.opt").read_text(encoding="utf-8")
+    report = Diagnostics()
+    parsed = parse(Source(f"{kind}/{name}.opt", text), report)
+    if len(report):
+        raise SpecError(report)
+    return parsed
+
+
+def entries() -> tuple[Entry, ...]:
+    """Everything in the library, kind by kind."""
+    return tuple(_entry(kind, name) for kind in SHELVES for name in names(kind))
+
+
+def _entry(kind: str, name: str) -> Entry:
+    parsed = file(kind, name)
+    assert parsed is not None
+    item = next(i for i in parsed.items if not isinstance(i, syntax.Edition | syntax.Use))
+    params = tuple(_param(p) for p in item.params)
+    doc = item.doc.text if item.doc else ""
+    return Entry(kind, name, doc, params, item.span.source.text)
+
+
+def _param(param: syntax.Param) -> tuple[str, str, str]:
+    default = param.default.span.text if param.default else ""
+    bounds = param.range.span.text if param.range else ""
+    return param.name.id, default, bounds

@@ -1,0 +1,134 @@
+"""Matching the arguments of a call with the names that it takes."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ...grammar import syntax
+from ...grammar.diagnostic import Label, declare, did_you_mean
+from ...grammar.source import Span
+from ..graph import Scalar
+from ..parameters import OUT_OF_RANGE, Bounds, bounds, kind
+from .builder import MISTAKE, Value
+from .context import Context
+
+UNKNOWN_ARGUMENT = declare(
+    "unknown-argument",
+    "an argument that the callee does not take",
+    """
+    Arguments are given by place or by name, those by place first. A rule takes its parameters, a
+    function of the language the arguments that its page names.
+    """,
+)
+MISSING_ARGUMENT = declare(
+    "missing-argument",
+    "an argument without which the callee has no meaning",
+    """
+    A parameter without a default must be given: `warmup_cosine(peak = lr, warmup = 100,
+    total = 1000)`.
+    """,
+)
+DUPLICATE_ARGUMENT = declare(
+    "duplicate-argument",
+    "an argument that is given twice",
+    """An argument is given once, by place or by name: `adam(0.9, b1 = 0.9)` gives `b1` twice.""",
+)
+NOT_STATIC = declare(
+    "not-static",
+    "a value that is needed before the program runs",
+    """
+    `int`, `bool` and `str` parameters, the count of `repeat` and the condition of `when` are fixed
+    when a program is bound: they are literals, `int`, `bool` or `str` parameters of the optimizer,
+    or arithmetic over these. Float parameters may change while the program runs.
+    """,
+)
+
+
+def match(
+    ctx: Context,
+    call: syntax.Call,
+    names: Sequence[str],
+    required: Iterable[str],
+    callee: str,
+) -> dict[str, syntax.Argument] | None:
+    """The argument for each name, or None where something was reported."""
+    found: dict[str, syntax.Argument] = {}
+    sound = True
+    places = iter(names)
+    for argument in call.arguments:
+        name = argument.name.id if argument.name else next(places, None)
+        if name is None:
+            takes = (
+                f"{len(names)} argument{'s' if len(names) != 1 else ''}"
+                if names
+                else "no arguments"
+            )
+            message = f"`{callee}` takes {takes}"
+            ctx.report.add(UNKNOWN_ARGUMENT.at(argument.span, message, label="one too many"))
+            sound = False
+        elif argument.name and name not in names:
+            help = did_you_mean(name, names)
+            if help is None and names:
+                help = f"it takes {', '.join(f'`{n}`' for n in names)}"
+            message = f"`{callee}` has no parameter `{name}`"
+            ctx.report.add(UNKNOWN_ARGUMENT.at(argument.name.span, message, help=help))
+            sound = False
+        elif name in found:
+            message = f"`{name}` is given twice"
+            others = (Label(found[name].span, "given here"),)
+            ctx.report.add(DUPLICATE_ARGUMENT.at(argument.span, message, others=others))
+            sound = False
+        else:
+            found[name] = argument
+    missing = [name for name in required if name not in found]
+    if sound and missing:
+        listed = " and ".join(f"`{name}`" for name in missing)
+        ctx.report.add(MISSING_ARGUMENT.at(call.span, f"`{callee}` needs {listed}"))
+    return found if sound and not missing else None
+
+
+def checked(
+    ctx: Context, param: syntax.Param, value: Value, span: Span, any_type: bool = False
+) -> Value:
+    """The value for a parameter, after checking its type and, where it is known, its range."""
+    if value.type.is_unknown:
+        return MISTAKE
+    name, wanted = param.name.id, kind(param)
+    declared = [Label(param.span, "declared here")]
+    if wanted == "float":
+        if any_type and param.type is None:
+            return value
+        if not value.type.is_scalar or value.type.dtype == "bool":
+            message = f"`{name}` takes a number; this is {value.type}"
+            return ctx.mistyped(span, message, others=declared)
+    elif not _is_static(value, wanted):
+        needs = {"int": "an integer", "bool": "true or false", "str": "a text"}[wanted]
+        message = f"`{name}` takes {needs} that is known before the program runs"
+        ctx.report.add(NOT_STATIC.at(span, message, others=tuple(declared)))
+        return MISTAKE
+    _check_range(ctx, param, value, span)
+    return value
+
+
+def _is_static(value: Value, wanted: str) -> bool:
+    if wanted == "str":
+        return value.type.kind == "text"
+    return value.type.is_scalar and value.type.static and value.type.dtype == wanted
+
+
+def _check_range(ctx: Context, param: syntax.Param, value: Value, span: Span) -> None:
+    limits = bounds(param)
+    if limits == Bounds():
+        return
+    ctx.tighten(value, limits)
+    constant: Scalar | Any = value.constant
+    if constant is None:
+        constant = ctx.default_of(value)
+    if isinstance(constant, int | float) and not limits.admits(constant):
+        ctx.report.add(
+            OUT_OF_RANGE.at(
+                span,
+                f"`{param.name.id}` is {constant:g}; it {limits.phrase()}",
+                label="outside",
+                others=(Label(param.span, "declared here"),),
+            )
+        )

@@ -1,0 +1,226 @@
+"""What lowering knows while it walks: scopes of names, the program so far, mistakes found."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...grammar import syntax
+from ...grammar.diagnostic import Diagnostics, Label, Rule, declare, did_you_mean
+from ...grammar.source import Span
+from ..declarations import Declarations
+from ..graph import Domain, Hyperparameter, Refusal, Region, Scalar, Slot, Term
+from ..ops import OPS
+from ..parameters import Bounds
+from ..types import INT, TUPLE, Type
+from .builder import MISTAKE, Builder, Value
+
+UNKNOWN_NAME = declare(
+    "unknown-name",
+    "a name that stands for nothing here",
+    """
+    A rule sees its parameters, the names it made before, `t` (the step count, from 1), `pi`,
+    `inf`, and what its kind of stage is given: `g` and `w` in perturb, clip and precondition; `u`
+    and `w` in decay; `u`, `g` and `w` in tune; `w`, `u`, `eta` and `w_next` in constrain and
+    average; those and `loss` in guard. `observe` sees `g`, `u`, `eta`, `w`, `w_next`, `loss` and
+    the named values of stages (`clip.scale`).
+    """,
+)
+TYPE_MISMATCH = declare(
+    "type-mismatch",
+    "a value of the wrong type",
+    """
+    A value is a scalar, a field (one tensor for every weight tensor), a condition, a text, or
+    model outputs. Arithmetic takes scalars and fields and broadcasts scalars; `if`, `and`, `or`
+    and `where` take conditions; reductions take fields; a rule's parameters take scalars.
+    """,
+)
+
+
+@dataclass
+class Binding:
+    """What a name stands for: a fixed value, or the cell of a state or var."""
+
+    kind: Literal["let", "var", "state", "parameter", "signal"]
+    span: Span | None
+    value: Value = MISTAKE
+    cell: int = -1
+
+
+class Scope:
+    """The names of one block, and of the blocks around it."""
+
+    def __init__(self, outer: "Scope | None" = None) -> None:
+        self.outer = outer
+        self.names: dict[str, Binding] = {}
+
+    def find(self, name: str) -> Binding | None:
+        """What `name` stands for here."""
+        found = self.names.get(name)
+        return found if found or self.outer is None else self.outer.find(name)
+
+    def known(self) -> set[str]:
+        """Every name that stands for something here."""
+        return set(self.names) | (self.outer.known() if self.outer else set())
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a body is being lowered: its kind, the stage's label, its names and declarations.
+
+    `signals` are what the stage's kind sees, and `result` what the stage's result is called;
+    `prefix` is put before slot names of rules that a rule calls.
+    """
+
+    kind: str
+    label: str
+    signals: Mapping[str, Value]
+    declarations: Declarations
+    prefix: str = ""
+    result: str = ""
+
+
+@dataclass
+class Context(Builder):
+    """The program so far."""
+
+    report: Diagnostics
+    hyperparameters: dict[str, Hyperparameter]
+    domains: list[Domain]
+    slots: list[Slot] = field(default_factory=list)
+    named: dict[str, Value] = field(default_factory=dict)
+    active: list[syntax.Node] = field(default_factory=list)
+    parameter_names: dict[int, str] = field(default_factory=dict)
+    evaluation: tuple[Value, Span] | None = None
+    accumulated: bool = False
+    pipeline_depth: int = 1
+    place: Span | None = None
+    starts: list[Value] = field(default_factory=list)
+    stochastic: set[int] = field(default_factory=set)
+    refusals: list[Refusal] = field(default_factory=list)
+    random_sites: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    # ---- inputs
+
+    @property
+    def weights(self) -> Value:
+        """`w`, the weights before the step."""
+        return self.input("input", "w", Type("field"), "w")
+
+    @property
+    def count(self) -> Value:
+        """`t`, the number of this step, from 1."""
+        return self.input("input", "t", INT, "t")
+
+    def hyperparameter(self, name: str) -> Value:
+        """A parameter of the program."""
+        known = self.hyperparameters[name]
+        if known.kind == "str":
+            type = Type("text", static=True)
+        else:
+            type = Type("scalar", known.kind, static=known.static)
+        value = self.input("parameter", name, type, name)
+        self.parameter_names[value.id] = name
+        return value
+
+    def tighten(self, value: Value, bounds: Bounds) -> None:
+        """A hyperparameter handed to a rule takes over the range that the rule declares."""
+        if (name := self.parameter_names.get(value.id)) is None:
+            return
+        old = self.hyperparameters[name]
+        new = Bounds(old.low, old.high, old.low_open, old.high_open).both(bounds)
+        self.hyperparameters[name] = old.model_copy(
+            update={
+                "low": new.low,
+                "high": new.high,
+                "low_open": new.low_open,
+                "high_open": new.high_open,
+            }
+        )
+
+    def add_domain(self, name: str, term: Term) -> int:
+        """The tensors of the current domain for which `term` holds."""
+        parent = self.domain
+        for number, known in enumerate(self.domains):
+            if number and known.parent == parent and known.predicate == term:
+                return number
+        self.domains.append(Domain(name=name, parent=parent, predicate=term))
+        return len(self.domains) - 1
+
+    def restricted(self, value: Value) -> Value:
+        """A field as the current domain sees it, for what looks at all its tensors at once."""
+        if not value.type.is_field or value.type.domain == self.domain:
+            return value
+        type = Type("field", value.type.dtype, value.type.per, self.domain)
+        return self.node("restrict", (value,), type, domain=self.domain)
+
+    def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
+        """A random field with a stream of its own, also in each round of a loop."""
+        self.random_sites += 1
+        rounds = [b.index for b in self.frame.blocks if b.index is not None]
+        return self.node(op, (like, *rounds), type, name=name, site=self.random_sites)
+
+    def default_of(self, value: Value) -> Scalar | None:
+        """The default of the hyperparameter that `value` is, if it is one."""
+        name = self.parameter_names.get(value.id)
+        return self.hyperparameters[name].default if name else None
+
+    # ---- values for a fresh state
+
+    def can_transplant(self, value: Value) -> bool:
+        """Whether a scalar is made of literals and hyperparameters alone."""
+        node = self.made.get(value.id)
+        if node is None or node.op in ("const", "parameter"):
+            return node is not None
+        return OPS[node.op].op_class == "elementwise" and all(
+            self.can_transplant(Value(i, value.type)) for i in node.inputs
+        )
+
+    def transplant(self, value: Value) -> Value:
+        """The same scalar, in the current frame."""
+        node = self.made[value.id]
+        if node.op == "const":
+            return self.constant(node["value"], node.name)
+        if node.op == "parameter":
+            return self.hyperparameter(str(node["name"]))
+        inputs = [self.transplant(Value(i, self.made[i].type)) for i in node.inputs]
+        return self.node(node.op, inputs, node.type, name=node.name, constant=value.constant)
+
+    # ---- refusals
+
+    def refuse_if(self, condition: Value, message: str) -> None:
+        """Refuse, when the program is bound, values of static parameters."""
+        with self.open_block("branch") as block:
+            self.node("refuse", (), TUPLE, message=message)
+        then = Region(nodes=tuple(block.nodes), results=())
+        self.node("if", (condition,), TUPLE, regions=(then, Region(nodes=(), results=())))
+
+    def refuse_tensors(self, domain: int, message: str) -> None:
+        """Refuse, when a state is made, weights that have tensors of `domain`."""
+        self.refusals.append(Refusal(domain=domain, message=message, stage=self.stage))
+
+    # ---- mistakes
+
+    def mistyped(
+        self, span: Span, message: str, help: str | None = None, others: Iterable[Label] = ()
+    ) -> Value:
+        """Report a value of the wrong type."""
+        self.report.add(TYPE_MISMATCH.at(span, message, help=help, others=tuple(others)))
+        return MISTAKE
+
+    def unknown_dtype(self, name: syntax.Name, known: Iterable[str], rule: Rule) -> None:
+        """Report a dtype that does not exist."""
+        help = did_you_mean(name.id, known) or f"the dtypes are {', '.join(known)}"
+        self.report.add(rule.at(name.span, f"there is no dtype `{name.id}`", help=help))
+
+    def unknown(
+        self, name: syntax.Name, known: Iterable[str], what: str = "is not known here"
+    ) -> Value:
+        """Report a name that stands for nothing."""
+        help = did_you_mean(name.id, known)
+        self.report.add(
+            UNKNOWN_NAME.at(name.span, f"`{name.id}` {what}", label="unknown", help=help)
+        )
+        return MISTAKE

@@ -1,0 +1,160 @@
+"""Expressions: names, arithmetic, conditions. Calls are in `lowering.calls`."""
+
+from ...grammar import syntax
+from ...grammar.diagnostic import Label
+from ...grammar.source import Span
+from ..constants import NAMED, OPERATORS
+from ..declarations import NOT_YET
+from ..ops import OPS
+from ..predicate import BAD_PREDICATE, TENSOR_NAMES
+from ..types import Type
+from . import calls
+from .builder import MISTAKE, Value
+from .context import Context, Scope, Site
+
+
+def expression(
+    ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, name: str | None = None
+) -> Value:
+    """The value of `expr`. `name` is what the spec calls it; literals and ops carry it along."""
+    match expr:
+        case syntax.Number() | syntax.Bool() | syntax.String():
+            return ctx.constant(expr.value, name)
+        case syntax.Name():
+            return _name(ctx, site, scope, expr)
+        case syntax.Attribute():
+            return _attribute(ctx, scope, expr)
+        case syntax.Unary():
+            return _unary(ctx, site, scope, expr, name)
+        case syntax.Binary():
+            return _binary(ctx, site, scope, expr, name)
+        case syntax.Call():
+            return calls.call(ctx, site, scope, expr, name)
+        case syntax.Lambda():
+            ctx.report.add(
+                NOT_YET.at(expr.span, "operators such as `d => ...` are not compiled yet")
+            )
+        case syntax.IsShape():
+            ctx.report.add(
+                NOT_YET.at(
+                    expr.span, "choosing by matrix shape is not compiled yet", label="parsed only"
+                )
+            )
+    return MISTAKE
+
+
+def condition(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr) -> Value:
+    """The value of `expr` as one condition."""
+    value = expression(ctx, site, scope, expr)
+    if value.type.is_unknown or (value.type.is_scalar and value.type.dtype == "bool"):
+        return value
+    return ctx.mistyped(expr.span, f"a condition is needed; this is {value.type}")
+
+
+def number(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr) -> Value:
+    """The value of `expr` as one number."""
+    value = expression(ctx, site, scope, expr)
+    if value.type.is_unknown or (value.type.is_scalar and value.type.dtype != "bool"):
+        return value
+    return ctx.mistyped(expr.span, f"a number is needed; this is {value.type}")
+
+
+def _name(ctx: Context, site: Site, scope: Scope, expr: syntax.Name) -> Value:
+    if binding := scope.find(expr.id):
+        return ctx.cells.get(binding.cell, MISTAKE) if binding.cell >= 0 else binding.value
+    if expr.id in site.signals:
+        return site.signals[expr.id]
+    if expr.id == "t":
+        return ctx.count
+    if expr.id in NAMED:
+        return ctx.constant(NAMED[expr.id])
+    if expr.id in TENSOR_NAMES:
+        ctx.report.add(
+            BAD_PREDICATE.at(
+                expr.span,
+                f"`{expr.id}` is a property of a tensor, not a value",
+                help="use it in `where`, `group ... where` or `when`",
+            )
+        )
+        return MISTAKE
+    known = scope.known() | set(site.signals) | {"t", "pi", "inf"}
+    return ctx.unknown(expr, known)
+
+
+def _attribute(ctx: Context, scope: Scope, expr: syntax.Attribute) -> Value:
+    if expr.name.id == "T":
+        ctx.report.add(
+            NOT_YET.at(expr.span, "transposes are not compiled yet", label="parsed only")
+        )
+        return MISTAKE
+    path = dotted(expr)
+    if path in ctx.named:
+        return ctx.named[path]
+    return ctx.unknown(
+        syntax.Name(expr.span, path), ctx.named, "is not a named value of a stage before this line"
+    )
+
+
+def dotted(expr: syntax.Expr) -> str:
+    """A path of names as text, `clip.scale`; other expressions as they were written."""
+    match expr:
+        case syntax.Name():
+            return expr.id
+        case syntax.Attribute():
+            return f"{dotted(expr.value)}.{expr.name.id}"
+        case _:
+            return expr.span.text
+
+
+def _unary(ctx: Context, site: Site, scope: Scope, expr: syntax.Unary, name: str | None) -> Value:
+    operand = expression(ctx, site, scope, expr.operand)
+    op = "neg" if expr.op == "-" else "not"
+    if expr.op == "-" and isinstance(expr.operand, syntax.Number):
+        return ctx.constant(-expr.operand.value, name)
+    return elementwise(ctx, op, (operand,), (expr.operand.span,), expr.op, name)
+
+
+def _binary(ctx: Context, site: Site, scope: Scope, expr: syntax.Binary, name: str | None) -> Value:
+    if expr.op == "matches":
+        message = "`matches` chooses tensors; it has no value here"
+        ctx.report.add(BAD_PREDICATE.at(expr.span, message))
+        return MISTAKE
+    left = expression(ctx, site, scope, expr.left)
+    right = expression(ctx, site, scope, expr.right)
+    if expr.op == "@":
+        ctx.report.add(
+            NOT_YET.at(expr.span, "matrix products are not compiled yet", label="parsed only")
+        )
+        return MISTAKE
+    spans = (expr.left.span, expr.right.span)
+    return elementwise(ctx, OPERATORS[expr.op], (left, right), spans, expr.op, name)
+
+
+def elementwise(
+    ctx: Context,
+    op: str,
+    values: tuple[Value, ...],
+    spans: tuple[Span, ...],
+    shown: str,
+    name: str | None = None,
+) -> Value:
+    """Apply an elementwise op after checking what it takes; `shown` names it in messages."""
+    if any(v.type.is_unknown for v in values):
+        return MISTAKE
+    for value, takes, span in zip(values, OPS[op].takes, spans, strict=True):
+        if not _fits(value.type, takes):
+            needs = {"number": "numbers", "bool": "conditions", "any": "numbers or conditions"}
+            help = "`where(c, 1, 0)` turns a condition into a number" if takes == "number" else None
+            if value.type.dtype != "bool":
+                help = None
+            return ctx.mistyped(span, f"`{shown}` takes {needs[takes]}; this is {value.type}", help)
+    if op == "where" and (values[1].type.dtype == "bool") != (values[2].type.dtype == "bool"):
+        message = f"one side is {values[1].type}, the other is {values[2].type}"
+        return ctx.mistyped(spans[2], message, others=[Label(spans[1], str(values[1].type))])
+    return ctx.apply(op, *values, name=name)
+
+
+def _fits(type: Type, takes: str) -> bool:
+    if not (type.is_scalar or type.is_field):
+        return False
+    return takes == "any" or (type.dtype == "bool") == (takes == "bool")

@@ -1,0 +1,82 @@
+"""Questions to the objective: each distinct point is linearised once and shared."""
+
+from ...grammar import syntax
+from ...grammar.diagnostic import declare
+from ..types import FIELD, OUTPUTS, POINT, SCALAR, Type
+from .builder import MISTAKE, Value
+from .context import Context
+
+ORACLE_OF_SOME = declare(
+    "oracle-of-some-tensors",
+    "an oracle is asked in a stage that sees only some tensors",
+    """
+    Oracles evaluate the whole model, so they belong to stages that see all tensors: outside
+    groups, and without `where`. Ask in a stage before the groups and keep the answer in a state or
+    a named value, or let the rule act on all tensors.
+    """,
+)
+ORACLE_AFTER_ACCUMULATE = declare(
+    "oracle-after-accumulate",
+    "an oracle is asked below `accumulate`",
+    """
+    Stages below `accumulate` run once for several micro-batches, with the mean of their
+    gradients; an oracle there would see the last micro-batch only. Stages above `accumulate` run
+    for each micro-batch and may ask: put `perturb` there. A probe in `observe` may ask anywhere;
+    it reports on the last micro-batch.
+    """,
+)
+
+RESULTS: dict[str, Type] = {
+    "loss": SCALAR,
+    "grad": FIELD,
+    "outputs": OUTPUTS,
+    "outputs_grad": OUTPUTS,
+    "pullback": FIELD,
+    "hvp": FIELD,
+}
+"""What each oracle gives."""
+
+
+def ask(
+    ctx: Context, oracle: str, at: Value, vector: Value | None, call: syntax.Node, name: str | None
+) -> Value:
+    """The answer of an oracle at a point; `vector` is what pullback and hvp act on."""
+    if at.type.is_unknown or (vector and vector.type.is_unknown):
+        return MISTAKE
+    if ctx.domain != 0:
+        message = f"`{oracle}` asks the whole model, and this stage sees only some tensors"
+        ctx.report.add(ORACLE_OF_SOME.at(call.span, message))
+        return MISTAKE
+    if ctx.accumulated:
+        message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
+        ctx.report.add(ORACLE_AFTER_ACCUMULATE.at(call.span, message))
+        return MISTAKE
+    point = _point(ctx, at, private=oracle == "hvp")
+    inputs = (point, vector) if vector else (point,)
+    return ctx.node(oracle, inputs, RESULTS[oracle], name=name)
+
+
+def _point(ctx: Context, at: Value, private: bool) -> Value:
+    """The linearisation at `at`, in the outermost block that may share it.
+
+    It leaves loops that do not change it. Inside an `if` it may reuse one that was made
+    outside, except for Hessian products, whose preparation would then be paid on every step.
+    """
+    blocks = ctx.frame.blocks
+    home = len(blocks) - 1
+    while home > 0 and blocks[home].kind == "loop" and at.id not in blocks[home].defined:
+        home -= 1
+    for depth in range(home, -1, -1):
+        if at.id in blocks[depth].points:
+            return blocks[depth].points[at.id]
+        if private and blocks[depth].kind == "branch":
+            break
+        if at.id in blocks[depth].defined:
+            break
+    ctx.frame.blocks, inner = blocks[: home + 1], blocks
+    conditional = any(block.kind == "branch" for block in blocks[: home + 1])
+    marks = {"private": True} if private and conditional else {}
+    point = ctx.node("point", (at,), POINT, **marks)
+    ctx.frame.blocks = inner
+    blocks[home].points[at.id] = point
+    return point

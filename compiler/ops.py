@@ -1,0 +1,277 @@
+"""The table of operations: one row says all that the compiler knows about an op.
+
+A row has the op's class, how many inputs it takes, its result's dtype, its meaning (in NumPy,
+and on plain numbers for folding), how Python code says it, its cost and its notation. Passes
+may match on ops, never on rules: after lowering, rules do not exist. `numpy` names a function
+of NumPy or of the interpreter, so that this table imports neither.
+
+`python` is a template over the printed inputs. A template without braces is a function name.
+`binding` is the precedence of the printed expression (Python's, higher binds tighter).
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .types import DType
+
+OpClass = Literal[
+    "elementwise", "local", "reduction", "fill", "random", "oracle", "control", "leaf"
+]
+
+CALL = 16
+"""The binding strength of a call, a name or a literal: it never needs parentheses."""
+
+
+Dtype = DType | Literal["join"]
+Takes = tuple[Literal["number", "bool", "any"], ...]
+Meaning = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One row: see the module's docstring.
+
+    `takes` are the dtypes of the inputs (`number` is float or int) and `gives` that of the
+    result: a dtype, or `join` for float unless all inputs are ints. `flops` counts operations
+    for each element. `static` is the template for values known when a program is bound, and
+    `scalar` the op on plain numbers; both are None where folding is not wanted.
+    """
+
+    name: str
+    op_class: OpClass
+    takes: Takes
+    gives: Dtype = "join"
+    numpy: str = ""
+    python: str = ""
+    notation: str = "{0}"
+    binding: int = CALL
+    flops: int = 0
+    static: str | None = None
+    scalar: Meaning | None = None
+
+    @property
+    def commutes(self) -> bool:
+        """Whether its two inputs may change places."""
+        return self.name in ("add", "mul", "min", "max", "and", "or", "eq", "ne", "dot")
+
+    @property
+    def arity(self) -> int:
+        """How many inputs the op takes."""
+        return len(self.takes)
+
+
+def _operator(
+    name: str,
+    numpy: str,
+    symbol: str,
+    binding: int,
+    scalar: Meaning,
+    *,
+    gives: Dtype = "join",
+    notation: str | None = None,
+    flops: int = 1,
+) -> Op:
+    text = f"{{0}} {symbol} {{1}}"
+    takes: Takes = ("number", "number")
+    shown = notation or text
+    return Op(name, "elementwise", takes, gives, numpy, text, shown, binding, flops, text, scalar)
+
+
+def _function(
+    name: str,
+    scalar: Meaning | None = None,
+    *,
+    numpy: str | None = None,
+    python: str | None = None,
+    arity: int = 1,
+    gives: Dtype = "float",
+    notation: str | None = None,
+    flops: int = 1,
+    static: str | None = None,
+) -> Op:
+    takes: Takes = ("number",) * arity
+    meaning = numpy or name
+    operands = ", ".join(f"{{{i}}}" for i in range(arity))
+    shown = notation or rf"\operatorname{{{{{name}}}}}({operands})"
+    text = python or f"jnp.{meaning}"
+    return Op(name, "elementwise", takes, gives, meaning, text, shown, CALL, flops, static, scalar)
+
+
+def _logical(name: str, arity: int, notation: str, static: str, scalar: Meaning) -> Op:
+    takes: Takes = ("bool",) * arity
+    meaning = f"logical_{name}"
+    return Op(
+        name,
+        "elementwise",
+        takes,
+        "bool",
+        meaning,
+        f"jnp.{meaning}",
+        notation,
+        CALL,
+        1,
+        static,
+        scalar,
+    )
+
+
+def _reduction(name: str, python: str, notation: str, arity: int = 1) -> Op:
+    takes: Takes = ("number",) * arity
+    return Op(name, "reduction", takes, "float", name, python, notation, CALL, 2)
+
+
+def _sign(x: float) -> float:
+    return float((x > 0) - (x < 0))
+
+
+ELEMENTWISE = (
+    _operator("add", "add", "+", 11, operator.add),
+    _operator("sub", "subtract", "-", 11, operator.sub),
+    _operator("mul", "multiply", "*", 12, operator.mul, notation=r"{0} \, {1}"),
+    _operator(
+        "div",
+        "true_divide",
+        "/",
+        12,
+        operator.truediv,
+        gives="float",
+        notation=r"\frac{{{0}}}{{{1}}}",
+    ),
+    _operator("mod", "mod", "%", 12, operator.mod, notation=r"{0} \bmod {1}"),
+    _operator("pow", "power", "**", 14, operator.pow, notation="{0}^{{{1}}}", flops=8),
+    _operator("lt", "less", "<", 6, operator.lt, gives="bool"),
+    _operator("le", "less_equal", "<=", 6, operator.le, gives="bool", notation=r"{0} \le {1}"),
+    _operator("gt", "greater", ">", 6, operator.gt, gives="bool"),
+    _operator("ge", "greater_equal", ">=", 6, operator.ge, gives="bool", notation=r"{0} \ge {1}"),
+    _operator("eq", "equal", "==", 6, operator.eq, gives="bool", notation="{0} = {1}"),
+    _operator("ne", "not_equal", "!=", 6, operator.ne, gives="bool", notation=r"{0} \ne {1}"),
+    Op(
+        "neg",
+        "elementwise",
+        ("number",),
+        "join",
+        "negative",
+        "-{0}",
+        "-{0}",
+        13,
+        1,
+        "-{0}",
+        operator.neg,
+    ),
+    _function("min", min, numpy="minimum", arity=2, gives="join", static="min"),
+    _function("max", max, numpy="maximum", arity=2, gives="join", static="max"),
+    _function("clamp", numpy="clip", arity=3, gives="join", flops=2),
+    _function("abs", abs, gives="join", notation="|{0}|"),
+    _function("float", float, numpy="float64", python="jnp.asarray({0}, float)", notation="{0}"),
+    _function("sign", _sign),
+    _function("square", lambda x: x * x),
+    _function("sqrt", math.sqrt, notation=r"\sqrt{{{0}}}", flops=4),
+    _function("exp", math.exp, flops=8),
+    _function("expm1", math.expm1, flops=8),
+    _function("log", math.log, flops=8),
+    _function("log1p", math.log1p, flops=8),
+    _function("sin", math.sin, flops=8),
+    _function("cos", math.cos, flops=8),
+    _function("tan", math.tan, flops=8),
+    _function("sinh", math.sinh, flops=8),
+    _function("cosh", math.cosh, flops=8),
+    _function("tanh", math.tanh, flops=8),
+    _function("arcsin", math.asin, flops=8),
+    _function("arccos", math.acos, flops=8),
+    _function("arctan", math.atan, flops=8),
+    _function("arctan2", math.atan2, arity=2, flops=8),
+    _function("round"),
+    _function("floor"),
+    _function("ceil"),
+    _function("isfinite", math.isfinite, gives="bool", notation=r"{0} \text{{ is finite}}"),
+    _logical("and", 2, r"{0} \wedge {1}", "({0} and {1})", lambda x, y: x and y),
+    _logical("or", 2, r"{0} \vee {1}", "({0} or {1})", lambda x, y: x or y),
+    _logical("not", 1, r"\neg {0}", "(not {0})", operator.not_),
+    Op(
+        "where",
+        "elementwise",
+        ("bool", "any", "any"),
+        "join",
+        "where",
+        "jnp.where",
+        r"{1} \text{{ if }} {0} \text{{ else }} {2}",
+        flops=1,
+    ),
+)
+"""Ops that act on each element, scalars broadcast over fields."""
+
+REDUCTIONS = (
+    _reduction("sum", "rt.sum", r"\sum {0}"),
+    _reduction("mean", "rt.mean", r"\operatorname{{mean}}({0})"),
+    _reduction("largest", "rt.max", r"\max {0}"),
+    _reduction("smallest", "rt.min", r"\min {0}"),
+    _reduction("norm", "rt.norm", r"\|{0}\|"),
+    _reduction("dot", "rt.dot", r"\langle {0}, {1} \rangle", arity=2),
+    Op("all", "reduction", ("bool",), "bool", "all", "rt.all", r"\forall {0}"),
+    Op("any", "reduction", ("bool",), "bool", "any", "rt.any", r"\exists {0}"),
+)
+"""Over the whole parameter vector, or with the attribute `per` over a part of each tensor."""
+
+STRUCTURE = (
+    Op("const", "leaf", ()),
+    Op("nan", "leaf", (), "float"),
+    Op("parameter", "leaf", ()),
+    Op("input", "leaf", ()),
+    Op("state", "leaf", ()),
+    Op("argument", "leaf", ()),
+    Op("item", "leaf", ("any",)),
+    Op("merge", "local", ("any", "any")),
+    Op("restrict", "fill", ("any",), "join", "copy", "rt.only"),
+    Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", "0"),
+    Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", "1"),
+    Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", "{1}"),
+    Op("copy", "fill", ("any",), "join", "copy", "rt.copy"),
+    Op("normal", "random", ("any",), "float", "", "rt.normal", r"\mathcal{{N}}(0, I)"),
+    Op("rademacher", "random", ("any",), "float", "", "rt.rademacher", r"\pm 1"),
+    Op("uniform", "random", ("any",), "float", "", "rt.uniform", r"\mathcal{{U}}[0, 1)"),
+    Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic"),
+    Op("if", "control", ("bool",)),
+    Op("loop", "control", ("any",)),
+    Op("refuse", "control", ()),
+)
+"""Inputs, choices by tensor, fills, random fields and control flow."""
+
+ORACLES = (
+    Op("point", "oracle", ("any",)),
+    Op("loss", "oracle", ("any",), "float", "", "{0}.loss", "L({0})"),
+    Op("grad", "oracle", ("any",), "float", "", "{0}.grad", r"\nabla L({0})"),
+    Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", "F({0})"),
+    Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", r"\nabla_F \ell({0})"),
+    Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", r"J({0})^\top {1}"),
+    Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", r"\nabla^2 L({0}) {1}"),
+    Op(
+        "curvature",
+        "oracle",
+        ("any", "any"),
+        "float",
+        "",
+        "{0}.curvature({1})",
+        r"{1}^\top \nabla^2 L({0}) {1}",
+    ),
+)
+"""Questions to the objective. `point` linearises it once; the others ask at that point."""
+
+OPS: dict[str, Op] = {op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *STRUCTURE, *ORACLES)}
+"""Every op by its name."""
+
+_MATRIX_FUNCTIONS = (
+    *("eye", "trace", "diag", "inverse_root", "orthonormal", "eigenbasis", "matrix_power"),
+    *("cholesky", "solve", "svd", "argsort", "take"),
+)
+
+NOT_YET = {
+    **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
+    **dict.fromkeys(("ggn", "cg"), "Gauss-Newton products and conjugate gradients"),
+    **dict.fromkeys(
+        ("per_example_grad", "sampled_outputs_grad"), "per-example and sampled gradients"
+    ),
+}
+"""Functions of the language that this edition parses and names, and does not compile yet."""

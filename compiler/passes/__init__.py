@@ -1,0 +1,19 @@
+"""Passes: pure functions from graph to graph, each with a contract, in one visible order."""
+
+from collections.abc import Callable
+
+from ..graph import Graph
+from .cse import cse
+from .curvature import curvature
+from .dead_code import dead_code
+from .fold import fold
+
+Pass = Callable[[Graph], Graph]
+
+PIPELINE: tuple[Pass, ...] = (
+    fold,  # first, since what it makes equal cse can merge
+    cse,  # before curvature, which looks for the same direction on both sides
+    curvature,
+    dead_code,  # last, since the others leave values without a use
+)
+"""What every program goes through, in order."""

@@ -1,0 +1,96 @@
+"""Fold what is known: operations on literals, and operations that change nothing.
+
+Needs: a verified graph. Guarantees: every value stays what it was, bit for bit in float64 but
+for the sign of a zero sum. Never folds where the result could differ for NaN or infinity
+(`0 * x` stays), and leaves a literal sum alone whose digits would hide where it comes from:
+`1 - 0.9` reads better than `0.09999999999999998`, and Python works it out once.
+"""
+
+from ..constants import apply
+from ..graph import Graph, Node, Region, Scalar
+from ..ops import OPS
+from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
+
+_LONGEST = 12
+
+
+def fold(graph: Graph) -> Graph:
+    """See the module's docstring."""
+    return over_regions(graph, lambda region: _Folder().region(region))
+
+
+class _Folder:
+    def __init__(self) -> None:
+        self.known: dict[int, Scalar] = {}
+        self.nodes: dict[int, Node] = {}
+        self.replaced: Replaced = {}
+
+    def region(self, region: Region) -> Region:
+        kept = []
+        for node in region.nodes:
+            folded = self._node(renamed(node, self.replaced))
+            if folded is not None:
+                kept.append(folded)
+                self.nodes[folded.id] = folded
+        return with_results(region, kept, self.replaced)
+
+    def _node(self, node: Node) -> Node | None:
+        """The node as it stays, or None when another value takes its place."""
+        if node.op == "const":
+            self.known[node.id] = node["value"]
+            return node
+        if node.regions:
+            return with_regions(node, [self.region(r) for r in node.regions])
+        if (value := self._value(node)) is not None:
+            self.known[node.id] = value
+            return _literal(node, value)
+        same = self._same(node)
+        if same is not None and self._type(same) == node.type:
+            self.replaced[node.id] = same
+            return None
+        return node
+
+    def _value(self, node: Node) -> Scalar | None:
+        meaning = OPS[node.op].scalar
+        operands = [self.known[i] for i in node.inputs if i in self.known]
+        if meaning is None or not node.type.is_scalar or len(operands) != len(node.inputs):
+            return None
+        value = apply(meaning, *operands)
+        return value if value is not None and len(repr(value)) <= _LONGEST else None
+
+    def _same(self, node: Node) -> int | None:
+        """The input that the node is equal to, if its op changes nothing."""
+        known = [self.known.get(i) for i in node.inputs]
+        match node.op, node.inputs, known:
+            case ("add", (x, _), (_, 0)) | ("sub", (x, _), (_, 0)) | ("add", (_, x), (0, _)):
+                return x
+            case ("mul", (x, _), (_, 1)) | ("mul", (_, x), (1, _)) | ("div", (x, _), (_, 1)):
+                return x
+            case "pow", (x, _), (_, 1):
+                return x
+            case "neg", (x,), _ if self.nodes[x].op == "neg":
+                return self.nodes[x].inputs[0]
+            case "where", (_, x, y), (choice, _, _) if choice is not None or x == y:
+                return x if choice or x == y else y
+            case ("min", (x, y), _) | ("max", (x, y), _) if x == y:
+                return x
+            case _:
+                return None
+
+    def _type(self, id: int) -> object:
+        node = self.nodes.get(id)
+        return node.type if node else None
+
+
+def _literal(node: Node, value: Scalar) -> Node:
+    if node.type.dtype == "float" and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    return Node(
+        id=node.id,
+        op="const",
+        inputs=(),
+        type=node.type,
+        attributes=(("value", value),),
+        stage=node.stage,
+        name=node.name,
+    )

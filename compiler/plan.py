@@ -1,0 +1,208 @@
+"""Deciding the phases of a program: what runs for each tensor, and in which order.
+
+A phase is what lies between two whole-vector reductions or oracles. The work of one phase on
+fields becomes one kernel, a function of one tensor; scalars, reductions, oracles and control flow
+stay in the main function between the kernels. The planner handles any mix of them: reductions of
+derived fields and oracles at derived points only mean more phases.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .graph import Graph, Node, Region, index
+from .ops import OPS
+
+_PERSISTENT = ("input", "state", "parameter")
+_MOVABLE = ("elementwise", "reduction", "control", "leaf", "fill", "random")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function of one tensor: the fields, tensor sets and scalars it takes, what it gives.
+
+    All are node ids (domains for `masks`), in the order of the signature.
+    """
+
+    nodes: tuple[int, ...]
+    fields: tuple[int, ...]
+    masks: tuple[int, ...]
+    scalars: tuple[int, ...]
+    results: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A region in its phases: nodes of the main function and kernels, in order."""
+
+    steps: tuple[int | Kernel, ...]
+    arguments: tuple[int, ...]
+    results: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a graph runs. `inner` holds the blocks of each control-flow node."""
+
+    graph: Graph
+    nodes: Mapping[int, Node]
+    start: Block
+    step: Block
+    evaluation: Block | None
+    inner: Mapping[int, tuple[Block, ...]] = field(default_factory=dict)
+
+
+def plan(graph: Graph) -> Plan:
+    """The phases of every region of a graph that holds nothing dead."""
+    nodes = index(graph)
+    planner = _Planner(nodes)
+    return Plan(
+        graph=graph,
+        nodes=nodes,
+        start=planner.block(graph.start),
+        step=planner.block(graph.step),
+        evaluation=planner.block(graph.evaluation) if graph.evaluation else None,
+        inner=planner.inner,
+    )
+
+
+def is_kernel_work(node: Node) -> bool:
+    """Whether a node is computed tensor by tensor."""
+    op_class = OPS[node.op].op_class
+    if not node.type.is_field:
+        return False
+    return op_class in ("elementwise", "local") or (op_class == "reduction")
+
+
+def is_constant(node: Node, nodes: Mapping[int, Node]) -> bool:
+    """Whether a scalar is a literal or arithmetic over literals; it is printed where it is used."""
+    if node.op in ("const", "nan"):
+        return True
+    if OPS[node.op].op_class != "elementwise" or node.type.is_field:
+        return False
+    return all(is_constant(nodes[i], nodes) for i in node.inputs)
+
+
+def free_values(region: Region) -> set[int]:
+    """What a region uses from the regions around it."""
+    own: set[int] = set(region.arguments)
+    used: set[int] = set(region.results)
+    for node in region.nodes:
+        own.add(node.id)
+        used |= set(node.inputs)
+        for inner in node.regions:
+            used |= free_values(inner)
+    return used - own
+
+
+class _Planner:
+    def __init__(self, nodes: Mapping[int, Node]) -> None:
+        self.nodes = nodes
+        self.inner: dict[int, tuple[Block, ...]] = {}
+
+    def block(self, region: Region) -> Block:
+        for node in region.nodes:
+            if node.regions:
+                self.inner[node.id] = tuple(self.block(r) for r in node.regions)
+        work = [n for n in region.nodes if n.id not in region.arguments]
+        levels = self._levels(work, set(region.results))
+        phases: dict[int, list[Node]] = defaultdict(list)
+        mains: dict[int, list[Node]] = defaultdict(list)
+        for node in work:
+            if is_kernel_work(node):
+                phases[levels[node.id]].append(node)
+            elif not is_constant(node, self.nodes):
+                mains[levels[node.id]].append(node)
+        needed = self._needed_outside_kernels(work, set(region.results), levels)
+        steps: list[int | Kernel] = []
+        for level in range(max(levels.values(), default=0) + 1):
+            steps += [node.id for node in mains[level]]
+            if phases[level]:
+                steps.append(self._kernel(phases[level], needed))
+        return Block(tuple(steps), region.arguments, region.results)
+
+    def _dependencies(self, node: Node) -> set[int]:
+        inner = [free_values(region) for region in node.regions]
+        return set(node.inputs).union(*inner)
+
+    def _levels(self, work: list[Node], results: set[int]) -> dict[int, int]:
+        """The phase of each node: kernel work of level n runs after the main nodes of level n."""
+        levels: dict[int, int] = {}
+        for node in work:
+            is_work = is_kernel_work(node)
+            level = 0
+            for source in self._dependencies(node):
+                if source in levels:
+                    after = is_kernel_work(self.nodes[source]) and not is_work
+                    level = max(level, levels[source] + after)
+            levels[node.id] = level
+        self._delay(work, results, levels)
+        return levels
+
+    def _delay(self, work: list[Node], results: set[int], levels: dict[int, int]) -> None:
+        """Move what can wait to its first use.
+
+        Kernel work on weights and states alone costs no storage before it is used, and a value
+        that crosses phases does. Scalars and probes are read best where they are used. Oracles
+        stay where their inputs are ready.
+        """
+        last = max((levels[n.id] for n in work if is_kernel_work(n)), default=0)
+        lasting = self._lasting(work)
+        users: dict[int, list[Node]] = defaultdict(list)
+        for node in work:
+            for source in self._dependencies(node):
+                users[source].append(node)
+        for node in reversed(work):
+            if node.id not in lasting:
+                continue
+            # A main node may share its level with its users; kernels run after main nodes.
+            gap = 1 if is_kernel_work(node) else 0
+            wanted = [levels[u.id] - (0 if is_kernel_work(u) else gap) for u in users[node.id]]
+            if node.id in results and not wanted:
+                wanted.append(last + 1 - gap)
+            levels[node.id] = max(levels[node.id], min(wanted, default=levels[node.id]))
+
+    def _lasting(self, work: list[Node]) -> set[int]:
+        """The nodes that can wait for their first use."""
+        lasting: set[int] = set()
+        for node in work:
+            fields = [i for i in node.inputs if self.nodes[i].type.is_field]
+            kept = all(i in lasting or self.nodes[i].op in _PERSISTENT for i in fields)
+            if kept if is_kernel_work(node) else OPS[node.op].op_class in _MOVABLE:
+                lasting.add(node.id)
+        return lasting
+
+    def _needed_outside_kernels(
+        self, work: list[Node], results: set[int], levels: dict[int, int]
+    ) -> set[int]:
+        """Kernel work that main nodes, later kernels or the block's results use."""
+        needed = set(results)
+        for node in work:
+            for source in self._dependencies(node):
+                same = is_kernel_work(node) and levels.get(source) == levels[node.id]
+                if not same:
+                    needed.add(source)
+        return needed
+
+    def _kernel(self, nodes: list[Node], needed: set[int]) -> Kernel:
+        inside = {node.id for node in nodes}
+        fields: dict[int, None] = {}
+        masks: dict[int, None] = {}
+        scalars: dict[int, None] = {}
+        for node in nodes:
+            if node.type.domain:
+                masks[node.type.domain] = None
+            if node.op == "merge":
+                masks[int(node["domain"])] = None
+            for source in node.inputs:
+                if source in inside:
+                    continue
+                value = self.nodes[source]
+                if value.type.is_field:
+                    fields[source] = None
+                elif not is_constant(value, self.nodes):
+                    scalars[source] = None
+        results = tuple(node.id for node in nodes if node.id in needed)
+        return Kernel(
+            tuple(n.id for n in nodes), tuple(fields), tuple(masks), tuple(scalars), results
+        )

@@ -1,0 +1,178 @@
+"""Conditions on a tensor's shape, path and dtype: from syntax, to values, to Python text.
+
+Terms are decided once, when the weights' shapes are known, and never on data.
+"""
+
+import re
+from collections.abc import Mapping
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
+from .constants import OPERATORS
+from .graph import Scalar, Term
+from .ops import OPS
+
+BAD_PREDICATE = declare(
+    "bad-predicate",
+    "a condition that does not choose tensors",
+    """
+    `where` and `group ... where` choose tensors by what is known before a step runs: `ndim`,
+    `size`, `path` (slash-separated), `dtype` (a name such as "bfloat16") and `shape`. They are
+    compared with literals and joined by `and`, `or` and `not`; a path may be matched with a
+    regular expression.
+
+        decay weights(0.1) where ndim >= 2 and not path matches "embed|head"
+    """,
+)
+BAD_PATTERN = declare(
+    "bad-pattern",
+    "a regular expression that is wrong or too slow",
+    """
+    `matches` searches a path with a regular expression in Python's notation. Patterns whose
+    search could take more than linear or quadratic time are refused: a repeated group that
+    contains another repetition (`(a+)+`), references back (`\\1`), looking around (`(?=...)`), and
+    more than three unbounded repetitions. Patterns are at most 500 characters long.
+    """,
+)
+
+TENSOR_NAMES = ("ndim", "size", "path", "dtype", "shape")
+"""What a predicate can ask of a tensor."""
+
+_SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
+
+
+def predicate(expr: syntax.Expr, report: Diagnostics) -> Term | None:
+    """The predicate that `expr` says, or None where it was reported as wrong."""
+    match expr:
+        case syntax.Name() if expr.id in TENSOR_NAMES:
+            return Term(op=expr.id)
+        case syntax.Number() | syntax.String() | syntax.Bool():
+            return Term(op="literal", arguments=(expr.value,))
+        case syntax.Unary(op="not"):
+            inner = predicate(expr.operand, report)
+            return inner and Term(op="not", arguments=(inner,))
+        case syntax.Binary(op="matches"):
+            return _matches(expr, report)
+        case syntax.Binary() if expr.op in OPERATORS and expr.op not in "+-*/%^":
+            left, right = predicate(expr.left, report), predicate(expr.right, report)
+            both = left and right and Term(op=OPERATORS[expr.op], arguments=(left, right))
+            return both or None
+        case syntax.IsShape(value=syntax.Name(id="shape")):
+            op = "ge" if expr.leading else "eq"
+            rank = Term(op="literal", arguments=(len(expr.dimensions),))
+            return Term(op=op, arguments=(Term(op="ndim"), rank))
+        case syntax.Name():
+            report.add(
+                BAD_PREDICATE.at(
+                    expr.span,
+                    f"`{expr.id}` is not a property of a tensor",
+                    label="unknown here",
+                    help=did_you_mean(expr.id, TENSOR_NAMES)
+                    or "tensors have `ndim`, `size`, `path`, `dtype` and `shape`",
+                )
+            )
+        case _:
+            report.add(
+                BAD_PREDICATE.at(
+                    expr.span,
+                    "this cannot choose tensors",
+                    label="not a condition on a tensor",
+                    help="compare `ndim`, `size`, `path`, `dtype` or `shape` with literals",
+                )
+            )
+    return None
+
+
+def is_predicate(expr: syntax.Expr) -> bool:
+    """Whether `expr` speaks of tensors, so that it is decided for each of them."""
+    match expr:
+        case syntax.Name():
+            return expr.id in TENSOR_NAMES
+        case syntax.IsShape():
+            return isinstance(expr.value, syntax.Name) and expr.value.id == "shape"
+        case syntax.Unary():
+            return is_predicate(expr.operand)
+        case syntax.Binary():
+            return is_predicate(expr.left) or is_predicate(expr.right)
+        case _:
+            return False
+
+
+def _matches(expr: syntax.Binary, report: Diagnostics) -> Term | None:
+    subject = predicate(expr.left, report)
+    if not isinstance(expr.right, syntax.String):
+        report.add(BAD_PREDICATE.at(expr.right.span, "`matches` takes a literal pattern"))
+        return None
+    if subject and subject.op not in ("path", "dtype"):
+        report.add(BAD_PREDICATE.at(expr.left.span, "only `path` and `dtype` can be matched"))
+        return None
+    pattern = expr.right.value
+    if (reason := _refusal(pattern)) is not None:
+        report.add(BAD_PATTERN.at(expr.right.span, reason, label="not accepted"))
+        return None
+    literal = Term(op="literal", arguments=(pattern,))
+    return subject and Term(op="matches", arguments=(subject, literal))
+
+
+def _refusal(pattern: str) -> str | None:
+    """Why a pattern is refused, or None when its search is sure to end soon."""
+    if len(pattern) > 500:
+        return "the pattern is longer than 500 characters"
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"the pattern is not a regular expression: {error}"
+    bare = re.sub(r"\\[^0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern)
+    if re.search(r"\\[0-9]|\(\?(?!:)", bare):
+        return "the pattern refers back or looks around"
+    if len(re.findall(r"[*+]|\{\d*,\d*\}", bare)) > 3:
+        return "the pattern has more than three repetitions"
+    if re.search(r"\)\s*(?:[*+]|\{)", bare) and re.search(r"[*+{|?].*\)\s*(?:[*+]|\{)", bare):
+        return "the pattern repeats a group that itself repeats or chooses"
+    return None
+
+
+def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:
+    """Whether a tensor with these properties (`ndim`, `size`, `path`, `dtype`) is chosen."""
+    return bool(_value(condition, tensor))
+
+
+def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
+    if term.op == "literal":
+        (literal,) = term.arguments
+        assert not isinstance(literal, Term)
+        return literal
+    if term.op in TENSOR_NAMES:
+        return tensor[term.op]
+    values = [_value(a, tensor) for a in term.terms]
+    if term.op == "matches":
+        return re.search(str(values[1]), str(values[0])) is not None
+    meaning = OPS[term.op].scalar
+    assert meaning is not None
+    return bool(meaning(*values))
+
+
+def python(term: Term, binding: int = 0) -> str:
+    """A Python expression over a variable `tensor` that says the same."""
+    if term.op == "literal":
+        return _literal(term.arguments[0])
+    if term.op in TENSOR_NAMES:
+        return f"tensor.{term.op}"
+    strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
+    inner = [python(a, strength + 1) for a in term.terms]
+    match term.op:
+        case "matches":
+            return f"rt.matches({inner[0]}, {inner[1]})"
+        case "not":
+            text = f"not {inner[0]}"
+        case "and" | "or":
+            text = f"{inner[0]} {term.op} {inner[1]}"
+        case _:
+            text = f"{inner[0]} {_SYMBOLS[term.op]} {inner[1]}"
+    return f"({text})" if strength < binding else text
+
+
+def _literal(value: Term | Scalar) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return repr(value)

@@ -1,0 +1,125 @@
+"""Python expressions of values: what is inlined, and in which parentheses."""
+
+from collections.abc import Callable, Mapping
+
+from ..constants import NAMED
+from ..graph import Node, Scalar
+from ..ops import CALL, OPS
+from .layout import Piece, call, flat, quoted
+
+Name = Callable[[int], str | None]
+"""The variable that holds a value, or None for a value that is printed where it is used."""
+
+
+class Expressions:
+    """Prints values over the variables of one function."""
+
+    def __init__(self, nodes: Mapping[int, Node], name: Name, in_kernel: bool) -> None:
+        self._nodes = nodes
+        self._name = name
+        self._in_kernel = in_kernel
+
+    def operand(self, id: int, binding: int = 0) -> str:
+        """A value where it is used: its variable, or its expression in parentheses as needed."""
+        name = self._name(id)
+        if name is not None:
+            return name
+        text, strength = self._text(self._nodes[id])
+        return f"({text})" if strength < binding else text
+
+    def value(self, id: int) -> Piece:
+        """The expression that defines a value, as a piece that can be laid out."""
+        node = self._nodes[id]
+        pieces = self._call(node) if OPS[node.op].op_class != "leaf" else None
+        return pieces if pieces is not None else self._text(node)[0]
+
+    def _text(self, node: Node) -> tuple[str, int]:
+        if node.op == "const":
+            return literal(node["value"])
+        if node.op == "nan":
+            return "jnp.nan", CALL
+        pieces = self._call(node)
+        if pieces is not None:
+            return flat(pieces), CALL
+        op = OPS[node.op]
+        return self._operator(node, self._template(node), op.binding)
+
+    def _template(self, node: Node) -> str:
+        op = OPS[node.op]
+        return op.static if node.type.static and op.static is not None else op.python
+
+    def _operator(self, node: Node, template: str, binding: int) -> tuple[str, int]:
+        if node.op == "pow":
+            return self._power(node), binding
+        # Only the right operand of a left-grouping operator needs parentheses at equal strength,
+        # and both operands of a comparison, which would chain.
+        left = binding + 1 if binding == 6 else binding
+        operands = [self.operand(node.inputs[0], left)]
+        operands += [self.operand(i, binding + 1) for i in node.inputs[1:]]
+        return template.format(*operands), binding
+
+    def _power(self, node: Node) -> str:
+        base, exponent = self.operand(node.inputs[0], 15), self.operand(node.inputs[1], 13)
+        # Formatters hug the operator between simple operands.
+        simple = all(_is_simple(text) for text in (base, exponent))
+        return f"{base}**{exponent}" if simple else f"{base} ** {exponent}"
+
+    def _call(self, node: Node) -> Piece | None:
+        """The node as a call, or None when it is an operator."""
+        op = OPS[node.op]
+        if node.op == "point" or op.op_class == "control":
+            return None
+        if op.op_class == "random":
+            return self._random(node)
+        if op.op_class == "reduction":
+            return self._reduction(node)
+        if op.op_class == "fill":
+            return self._fill(node)
+        template = self._template(node)
+        if "{" not in template:
+            return call(template, *(self.operand(i) for i in node.inputs))
+        if op.op_class == "oracle" or op.binding == CALL:
+            return template.format(*(self.operand(i) for i in node.inputs))
+        return None
+
+    def _reduction(self, node: Node) -> Piece:
+        operands = [self.operand(i) for i in node.inputs]
+        function = OPS[node.op].python
+        if (per := node.get("per")) is not None:
+            return call(f"{function}_per", *operands, quoted(str(per)))
+        return call(function, *operands)
+
+    def _fill(self, node: Node) -> Piece:
+        operands = [self.operand(i) for i in node.inputs]
+        function = OPS[node.op].python
+        if node.type.domain and node.op != "copy":
+            mask = self._name(-node.type.domain)
+            operands.append(mask or "")
+        return call(function, *operands)
+
+    def _random(self, node: Node) -> Piece:
+        key = "oracles.key"
+        for round in node.inputs[1:]:
+            key = f"jax.random.fold_in({key}, {self.operand(round)})"
+        like = self.operand(node.inputs[0])
+        extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
+        return call(OPS[node.op].python, key, str(node["site"]), like, *extra)
+
+
+def literal(value: Scalar) -> tuple[str, int]:
+    """A literal and how tightly it binds."""
+    if isinstance(value, str):
+        return quoted(value), CALL
+    if value == NAMED["pi"]:
+        return "jnp.pi", CALL
+    if isinstance(value, float) and abs(value) == float("inf"):
+        return ("jnp.inf", CALL) if value > 0 else ("-jnp.inf", 13)
+    negative = not isinstance(value, bool) and value < 0
+    return repr(value), 13 if negative else CALL
+
+
+def _is_simple(text: str) -> bool:
+    bare = text.removeprefix("-")
+    if bare.replace(".", "", 1).replace("e-", "", 1).replace("e", "", 1).isdigit():
+        return True
+    return all(part.isidentifier() for part in bare.split("."))

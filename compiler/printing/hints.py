@@ -1,0 +1,94 @@
+"""Names for values: what the spec calls them, or what their formula suggests."""
+
+import builtins
+import keyword
+from collections.abc import Mapping
+
+from ..graph import Node
+
+RESERVED = {
+    *keyword.kwlist,
+    *keyword.softkwlist,
+    *dir(builtins),
+    *("jax", "jnp", "rt", "slots", "h", "oracles", "tensor", "init", "step", "evaluate"),
+    "HYPERPARAMETERS",
+}
+"""Names that a printed program uses itself, or that Python does."""
+
+LOCAL = RESERVED - {"step", "evaluate", "init"}
+"""Names that a variable cannot have; functions of the module may be shadowed inside functions."""
+
+_LONGEST = 24
+
+_INFIX = {
+    "add": "plus",
+    "sub": "minus",
+    "mul": "times",
+    "div": "over",
+    "mod": "mod",
+    "pow": "to",
+    "lt": "below",
+    "le": "up_to",
+    "gt": "above",
+    "ge": "from",
+    "eq": "is",
+    "ne": "is_not",
+    "dot": "dot",
+}
+
+_PLAIN = {
+    "add": "combined",
+    "sub": "difference",
+    "mul": "product",
+    "div": "ratio",
+    "pow": "power",
+    "mod": "remainder",
+    "where": "choice",
+    "min": "least",
+    "max": "most",
+    "clamp": "clamped",
+    "curvature": "curvature",
+    "hvp": "hessian_product",
+    "pullback": "pulled_back",
+}
+
+
+def identifier(name: str, reserved: set[str]) -> str:
+    """The name, changed where it is not a free Python identifier."""
+    return f"{name}_" if name in reserved else name
+
+
+def hint(node: Node, nodes: Mapping[int, Node]) -> str:
+    """What to call a value."""
+    if node.name:
+        return node.name
+    if node.op == "point":
+        return f"at_{hint(nodes[node.inputs[0]], nodes)}"
+    suggested = _formula(node, nodes)
+    return suggested if suggested and len(suggested) <= _LONGEST else _PLAIN.get(node.op, "value")
+
+
+def _formula(node: Node, nodes: Mapping[int, Node]) -> str | None:
+    parts = [_part(nodes[i], nodes) for i in node.inputs]
+    if any(p is None for p in parts):
+        return None
+    words = [p for p in parts if p is not None]
+    if node.op in _INFIX:
+        return f"{words[0]}_{_INFIX[node.op]}_{words[1]}"
+    if node.op == "neg":
+        return f"minus_{words[0]}"
+    if node.op == "norm":
+        return f"{words[0]}_norm"
+    if len(words) == 1:
+        return f"{words[0]}_{node.op}"
+    return None
+
+
+def _part(node: Node, nodes: Mapping[int, Node]) -> str | None:
+    if node.name:
+        return node.name
+    if node.op == "const":
+        value = node["value"]
+        known = {0: "zero", 1: "one", 2: "two"}
+        return known.get(value) if isinstance(value, int | float) else None
+    return _formula(node, nodes)

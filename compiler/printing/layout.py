@@ -1,0 +1,115 @@
+"""Laying out Python text so that a formatter changes nothing.
+
+Lines are at most `WIDTH` wide. A call, tuple or dict that does not fit on its line is exploded,
+one element a line with a trailing comma, which is the form that formatters keep.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH = 88
+INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Text that may be exploded: `open`, elements, `close`; elements may be groups too.
+
+    A one-element tuple keeps its comma on one line as well.
+    """
+
+    open: str
+    elements: "tuple[Piece, ...]"
+    close: str
+    lone_comma: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """`label` directly before a piece: `name=`, or a dict's `"key": `."""
+
+    label: str
+    piece: "Piece"
+
+
+Piece = str | Group | Labelled
+
+
+def call(function: str, *arguments: Piece) -> Piece:
+    """`function(arguments)`."""
+    return Group(f"{function}(", arguments, ")")
+
+
+def mapping(entries: Sequence[tuple[str, Piece]]) -> Piece:
+    """A dict whose keys are texts."""
+    return Group("{", tuple(Labelled(f"{quoted(key)}: ", piece) for key, piece in entries), "}")
+
+
+def tuple_of(elements: Sequence[Piece]) -> Piece:
+    """A tuple in parentheses."""
+    return Group("(", tuple(elements), ")", lone_comma=True)
+
+
+def quoted(text: str) -> str:
+    """A Python string literal, double-quoted, on one line, whatever the text holds."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else _escape(c) for c in escaped) + '"'
+
+
+def _escape(char: str) -> str:
+    named = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    if char in named:
+        return named[char]
+    code = ord(char)
+    return (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
+
+
+def flat(piece: Piece) -> str:
+    """The piece on one line."""
+    match piece:
+        case str():
+            return piece
+        case Labelled():
+            return piece.label + flat(piece.piece)
+        case Group():
+            inner = ", ".join(flat(e) for e in piece.elements)
+            comma = "," if piece.lone_comma and len(piece.elements) == 1 else ""
+            return f"{piece.open}{inner}{comma}{piece.close}"
+
+
+def lines(piece: Piece, indent: int, before: str = "", after: str = "") -> list[str]:
+    """The piece in as few lines as fit, `before` in front of it and `after` behind."""
+    one = INDENT * indent + before + flat(piece) + after
+    if len(one) <= WIDTH or isinstance(piece, str):
+        return [one]
+    if isinstance(piece, Labelled):
+        return lines(piece.piece, indent, before + piece.label, after)
+    if not piece.elements:
+        return [one]
+    result = [INDENT * indent + before + piece.open]
+    for element in piece.elements:
+        result += lines(element, indent + 1, "", ",")
+    return [*result, INDENT * indent + piece.close + after]
+
+
+def signature(name: str, parameters: Sequence[str]) -> list[str]:
+    """The head of a function definition."""
+    return lines(Group(f"def {name}(", tuple(parameters), "):"), 0)
+
+
+def docstring(text: str) -> list[str]:
+    """A docstring's lines, safe whatever the text holds."""
+    safe = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    safe = "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in safe)
+    rows = [row.rstrip() for row in safe.strip().split("\n")]
+    end = " " if rows[-1].endswith('"') else ""
+    if len(rows) == 1:
+        return [f'"""{rows[0]}{end}"""']
+    return [f'"""{rows[0]}', *rows[1:], '"""']
+
+
+def comment(text: str) -> str:
+    """A comment on one line, whatever the text holds."""
+    return "# " + "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,307 @@
+"""The text of a program's module: kernels, main functions, and the program itself."""
+
+from collections.abc import Callable, Iterator
+
+from .. import predicate
+from ..graph import Graph, Hyperparameter, Node, Term, walk
+from ..ops import OPS
+from ..plan import Block, Kernel, Plan
+from .expressions import literal
+from .functions import Program, kernel_lines, main_lines, program
+from .hints import RESERVED, hint, identifier
+from .layout import (
+    INDENT,
+    WIDTH,
+    Labelled,
+    Piece,
+    call,
+    docstring,
+    lines,
+    mapping,
+    quoted,
+    tuple_of,
+)
+
+
+def module_text(plan: Plan, version: str) -> str:
+    """The module of a planned graph; the same plan gives the same bytes."""
+    names = _kernel_names(plan)
+    printer = _Module(program(plan, names), version)
+    return "\n".join(printer.rows()) + "\n"
+
+
+def needs(graph: Graph) -> dict[str, str]:
+    """Each oracle that the program uses, with the stage and spec line that first asks for it.
+
+    The loss at the weights, which the report shows, counts only where a stage asks for it.
+    """
+    found: dict[str, str] = {}
+    reported = {graph.step.results[i] for i, o in enumerate(graph.outputs) if o.role == "loss"}
+    used = {i for node in walk(graph.step) for i in node.inputs}
+    used |= {i for node in walk(graph.step) for region in node.regions for i in region.results}
+    for node in walk(graph.step):
+        oracle = {"curvature": "hvp"}.get(node.op, node.op)
+        idle = node.op == "loss" and node.id in reported and node.id not in used
+        if OPS[node.op].op_class == "oracle" and node.op != "point" and not idle:
+            found.setdefault(oracle, _asker(graph, node))
+    return found
+
+
+def _asker(graph: Graph, node: Node) -> str:
+    if node.stage < 0:
+        return f"{graph.file} | optimizer {graph.name}"
+    stage = graph.stages[node.stage]
+    return f"{stage.place} | {stage.text}"
+
+
+def _kernels(plan: Plan, block: Block) -> Iterator[Kernel]:
+    for step in block.steps:
+        if isinstance(step, Kernel):
+            yield step
+        else:
+            for inner in plan.inner.get(step, ()):
+                yield from _kernels(plan, inner)
+
+
+def _kernel_names(plan: Plan) -> dict[Kernel, str]:
+    names: dict[Kernel, str] = {}
+    taken = {*RESERVED, plan.graph.name, *(f"in_{d.name}" for d in plan.graph.domains)}
+    # A variable of a main function would hide a kernel of its name.
+    taken |= {hint(node, plan.nodes) for node in plan.nodes.values()}
+    blocks = [("start", plan.start), ("", plan.step)]
+    blocks += [("average", plan.evaluation)] if plan.evaluation else []
+    for fallback, block in blocks:
+        for kernel in _kernels(plan, block):
+            wanted = fallback or _kernel_name(plan, kernel)
+            if wanted in taken and len(kernel.results) == 1:
+                wanted = f"{wanted}_{hint(plan.nodes[kernel.results[0]], plan.nodes)}"
+            name, count = wanted, 1
+            while name in taken:
+                count += 1
+                name = f"{wanted}_{count}"
+            taken.add(name)
+            names[kernel] = name
+    return names
+
+
+def _kernel_name(plan: Plan, kernel: Kernel) -> str:
+    final = {
+        result
+        for output, result in zip(plan.graph.outputs, plan.graph.step.results, strict=True)
+        if output.role in ("step", "weights")
+    }
+    steps = any(plan.nodes[i].name == "step" for i in kernel.nodes)
+    if steps or final & set(kernel.results):
+        return "update"
+    stages = [plan.nodes[i].stage for i in kernel.nodes if plan.nodes[i].stage >= 0]
+    if not stages:
+        return "prepare"
+    label = plan.graph.stages[stages[-1]].label
+    return label.removeprefix("observe ").replace(".", "_")
+
+
+class _Module:
+    def __init__(self, program: Program, version: str) -> None:
+        self.program = program
+        self.plan = program.plan
+        self.graph = program.graph
+        self.version = version
+
+    def rows(self) -> list[str]:
+        body = [*self._hyperparameters(), *self._predicates()]
+        body += self._function("start", self.plan.start, self._start)
+        body += self._function("step", self.plan.step, self._step)
+        if self.plan.evaluation is not None:
+            body += self._function("evaluation", self.plan.evaluation, self._evaluation)
+        body += self._program()
+        return [*self._head(), *self._imports("\n".join(body)), *body]
+
+    def _head(self) -> list[str]:
+        summary = self.graph.doc or f"The optimizer `{self.graph.name}`."
+        origin = (
+            f"Compiled from `{self.graph.file}` by optc {self.version}. "
+            "Comments show the lines of the spec."
+        )
+        return docstring(f"{summary}\n\n{origin}")
+
+    def _imports(self, body: str) -> list[str]:
+        rows = [""]
+        rows += ["import jax"] if "jax." in body else []
+        rows += ["import jax.numpy as jnp"] if "jnp." in body else []
+        return [*rows, "from optc import runtime as rt"]
+
+    # ---- parts
+
+    def _hyperparameters(self) -> list[str]:
+        declared = tuple(_hyperparameter(p) for p in self.graph.hyperparameters)
+        return ["", *lines(tuple_of(declared), 0, "HYPERPARAMETERS = ")]
+
+    def _predicates(self) -> list[str]:
+        rows: list[str] = []
+        used = {d for k in self._all_kernels() for d in k.masks} | self._domains_in_main()
+        domains = self.graph.domains
+        wanted = set(used)
+        for number in used:
+            while number:
+                wanted.add(number)
+                number = domains[number].parent
+        for number in sorted(wanted):
+            domain = domains[number]
+            rows += ["", "", f"def in_{domain.name}(tensor):"]
+            rows += _condition(domain.predicate)
+        return rows
+
+    def _all_kernels(self) -> list[Kernel]:
+        return list(self.program.kernel_names)
+
+    def _domains_in_main(self) -> set[int]:
+        nodes = self.plan.nodes.values()
+        found = {n.type.domain for n in nodes if OPS[n.op].op_class in ("fill", "random")}
+        found |= {r.domain for r in self.graph.refusals}
+        return found - {0}
+
+    def _function(self, which: str, block: Block, write: Callable[[Block], list[str]]) -> list[str]:
+        rows: list[str] = []
+        for kernel in _kernels(self.plan, block):
+            rows += ["", "", *kernel_lines(self.program, kernel)]
+        return [*rows, "", "", *write(block)]
+
+    def _start(self, block: Block) -> list[str]:
+        head = ["def init(w, h):", f'{INDENT}"""The slots of a fresh state."""']
+        for refusal in self.graph.refusals:
+            domain = self.graph.domains[refusal.domain]
+            stage = self.graph.stages[refusal.stage]
+            tensors = f"rt.mask(w, in_{domain.name})"
+            made = call("rt.refuse", tensors, quoted(refusal.message), quoted(stage.place))
+            head += lines(made, 1)
+
+        def result(value: Callable[[int], str]) -> Piece:
+            pieces: list[tuple[str, str, Piece]] = []
+            for slot, id in zip(self.graph.slots, block.results, strict=True):
+                piece: Piece = value(id)
+                if slot.dtype is not None:
+                    piece = call("rt.stored", piece, quoted(slot.dtype))
+                pieces.append((slot.stage, slot.name, piece))
+            return _slots(pieces)
+
+        return main_lines(self.program, block, head, result)
+
+    def _step(self, block: Block) -> list[str]:
+        head = [
+            "def step(w, slots, t, h, oracles):",
+            f'{INDENT}"""One step from the weights `w`, the `t`-th."""',
+        ]
+
+        def result(value: Callable[[int], str]) -> Piece:
+            entries: list[Piece] = []
+            slots: list[tuple[int, str]] = []
+            observed: list[tuple[str, Piece]] = []
+            for output, id in zip(self.graph.outputs, block.results, strict=True):
+                text = value(id)
+                match output.role:
+                    case "slot":
+                        slots.append((output.index, text))
+                    case "observed":
+                        observed.append((output.name, text))
+                    case role:
+                        entries.append(f"{role}={text}")
+            named = [
+                (self.graph.slots[i].stage, self.graph.slots[i].name, text)
+                for i, text in sorted(slots)
+            ]
+            if named:
+                entries.append(Labelled("slots=", _slots(named)))
+            if observed:
+                entries.append(Labelled("observed=", mapping(observed)))
+            return call("rt.Outcome", *entries)
+
+        return main_lines(self.program, block, head, result)
+
+    def _evaluation(self, block: Block) -> list[str]:
+        head = [
+            "def evaluate(w, slots, t, h):",
+            f'{INDENT}"""The weights to evaluate with, after the `t`-th step."""',
+        ]
+        return main_lines(self.program, block, head, lambda value: value(block.results[0]))
+
+    def _program(self) -> list[str]:
+        graph = self.graph
+        random = any(OPS[n.op].op_class == "random" for n in self.plan.nodes.values())
+        observed = tuple(quoted(o.name) for o in graph.outputs if o.role == "observed")
+        entries: list[Piece] = [
+            f"name={quoted(graph.name)}",
+            "doc=__doc__",
+            f"source_file={quoted(graph.file)}",
+            "hyperparameters=HYPERPARAMETERS",
+            Labelled("needs=", mapping(_quoted_values(needs(graph)))),
+            "init=init",
+            "step=step",
+        ]
+        entries += ["evaluate=evaluate"] if graph.evaluation else []
+        entries += ["random=True"] if random else []
+        entries += [Labelled("observed=", tuple_of(observed))] if observed else []
+        name = identifier(graph.name, RESERVED)
+        return ["", "", *lines(call("rt.Program", *entries), 0, f"{name} = ")]
+
+
+def _slots(entries: list[tuple[str, str, Piece]]) -> Piece:
+    stages: dict[str, list[tuple[str, Piece]]] = {}
+    for stage, name, piece in entries:
+        stages.setdefault(stage, []).append((name, piece))
+    return mapping([(stage, mapping(slots)) for stage, slots in stages.items()])
+
+
+def _quoted_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
+    return [(key, quoted(value)) for key, value in entries.items()]
+
+
+def _hyperparameter(parameter: Hyperparameter) -> Piece:
+    entries: list[Piece] = [quoted(parameter.name)]
+    if parameter.derived is not None:
+        entries.append(f"default=lambda h: {_term(parameter.derived, 0)}")
+    elif parameter.default is not None:
+        entries.append(f"default={literal(parameter.default)[0]}")
+    for bound in ("low", "high"):
+        if (value := getattr(parameter, bound)) is not None:
+            entries.append(f"{bound}={value!r}")
+            if getattr(parameter, f"{bound}_open"):
+                entries.append(f"{bound}_open=True")
+    if parameter.static:
+        entries += ["static=True", f'type="{parameter.kind}"']
+    entries.append(f"line={quoted(parameter.place)}")
+    return call("rt.Hyperparameter", *entries)
+
+
+def _term(term: Term, binding: int) -> str:
+    if term.op == "literal":
+        (value,) = term.arguments
+        assert not isinstance(value, Term)
+        return literal(value)[0]
+    if term.op == "parameter":
+        return f'h["{term.arguments[0]}"]'
+    op = OPS[term.op]
+    template = op.static or op.python
+    if "{" not in template:
+        return f"{template}({', '.join(_term(t, 0) for t in term.terms)})"
+    parts = [_term(t, op.binding + (place > 0)) for place, t in enumerate(term.terms)]
+    text = template.format(*parts)
+    return f"({text})" if op.binding < binding else text
+
+
+def _condition(term: Term) -> list[str]:
+    text = predicate.python(term)
+    if len(f"{INDENT}return {text}") <= WIDTH or term.op not in ("and", "or"):
+        return [f"{INDENT}return {text}"]
+    parts = _chain(term, term.op)
+    strength = 5 if term.op == "and" else 4
+    texts = [predicate.python(part, strength) for part in parts]
+    rows = [f"{INDENT * 2}{texts[0]}"]
+    rows += [f"{INDENT * 2}{term.op} {text}" for text in texts[1:]]
+    return [f"{INDENT}return (", *rows, f"{INDENT})"]
+
+
+def _chain(term: Term, op: str) -> list[Term]:
+    if term.op != op:
+        return [term]
+    left, right = term.terms
+    return [*_chain(left, op), right]

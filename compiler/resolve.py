@@ -1,0 +1,302 @@
+"""From the syntax of an optimizer to a `Spec`: stages in a legal order, each with its tensors."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, Label, declare
+from ..grammar.source import Span
+from . import predicate
+from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
+from .graph import Domain, Stage, Term
+from .parameters import hyperparameters
+from .spec import Spec, SpecGroup, SpecObserve, SpecStage
+
+STAGE_ORDER = declare(
+    "stage-order",
+    "a stage stands where it cannot",
+    """
+    A pipeline is read from top to bottom: `perturb` stages come first, since they make the
+    gradient that the others see; `accumulate` comes before anything that needs the mean
+    gradient; `clip`, `precondition` and `decay` stand in any order before or after `tune step`;
+    `constrain` and `average` act on the weights after the step. Groups stand together, and hold
+    only `clip`, `precondition`, `decay`, `tune step` and `observe`.
+    """,
+)
+NO_STEP = declare(
+    "no-step",
+    "a path from the gradient to the weights without a step size",
+    """
+    Every path from the gradient to the weights passes exactly one `tune step`: it turns the
+    direction into the step that is subtracted from the weights. With groups, either each group
+    has its own, or one follows after them.
+
+        optimizer sgd(lr = 0.1) { tune step lr }
+    """,
+)
+TWO_STEPS = declare(
+    "two-steps",
+    "a path from the gradient to the weights with two step sizes",
+    """
+    A second `tune step` would multiply the rate in twice. Multiply the two expressions in one
+    line instead: `tune step warmup(500) * cdat(2.0)`.
+    """,
+)
+BAD_WHERE = declare(
+    "bad-where",
+    "a stage that cannot be limited to some tensors",
+    """
+    `where` limits a stage to some tensors and lets the others pass unchanged. `tune step`,
+    `accumulate` and `guard` concern the step as a whole, so they take no `where`; to give tensors
+    different step sizes, use groups.
+    """,
+)
+BAD_GROUP = declare(
+    "bad-group",
+    "groups that do not divide the tensors",
+    """
+    Groups are tried in order, and the last may be `group rest`, which takes what is left. A group
+    after `rest` would be empty, and a group without a predicate must be called `rest`.
+    """,
+)
+
+_RANK = {"perturb": 0, "accumulate": 0, "constrain": 2, "average": 3}
+"""Order of the kinds with a fixed place; the others have rank 1, and `guard` stands anywhere."""
+
+_IN_GROUPS = ("clip", "precondition", "decay", "tune")
+
+
+def resolve(decl: syntax.OptimizerDecl, declarations: Declarations, report: Diagnostics) -> Spec:
+    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps."""
+    return _Resolver(decl, declarations, report).spec()
+
+
+@dataclass
+class _Resolver:
+    decl: syntax.OptimizerDecl
+    declarations: Declarations
+    report: Diagnostics
+    domains: list[Domain] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    observes: list[SpecObserve] = field(default_factory=list)
+
+    def spec(self) -> Spec:
+        everything = Term(op="literal", arguments=(True,))
+        self.domains.append(Domain(name="all", parent=0, predicate=everything))
+        body = self.decl.body
+        first, last = _group_places(body)
+        self._check_groups_stand_together(body, first, last)
+        before = self._stages(body[:first])
+        groups = self._groups([e for e in body if isinstance(e, syntax.Group)])
+        after = self._stages(e for e in body[first:] if not isinstance(e, syntax.Group))
+        self._check_order((*before, *after), bool(groups), len(before))
+        self._check_steps(before, groups, after)
+        return Spec(
+            name=self.decl.name.id,
+            doc=self.decl.doc.text if self.decl.doc else "",
+            file=self.decl.span.source.name,
+            span=self.decl.name.span,
+            declarations=self.declarations,
+            hyperparameters=hyperparameters(self.decl.params, self.report),
+            domains=tuple(self.domains),
+            stages=tuple(self.stages),
+            before=before,
+            groups=groups,
+            after=after,
+            observes=tuple(self.observes),
+        )
+
+    def _stages(
+        self, lines: Iterable[syntax.Stage | syntax.Observe], group: str = "", parent: int = 0
+    ) -> tuple[SpecStage, ...]:
+        found = []
+        for line in lines:
+            match line:
+                case syntax.Observe():
+                    self._observe(line, group)
+                case syntax.Stage():
+                    found.append(self._stage(line, group, parent))
+        return tuple(found)
+
+    def _stage(self, stage: syntax.Stage, group: str, parent: int) -> SpecStage:
+        kind = stage.kind.id
+        domain = parent
+        if stage.where is not None:
+            domain = self._limited(stage, parent)
+        label = self._label(f"{group}.{kind}" if group else kind)
+        index = self._note(label, stage.span)
+        return SpecStage(kind=kind, label=label, syntax=stage, domain=domain, index=index)
+
+    def _limited(self, stage: syntax.Stage, parent: int) -> int:
+        assert stage.where is not None
+        if stage.kind.id in ("tune", "accumulate", "guard"):
+            name = "tune step" if stage.kind.id == "tune" else stage.kind.id
+            message = f"`{name}` cannot be limited to some tensors"
+            self.report.add(BAD_WHERE.at(stage.where.span, message))
+            return parent
+        term = predicate.predicate(stage.where, self.report)
+        return parent if term is None else self.domain(f"{stage.kind.id}_tensors", parent, term)
+
+    def domain(self, name: str, parent: int, term: Term) -> int:
+        """The number of a set of tensors; equal sets are one."""
+        for number, known in enumerate(self.domains):
+            if number and known.parent == parent and known.predicate == term:
+                return number
+        name = "matrices" if term == _MATRICES else name
+        self.domains.append(Domain(name=name, parent=parent, predicate=term))
+        return len(self.domains) - 1
+
+    def _label(self, label: str) -> str:
+        count = self.labels[label] = self.labels.get(label, 0) + 1
+        return label if count == 1 else f"{label}_{count}"
+
+    def _note(self, label: str, span: Span) -> int:
+        text = " ".join(span.text.split())
+        self.stages.append(Stage(label=label, text=text, file=span.source.name, line=span.line))
+        return len(self.stages) - 1
+
+    def _observe(self, observe: syntax.Observe, group: str) -> None:
+        name = observe.name.id
+        for known in self.observes:
+            if known.name == name:
+                self.report.add(
+                    DUPLICATE_NAME.at(
+                        observe.name.span,
+                        f"`{name}` is observed twice",
+                        others=(Label(known.syntax.name.span, "named here"),),
+                    )
+                )
+                return
+        index = self._note(f"observe {name}", observe.span)
+        self.observes.append(SpecObserve(name=name, syntax=observe, group=group, index=index))
+
+    def _groups(self, groups: list[syntax.Group]) -> tuple[SpecGroup, ...]:
+        found: list[SpecGroup] = []
+        taken: list[Term] = []
+        for group in groups:
+            name = group.name.id
+            if any(g.name == name for g in found):
+                message = f"the group `{name}` is declared twice"
+                self.report.add(DUPLICATE_NAME.at(group.name.span, message))
+            if taken and taken[-1].op == "literal":
+                message = f"no tensor is left for the group `{name}`: it stands after `rest`"
+                self.report.add(BAD_GROUP.at(group.name.span, message))
+            if group.view is not None:
+                self.report.add(NOT_YET.at(group.view.span, "`view` is not compiled yet"))
+            term = self._group_term(group)
+            own = term
+            for other in taken:
+                own = _and(own, Term(op="not", arguments=(other,)))
+            taken.append(term)
+            domain = self.domain(name, 0, own)
+            stages = self._stages(group.stages, name, domain)
+            for stage in stages:
+                self._check_in_group(stage)
+            found.append(SpecGroup(name=name, domain=domain, stages=stages))
+        return tuple(found)
+
+    def _group_term(self, group: syntax.Group) -> Term:
+        everything = Term(op="literal", arguments=(True,))
+        if group.where is None:
+            if group.name.id != "rest":
+                message = f"the group `{group.name.id}` does not say which tensors it takes"
+                help = "add `where ...`, or call it `rest`"
+                self.report.add(BAD_GROUP.at(group.name.span, message, help=help))
+            return everything
+        return predicate.predicate(group.where, self.report) or everything
+
+    # ---- order
+
+    def _check_groups_stand_together(
+        self, body: tuple[syntax.Stage | syntax.Group | syntax.Observe, ...], first: int, last: int
+    ) -> None:
+        for element in body[first:last]:
+            if isinstance(element, syntax.Stage):
+                message = "a stage stands between two groups"
+                self.report.add(STAGE_ORDER.at(element.kind.span, message, label="move it"))
+
+    def _check_in_group(self, stage: SpecStage) -> None:
+        if stage.kind not in _IN_GROUPS:
+            message = f"`{stage.kind}` cannot stand in a group"
+            help = f"put it outside the groups{'' if stage.kind == 'guard' else ', with `where`'}"
+            self.report.add(STAGE_ORDER.at(stage.syntax.kind.span, message, help=help))
+
+    def _check_order(self, stages: tuple[SpecStage, ...], grouped: bool, before: int) -> None:
+        latest: SpecStage | None = None
+        rank, tuned = 0, False
+        for place, stage in enumerate(stages):
+            if stage.kind == "guard":
+                continue
+            own = _RANK.get(stage.kind, 1)
+            tuned = tuned or stage.kind == "tune" or (grouped and place >= before)
+            if own < rank and latest is not None:
+                self._misplaced(stage, f"`{stage.kind}` stands after `{latest.kind}`", latest)
+            elif own >= 2 and not tuned:
+                self._misplaced(stage, f"`{stage.kind}` stands before `tune step`", None)
+            if own >= rank:
+                rank, latest = own, stage
+
+    def _misplaced(self, stage: SpecStage, message: str, after: SpecStage | None) -> None:
+        others = (Label(after.syntax.kind.span, "this stands first"),) if after else ()
+        self.report.add(
+            STAGE_ORDER.at(stage.syntax.kind.span, message, label="out of place", others=others)
+        )
+
+    def _check_steps(
+        self,
+        before: tuple[SpecStage, ...],
+        groups: tuple[SpecGroup, ...],
+        after: tuple[SpecStage, ...],
+    ) -> None:
+        outside = _tunes((*before, *after))
+        for first, second in pairwise(outside):
+            self._two_steps(first, second)
+        if not groups and not outside:
+            message = f"the optimizer `{self.decl.name.id}` has no `tune step`"
+            help = "add a line such as `tune step 0.1`"
+            self.report.add(NO_STEP.at(self.decl.name.span, message, help=help))
+        for group in groups:
+            inside = _tunes(group.stages)
+            for first, second in pairwise(inside):
+                self._two_steps(first, second)
+            if inside and outside:
+                self._two_steps(*sorted((inside[0], outside[0]), key=lambda s: s.syntax.span.start))
+            elif not inside and not outside:
+                span = self._group_span(group.name)
+                self.report.add(NO_STEP.at(span, f"the group `{group.name}` has no `tune step`"))
+
+    def _two_steps(self, first: SpecStage, second: SpecStage) -> None:
+        self.report.add(
+            TWO_STEPS.at(
+                second.syntax.kind.span,
+                "a second `tune step` on one path",
+                label="the rate would be applied twice",
+                others=(Label(first.syntax.kind.span, "the first stands here"),),
+                help="multiply the two expressions in one `tune step`",
+            )
+        )
+
+    def _group_span(self, name: str) -> Span:
+        groups = (e for e in self.decl.body if isinstance(e, syntax.Group))
+        return next(g.name.span for g in groups if g.name.id == name)
+
+
+_MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
+
+
+def _and(left: Term, right: Term) -> Term:
+    return right if left.op == "literal" else Term(op="and", arguments=(left, right))
+
+
+def _tunes(stages: Iterable[SpecStage]) -> list[SpecStage]:
+    return [s for s in stages if s.kind == "tune"]
+
+
+def _group_places(
+    body: tuple[syntax.Stage | syntax.Group | syntax.Observe, ...],
+) -> tuple[int, int]:
+    """Where the first group stands, and where the last one ends; the body's end without any."""
+    places = [i for i, element in enumerate(body) if isinstance(element, syntax.Group)]
+    return (places[0], places[-1]) if places else (len(body), len(body))

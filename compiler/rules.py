@@ -1,0 +1,91 @@
+"""Checking rules, schedules and functions that no optimizer of the file uses.
+
+A declaration is lowered once with its parameters as free hyperparameters, as a stage of its
+kind would lower it, so that its types and names are checked by the same code.
+"""
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics
+from .declarations import Declarations
+from .graph import Domain, Hyperparameter, Term
+from .lowering import expressions, statements
+from .lowering.builder import MISTAKE, TooLargeError, Value
+from .lowering.context import Binding, Context, Scope, Site
+from .parameters import bounds, kind
+from .types import FIELD, SCALAR, Type
+
+
+def check_rules(file: syntax.File, declarations: Declarations, report: Diagnostics) -> None:
+    """Report what is wrong inside the declarations of a file, whatever their arguments are."""
+    for item in file.items:
+        if isinstance(item, syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl):
+            try:
+                _check(item, declarations, report)
+            except TooLargeError:
+                return
+
+
+def _check(
+    decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl,
+    declarations: Declarations,
+    report: Diagnostics,
+) -> None:
+    everything = Domain(name="all", parent=0, predicate=Term(op="literal", arguments=(True,)))
+    parameters = {p.name.id: _free(p) for p in decl.params}
+    ctx = Context(report, parameters, [everything])
+    scope = Scope()
+    for param in decl.params:
+        value = ctx.hyperparameter(param.name.id)
+        if isinstance(decl, syntax.FuncDecl) and param.type is None:
+            # A function takes fields and scalars alike: nothing is known of its arguments.
+            value = MISTAKE
+        scope.names[param.name.id] = Binding("parameter", param.name.span, value)
+    ctx.active.append(decl)
+    site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
+    if isinstance(decl, syntax.ScheduleDecl):
+        expressions.number(ctx, site, scope, decl.value)
+    else:
+        statements.body(ctx, site, scope, decl.body)
+
+
+def _free(param: syntax.Param) -> Hyperparameter:
+    limits = bounds(param)
+    return Hyperparameter(
+        name=param.name.id,
+        default=None,
+        low=limits.low,
+        high=limits.high,
+        low_open=limits.low_open,
+        high_open=limits.high_open,
+        kind=kind(param),
+    )
+
+
+def _site_kind(decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl) -> str:
+    match decl:
+        case syntax.RuleDecl():
+            return decl.kind.id
+        case syntax.ScheduleDecl():
+            return "schedule"
+        case syntax.FuncDecl():
+            return "func"
+
+
+def _signals(
+    ctx: Context, decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl
+) -> dict[str, Value]:
+    """What a stage of the rule's kind sees, as values of which only the type is known."""
+    if isinstance(decl, syntax.ScheduleDecl):
+        return {}
+    w = ctx.weights
+    if isinstance(decl, syntax.FuncDecl):
+        return {"w": w}
+    names: dict[str, tuple[tuple[str, Type], ...]] = {
+        "decay": (("u", FIELD),),
+        "tune": (("u", FIELD), ("g", FIELD)),
+        "constrain": (("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
+        "average": (("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
+        "guard": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD), ("loss", SCALAR)),
+    }
+    own = names.get(decl.kind.id, (("g", FIELD),))
+    return {"w": w} | {name: ctx.input("input", name, type, name) for name, type in own}

@@ -1,0 +1,67 @@
+"""A resolved optimizer: stages in order with their tensors, parameters with their ranges.
+
+Every stage stands where it may, every group and name is known, every predicate is decided on
+tensors. What the rules compute is typed when they are lowered, where their arguments are known.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from ..grammar import syntax
+from .declarations import Declarations
+from .graph import Domain, Hyperparameter, Stage
+
+
+class Resolved(BaseModel):
+    """A pydantic model that cannot change and may hold pieces of syntax."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
+    )
+
+
+class SpecStage(Resolved):
+    """One stage: `kind`, the syntax that says it, its tensors, and its number in `Spec.stages`."""
+
+    kind: str
+    label: str
+    syntax: syntax.Stage
+    domain: int
+    index: int
+
+
+class SpecObserve(Resolved):
+    """One observation; `group` is the domain of the group it stands in, or 0."""
+
+    name: str
+    syntax: syntax.Observe
+    group: str
+    index: int
+
+
+class SpecGroup(Resolved):
+    """The stages of one group, and its tensors."""
+
+    name: str
+    domain: int
+    stages: tuple[SpecStage, ...]
+
+
+class Spec(Resolved):
+    """One optimizer, ready to be lowered.
+
+    `before` are the stages that all tensors pass, then come the `groups` (if any), then
+    `after`. `total` says whether the groups cover every tensor by construction.
+    """
+
+    name: str
+    doc: str
+    file: str
+    span: syntax.Span
+    declarations: Declarations
+    hyperparameters: tuple[Hyperparameter, ...]
+    domains: tuple[Domain, ...]
+    stages: tuple[Stage, ...]
+    before: tuple[SpecStage, ...]
+    groups: tuple[SpecGroup, ...]
+    after: tuple[SpecStage, ...]
+    observes: tuple[SpecObserve, ...]

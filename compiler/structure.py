@@ -1,0 +1,178 @@
+"""Checks of a declaration's body by its structure alone: results, reach, and what is unused."""
+
+from collections.abc import Iterator
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, Severity, declare
+from .declarations import Decl
+from .parameters import check
+
+NO_RESULT = declare(
+    "no-result",
+    "a body that may end without a result",
+    """
+    A rule or function returns its result on its last line: with `return`, or with an `if` or
+    `when` both of whose sides end so (or refuse with `error`).
+    """,
+)
+UNREACHABLE = declare(
+    "unreachable",
+    "a statement that can never run",
+    """
+    Nothing after `return`, or after an `if` or `when` that returns, can run. A `return` stands
+    last in its block, and inside `repeat` and `every` there is none.
+    """,
+)
+UNUSED_PARAMETER = declare(
+    "unused-parameter",
+    "a parameter that nothing uses",
+    """Remove the parameter, or use it. A user who sets it would expect that something changes.""",
+    Severity.WARNING,
+)
+UNUSED_NAME = declare(
+    "unused-name",
+    "a name that nothing uses",
+    """
+    A value that has a name and no use is a slip more often than not. A rule's named values can be
+    observed (`observe clip.scale as s`), which counts as a use when an optimizer of the same file
+    does so.
+    """,
+    Severity.WARNING,
+)
+UNUSED_STATE = declare(
+    "unused-state",
+    "a state that is never read or never written",
+    """
+    A state costs memory for every weight. One that is never written keeps its initial value, and
+    one that is never read has no effect.
+    """,
+    Severity.WARNING,
+)
+
+
+def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None:
+    """Report what is wrong with a declaration whatever its arguments are.
+
+    `observed` are the named values that optimizers of the file observe.
+    """
+    if not isinstance(decl, syntax.OptimizerDecl):
+        check(decl.params, report)
+    match decl:
+        case syntax.RuleDecl() | syntax.FuncDecl():
+            if not _ends(decl.body, report):
+                what = "rule" if isinstance(decl, syntax.RuleDecl) else "function"
+                message = f"the {what} `{decl.name.id}` may end without a result"
+                report.add(NO_RESULT.at(decl.name.span, message, help="end it with `return`"))
+            _check_unused_names(decl.body, observed, report)
+            used = set(_names(decl.body))
+        case syntax.ScheduleDecl():
+            used = set(_names(decl.value))
+        case syntax.OptimizerDecl():
+            used = {name for element in decl.body for name in _names(element)}
+    used |= {n for p in decl.params if p.default for n in _names(p.default)}
+    for param in decl.params:
+        if param.name.id not in used:
+            message = f"the parameter `{param.name.id}` is never used"
+            report.add(UNUSED_PARAMETER.at(param.name.span, message))
+
+
+def observed_names(file: syntax.File) -> set[str]:
+    """The last names of `stage.name` paths that optimizers of the file speak of."""
+    return {
+        node.name.id
+        for item in file.items
+        if isinstance(item, syntax.OptimizerDecl)
+        for element in item.body
+        for node in _walk(element)
+        if isinstance(node, syntax.Attribute)
+    }
+
+
+def _ends(block: syntax.Block, report: Diagnostics) -> bool:
+    """Whether a block always ends with a result; reports what stands after the end."""
+    ended = False
+    for statement in block.statements:
+        if ended:
+            report.add(UNREACHABLE.at(statement.span, "this can never run", label="unreachable"))
+            return True
+        match statement:
+            case syntax.Return() | syntax.Refuse():
+                ended = True
+            case syntax.If() | syntax.When():
+                ended = _both_end(statement, report)
+            case syntax.Repeat() | syntax.Every():
+                _refuse_returns(statement.body, report)
+            case _:
+                pass
+    return ended
+
+
+def _both_end(choice: syntax.If | syntax.When, report: Diagnostics) -> bool:
+    then = _ends(choice.then, report)
+    otherwise = _ends(choice.otherwise, report) if choice.otherwise else False
+    if then == otherwise:
+        return then
+    lone = choice.then if then else choice.otherwise
+    assert lone is not None
+    if isinstance(lone.statements[-1], syntax.Refuse):
+        return otherwise if then else then
+    message = "one side returns a result and the other goes on"
+    help = "give both sides a `return`, and put what follows into the other side"
+    report.add(NO_RESULT.at(lone.statements[-1].span, message, help=help))
+    return True
+
+
+def _refuse_returns(block: syntax.Block, report: Diagnostics) -> None:
+    for node in _walk(block):
+        if isinstance(node, syntax.Return):
+            message = "a loop or `every` has no result of its own"
+            report.add(UNREACHABLE.at(node.span, message, help="keep the value in a `var`"))
+
+
+def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnostics) -> None:
+    reads = set(_names(block))
+    writes = {n.name.id for n in _walk(block) if isinstance(n, syntax.Update)}
+    for node in _walk(block):
+        match node:
+            case syntax.Let() | syntax.Var() if node.name.id not in reads | observed:
+                message = f"`{node.name.id}` is never used"
+                report.add(UNUSED_NAME.at(node.name.span, message))
+            case syntax.State() if node.name.id not in reads:
+                message = f"the state `{node.name.id}` is never read"
+                report.add(UNUSED_STATE.at(node.name.span, message))
+            case syntax.State() if node.name.id not in writes:
+                message = f"the state `{node.name.id}` is never written"
+                report.add(UNUSED_STATE.at(node.name.span, message))
+
+
+def _names(node: syntax.Node) -> Iterator[str]:
+    """Names that are read, not those that are declared, written or called."""
+    for inner in _walk(node):
+        if isinstance(inner, syntax.Name):
+            yield inner.id
+
+
+def _walk(node: syntax.Node) -> Iterator[syntax.Node]:
+    """A node and what it reads: targets of writes, argument names and docs are left out."""
+    yield node
+    for name in node.__dataclass_fields__:
+        if name in _NOT_READ.get(type(node), ()):
+            continue
+        value = getattr(node, name)
+        for inner in value if isinstance(value, tuple) else (value,):
+            if isinstance(inner, syntax.Node):
+                yield from _walk(inner)
+
+
+_NOT_READ: dict[type[syntax.Node], tuple[str, ...]] = {
+    syntax.Let: ("name",),
+    syntax.State: ("name", "dtype"),
+    syntax.Var: ("name",),
+    syntax.Update: ("name",),
+    syntax.Argument: ("name",),
+    syntax.Attribute: ("name",),
+    syntax.Observe: ("name",),
+    syntax.Stage: ("kind",),
+    syntax.Group: ("name",),
+    syntax.Call: ("function",),
+}

@@ -1,0 +1,104 @@
+"""The library that generated optimizers run on: `from optc import runtime as rt`.
+
+A program is three functions of fields (`Field`: one tensor for every weight tensor) and scalars;
+`Program` makes an optimizer of them that takes any pytree of weights. Functions of one tensor
+are lifted with `per_tensor`, whole-vector reductions are `norm`, `dot`, `sum`..., and all that
+is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, and no compiler:
+
+    @rt.per_tensor
+    def scaled(g, lr):
+        return lr * g
+
+    def step(w, slots, t, h, oracles):
+        at_w = oracles.at(w, "loss", "grad")
+        return rt.Outcome(loss=at_w.loss, step=scaled(at_w.grad, h["lr"]), slots={})
+
+    sgd = rt.Program(
+        "sgd",
+        init=lambda w, h: {},
+        step=step,
+        needs={"grad": "sgd"},
+        hyperparameters=[rt.Hyperparameter("lr", 0.1, low=0.0)],
+    )
+"""
+
+from .control import repeat
+from .field import (
+    Field,
+    Mask,
+    copy,
+    full,
+    mask,
+    merge,
+    ones,
+    per_tensor,
+    restrict,
+    stored,
+    zeros,
+)
+from .hyperparameters import Hyperparameter
+from .objective import Objective
+from .oracles import Oracles, Point
+from .program import Optimizer, Program
+from .random import normal, rademacher, round_stochastic, uniform
+from .reduce import (
+    all,
+    any,
+    dot,
+    dot_per,
+    max,
+    max_per,
+    mean,
+    mean_per,
+    min,
+    min_per,
+    norm,
+    norm_per,
+    sum,
+    sum_per,
+)
+from .state import Outcome, Report, State
+from .tree import matches
+
+__all__ = [
+    "Field",
+    "Hyperparameter",
+    "Mask",
+    "Objective",
+    "Optimizer",
+    "Oracles",
+    "Outcome",
+    "Point",
+    "Program",
+    "Report",
+    "State",
+    "all",
+    "any",
+    "copy",
+    "dot",
+    "dot_per",
+    "full",
+    "mask",
+    "matches",
+    "max",
+    "max_per",
+    "mean",
+    "mean_per",
+    "merge",
+    "min",
+    "min_per",
+    "norm",
+    "norm_per",
+    "normal",
+    "ones",
+    "per_tensor",
+    "rademacher",
+    "repeat",
+    "restrict",
+    "round_stochastic",
+    "stored",
+    "sum",
+    "sum_per",
+    "uniform",
+    "zeros",
+]
