@@ -1,1 +1,53 @@
-"""optc: a compiler for optimizers."""
+"""optc: a compiler for optimizers.
+
+    program = optc.load("fsam.opt")
+    optimizer = program(lr=3e-4)
+    state = optimizer.init(params)
+    params, state, report = optimizer.step(params, state, batch, objective)
+
+Importing `optc` is light: JAX is imported when the first name that needs it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api.programs import compile, load
+    from .grammar.diagnostic import OptcError, SpecError
+    from .runtime import Hyperparameter, Objective, Optimizer, Program, Report, State
+
+_HOMES = {
+    "OptcError": "grammar.diagnostic",
+    "SpecError": "grammar.diagnostic",
+    "compile": "api.programs",
+    "load": "api.programs",
+    "Hyperparameter": "runtime",
+    "Objective": "runtime",
+    "Optimizer": "runtime",
+    "Program": "runtime",
+    "Report": "runtime",
+    "State": "runtime",
+}
+
+__all__ = [
+    "Hyperparameter",
+    "Objective",
+    "OptcError",
+    "Optimizer",
+    "Program",
+    "Report",
+    "SpecError",
+    "State",
+    "compile",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

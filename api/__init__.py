@@ -1,0 +1,1 @@
+"""What a person calls from Python: the compiler and the runtime together."""

@@ -224,7 +224,7 @@ STRUCTURE = (
     Op("argument", "leaf", ()),
     Op("item", "leaf", ("any",)),
     Op("merge", "local", ("any", "any")),
-    Op("restrict", "fill", ("any",), "join", "copy", "rt.only"),
+    Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict"),
     Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", "0"),
     Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", "1"),
     Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", "{1}"),

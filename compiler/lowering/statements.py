@@ -173,9 +173,13 @@ def _dtype(ctx: Context, state: syntax.State) -> str | None:
 
 
 def _slot_name(ctx: Context, site: Site, state: syntax.State) -> str:
+    """The state's own name; that of its rule comes first where two rules of a stage share it."""
     taken = {slot.name for slot in ctx.slots if slot.stage == site.label}
-    name = f"{site.prefix}{state.name.id}"
-    unique, count = name, 1
+    name = state.name.id
+    if name not in taken:
+        return name
+    name, count = f"{site.prefix}{name}", 1
+    unique = name
     while unique in taken:
         count += 1
         unique = f"{name}_{count}"

@@ -105,14 +105,16 @@ class Function:
     def spill(self, id: int, text: Piece, indent: int, before: str) -> list[str]:
         """The lines of `before` + expression; a line that stays too long marks what to name."""
         rows = lines(text, indent, before)
-        excess = max(len(row) for row in rows) - WIDTH
-        if excess > 0 and self.too_long is None:
-            self.too_long = self._to_name(id, excess)
+        longest = max(rows, key=len)
+        if len(longest) > WIDTH and self.too_long is None:
+            self.too_long = self._to_name(id, longest)
         return rows
 
-    def _to_name(self, id: int, excess: int) -> int | None:
-        """The smallest inlined part whose name shortens the line enough, else the largest."""
-        parts = {i: len(self.expressions.operand(i)) for i in self._inlined(id)}
+    def _to_name(self, id: int, row: str) -> int | None:
+        """The smallest inlined part of a row whose name shortens it enough, else the largest."""
+        excess = len(row) - WIDTH
+        texts = {i: self.expressions.operand(i) for i in self._inlined(id)}
+        parts = {i: len(text) for i, text in texts.items() if text in row}
         saved = {i: size - len(self.program.hints[i]) for i, size in parts.items()}
         enough = [i for i in parts if saved[i] >= excess]
         if enough:
@@ -458,17 +460,17 @@ class _MainWriter(Function):
         items.sort(key=lambda i: int(self.nodes[i]["index"]))
         statement = Statement(tuple(items), self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
-        roles = ("do", "skip") if node.op == "if" else ("body", "goes_on")
+        roles = ("do", "skip") if node.op == "if" else ("body", "while")
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
         for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
             statements = self._statements(inner)
             arguments = inner.arguments
-            own = Inner(f"{role}_{label}", arguments, statements, inner.results)
-            statement.inner.append(own)
             used = self.leaves(inner.results).union(*(s.uses for s in statements))
-            made = {i for s in statements for i in s.defines} | set(arguments)
-            statement.uses |= used - made
+            used -= {i for s in statements for i in s.defines} | set(arguments)
+            own = Inner(f"{role}_{label}", arguments, statements, inner.results, used)
+            statement.inner.append(own)
+            statement.uses |= used
         return statement
 
     def _label(self, node: Node, items: list[int]) -> str:
@@ -495,7 +497,10 @@ class _MainWriter(Function):
         rows = [*self.head]
         rows += self._mask_lines(self._with_parents(masks))
         rows += self._unpack_lines(unpacked)
-        rows += self._text(statements, 1, set())
+        shown: set[int] = set()
+        rows += self._text(statements, 1, shown)
+        late = self.constants(self.block.results)
+        rows += self.constant_lines([c for c in late if c not in shown], 1)
         piece = self.result(self.expressions.operand)
         rows += lines(piece, 1, "return ")
         return rows, self.too_long
@@ -652,7 +657,7 @@ class _MainWriter(Function):
             rows += [tab + row for row in head]
             rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
             results = [self.expressions.operand(i) for i in inner.results]
-            one_value = node.op == "if" or inner.name.startswith("goes_on")
+            one_value = node.op == "if" or inner.name.startswith("while")
             returned: Piece = _bare_tuple(results, indent + 1)
             if len(results) == 1 and not one_value:
                 returned = f"({results[0]},)"

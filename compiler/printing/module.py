@@ -48,9 +48,12 @@ def needs(graph: Graph) -> dict[str, str]:
 
 
 def _asker(graph: Graph, node: Node) -> str:
-    if node.stage < 0:
+    """The stage that asks, or the first one that uses what every step asks for."""
+    users = [node, *(n for n in walk(graph.step) if node.id in n.inputs)]
+    asking = next((n.stage for n in users if n.stage >= 0), -1)
+    if asking < 0:
         return f"{graph.file} | optimizer {graph.name}"
-    stage = graph.stages[node.stage]
+    stage = graph.stages[asking]
     return f"{stage.place} | {stage.text}"
 
 
@@ -151,6 +154,12 @@ class _Module:
             rows += _condition(domain.predicate)
         return rows
 
+    def _masks(self, number: int) -> list[str]:
+        """The tensor sets whose common part is a domain."""
+        domain = self.graph.domains[number]
+        own = f"rt.mask(w, in_{domain.name})"
+        return [*self._masks(domain.parent), own] if domain.parent else [own]
+
     def _all_kernels(self) -> list[Kernel]:
         return list(self.program.kernel_names)
 
@@ -169,11 +178,10 @@ class _Module:
     def _start(self, block: Block) -> list[str]:
         head = ["def init(w, h):", f'{INDENT}"""The slots of a fresh state."""']
         for refusal in self.graph.refusals:
-            domain = self.graph.domains[refusal.domain]
             stage = self.graph.stages[refusal.stage]
-            tensors = f"rt.mask(w, in_{domain.name})"
-            made = call("rt.refuse", tensors, quoted(refusal.message), quoted(stage.place))
-            head += lines(made, 1)
+            tensors = " & ".join(self._masks(refusal.domain))
+            message, place = quoted(refusal.message), quoted(stage.place)
+            head += lines(call("rt.refuse", "w", tensors, message, place), 1)
 
         def result(value: Callable[[int], str]) -> Piece:
             pieces: list[tuple[str, str, Piece]] = []

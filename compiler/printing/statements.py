@@ -9,12 +9,16 @@ from ..plan import Kernel
 
 @dataclass
 class Inner:
-    """A nested function: what it is called, what it takes, its statements, its results."""
+    """A nested function: what it is called, what it takes, its statements, its results.
+
+    `captured` are the variables that it uses of the functions around it.
+    """
 
     name: str
     arguments: tuple[int, ...]
     statements: "list[Statement]"
     results: tuple[int, ...]
+    captured: set[int]
 
 
 @dataclass
@@ -100,8 +104,7 @@ class Names:
         for place, statement in enumerate(statements):
             for inner in statement.inner:
                 ends = set(inner.results)
-                around = {self(id) for id in statement.uses} | taken
-                names = frozenset(name for name in around if name is not None)
+                names = frozenset(n for id in inner.captured if (n := self(id)) is not None)
                 self.assign(inner.statements, ends, inner.arguments, names)
             for id in statement.defines:
                 self._bind(id, place, holders, last, taken)

@@ -1,0 +1,64 @@
+"""Loading specs as programs: compile to a module's text, then run that text.
+
+There is one path: what `optc compile` writes is what `load` executes.
+"""
+
+import builtins
+import hashlib
+import linecache
+from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from types import ModuleType
+
+from ..compiler.driver import Compiled, Located, NotFound, compile_spec, find
+from ..compiler.graph import Scalar
+from ..grammar.source import Source
+from ..runtime import Program
+
+
+def load(
+    spec: str | PathLike[str],
+    *,
+    defaults: Mapping[str, Scalar] | None = None,
+    allow_use: Iterable[str | PathLike[str]] = (),
+) -> Program:
+    """The program of a spec: a path, `path.opt:NAME`, or a name of the library.
+
+    `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
+    the spec, from which it may `use` files. Raises FileNotFoundError when there is no such
+    spec, and SpecError, with all diagnostics, when it has a mistake.
+    """
+    try:
+        located = find(fspath(spec))
+    except NotFound as error:
+        raise FileNotFoundError(str(error)) from None
+    allowed = tuple(Path(folder).resolve() for folder in allow_use)
+    located = Located(located.source, located.name, located.folder, allowed)
+    return run(compile_spec(located, defaults))
+
+
+def compile(
+    text: str, name: str | None = None, *, defaults: Mapping[str, Scalar] | None = None
+) -> Program:
+    """The program of a spec given as text; `name` picks one of several optimizers.
+
+    Such a spec may use the library, and no files. Raises SpecError when it has a mistake.
+    """
+    return run(compile_spec(Located(Source("<string>", text), name), defaults))
+
+
+def run(compiled: Compiled) -> Program:
+    """Execute a compiled module and return its program."""
+    digest = hashlib.sha256(compiled.source.encode()).hexdigest()[:12]
+    file = f"<optc {compiled.name} {digest}>"
+    # Tracebacks and inspect find the text of the module through the line cache.
+    lines = compiled.source.splitlines(keepends=True)
+    linecache.cache[file] = (len(compiled.source), None, lines, file)
+    module = ModuleType(f"optc_{compiled.name}_{digest}", None)
+    exec(builtins.compile(compiled.source, file, "exec"), module.__dict__)
+    programs = [value for value in vars(module).values() if isinstance(value, Program)]
+    (program,) = programs
+    program.source = compiled.source
+    return program
+

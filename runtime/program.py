@@ -1,0 +1,303 @@
+"""Programs, and the optimizers that they are once their hyperparameters are bound."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from .field import Field, cast, widen
+from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
+from .objective import Objective, check_batch, check_objective
+from .oracles import Given, Oracles
+from .random import key_data, wrap_key
+from .state import Layout, Outcome, Report, Slots, State
+from .transform import transformation
+from .tree import PyTree, Tree
+
+Init: TypeAlias = Callable[[Field, Mapping[str, Value]], Slots]
+Step: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value], Oracles], Outcome]
+Evaluate: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value]], Field]
+
+
+class Program:
+    """A compiled optimizer with free hyperparameters. Call it with values to bind them.
+
+    `init(w, h)` makes the slots of a fresh state, `step(w, slots, t, h, oracles)` is one step and
+    `evaluate(w, slots, t, h)` gives the weights to evaluate with, where they are not the
+    trained ones. `needs` has, for each oracle that the program uses, the stage and spec line that
+    asks for it. A `random` program carries a key in its state.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        init: Init,
+        step: Step,
+        evaluate: Evaluate | None = None,
+        needs: Mapping[str, str],
+        hyperparameters: Iterable[Hyperparameter] = (),
+        random: bool = False,
+        observed: Iterable[str] = (),
+        doc: str = "",
+        source_file: str = "",
+    ) -> None:
+        self.name = name
+        self.hyperparameters: Mapping[str, Hyperparameter] = MappingProxyType(
+            {parameter.name: parameter for parameter in hyperparameters}
+        )
+        self.asked_by = MappingProxyType(dict(needs))
+        self.random = random
+        self.observed = tuple(observed)
+        self.source_file = source_file
+        self.__doc__ = doc
+        self._init = init
+        self._step = step
+        self._evaluate = evaluate
+        self._source: str | None = None
+        self._jitted: dict[tuple[Value, ...], Callable[..., Any]] = {}
+        self._layouts: dict[Any, Layout] = {}
+
+    def __call__(self, **values: Value) -> "Optimizer":
+        """The optimizer with these hyperparameters, the others at their defaults.
+
+        A float may be traced. Raises ValueError or TypeError naming the hyperparameter, its
+        value and the spec line, for one that is unknown, of the wrong type or out of range.
+        """
+        return Optimizer(self, bind(self.hyperparameters.values(), values))
+
+    def __repr__(self) -> str:
+        return f"Program({self.name!r}, {', '.join(self.hyperparameters)})"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The oracles that the program uses."""
+        return frozenset(self.asked_by)
+
+    @property
+    def source(self) -> str:
+        """The generated Python module."""
+        if self._source is None:
+            module = inspect.getmodule(self._step)
+            self._source = inspect.getsource(module or self._step)
+        return self._source
+
+    @source.setter
+    def source(self, text: str) -> None:
+        self._source = text
+
+    def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
+        """The slots of a fresh state, as the state keeps them."""
+        slots = self._init(w, h)
+        return self._keep_layout(slots, w.tree, h).leave(slots)
+
+    def advance(
+        self,
+        w: Field,
+        state: State,
+        objective: Objective | None,
+        batch: PyTree,
+        *,
+        static: dict[str, Value],
+        given: Given | None = None,
+        unavailable: str = "",
+    ) -> tuple[Outcome, State, Oracles]:
+        """One step: its outcome, the state after it, and the oracles that it asked."""
+        self.check_state(state)
+        h = static | state.hyperparameters
+        layout = self._layout(w.tree, w.like, h)
+        key = None if state.key is None else jax.random.fold_in(wrap_key(state.key), state.count)
+        oracles = Oracles(
+            w, objective, batch, key=key, given=given, unavailable=unavailable, needs=self.asked_by
+        )
+        outcome = self._step(w, layout.enter(state.slots), state.count + 1, h, oracles)
+        count = state.count + (1 if outcome.applied is None else outcome.applied)
+        after = state._replace(count=count, slots=layout.leave(outcome.slots))
+        return outcome, after, oracles
+
+    def evaluation_weights(self, w: Field, state: State, static: dict[str, Value]) -> Field:
+        """The weights to evaluate with."""
+        self.check_state(state)
+        if self._evaluate is None:
+            return w
+        h = static | state.hyperparameters
+        slots = self._layout(w.tree, w.like, h).enter(state.slots)
+        return self._evaluate(w, slots, state.count, h)
+
+    def check_state(self, state: State) -> None:
+        """Raise TypeError for what is no state, ValueError for that of another optimizer."""
+        if not isinstance(state, State):
+            raise TypeError(
+                f"`state` is a {type(state).__name__}; it must come from `init` of this optimizer"
+            )
+        names = {name for name, p in self.hyperparameters.items() if not p.static}
+        if state.hyperparameters.keys() != names:
+            raise ValueError(
+                f"the state is not of the optimizer `{self.name}`: its hyperparameters are "
+                f"{sorted(state.hyperparameters)}, not {sorted(names)}"
+            )
+
+    def jitted(self, static: dict[str, Value]) -> Callable[..., Any]:
+        """The jitted step for some static hyperparameters: one for each combination of them."""
+        values = tuple(static.values())
+        if values not in self._jitted:
+
+            def step(
+                params: PyTree, state: State, batch: PyTree, objective: Objective
+            ) -> tuple[PyTree, State, Report]:
+                return _update(self, static, params, state, batch, objective)
+
+            step.__name__ = self.name
+            self._jitted[values] = jax.jit(step, static_argnums=3, donate_argnums=(0, 1))
+        return self._jitted[values]
+
+    def _layout(self, tree: Tree, like: tuple[Any, ...], h: Mapping[str, Value]) -> Layout:
+        """The layout of the slots for these weights: known from `init`, or found by tracing it."""
+        known = self._layouts.get(_layout_key(tree, h))
+        if known is not None:
+            return known
+        floats = {name: value for name, value in h.items() if hasattr(value, "dtype")}
+        slots = jax.eval_shape(
+            lambda tensors, floats: self._init(Field(tensors, tree), {**h, **floats}), like, floats
+        )
+        return self._keep_layout(slots, tree, h)
+
+    def _keep_layout(self, slots: Slots, tree: Tree, h: Mapping[str, Value]) -> Layout:
+        return self._layouts.setdefault(_layout_key(tree, h), Layout.of(slots, tree))
+
+
+class Optimizer:
+    """A program with its hyperparameters bound.
+
+    The float ones start in the state that `init` makes and live there; see `set`. The static
+    ones belong to the optimizer.
+    """
+
+    def __init__(self, program: Program, values: Mapping[str, Value]) -> None:
+        self.program = program
+        self.values = MappingProxyType(dict(values))
+        parameters = program.hyperparameters
+        self._static = {name: x for name, x in values.items() if parameters[name].static}
+        self._floats = {name: x for name, x in values.items() if not parameters[name].static}
+
+    def __repr__(self) -> str:
+        bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
+        return f"{self.program.name}({bound})"
+
+    def init(self, params: PyTree, key: jax.Array | None = None) -> State:
+        """The state before the first step.
+
+        `params` is any pytree of float arrays. `key` seeds a program that draws random numbers;
+        without one its seed is 0. Slots are placed on the devices as the weights are.
+        """
+        floats = {name: as_scalar(value) for name, value in self._floats.items()}
+        slots = self.program.fresh_slots(_enter(params), self._static | floats)
+        data = key_data(key) if self.program.random else None
+        return State(jnp.zeros((), jnp.int32), floats, data, slots)
+
+    def step(
+        self, params: PyTree, state: State, batch: PyTree, objective: Objective
+    ) -> tuple[PyTree, State, Report]:
+        """One step, compiled: the next weights, the next state and a report.
+
+        `params` and `state` are donated: their buffers are used again, so go on with what is
+        returned. Another batch shape or another objective compiles anew; other floats do not.
+        """
+        self.program.check_state(state)
+        check_objective(objective, self.program.asked_by)
+        jitted = self.program.jitted(self._static)
+        try:
+            after: tuple[PyTree, State, Report] = jitted(params, state, batch, objective)
+        except TypeError:
+            # jax.jit refuses a leaf that is no array before we see it: say which, in our words.
+            Tree.of(params)
+            raise
+        return after
+
+    def update(
+        self, params: PyTree, state: State, batch: PyTree, objective: Objective
+    ) -> tuple[PyTree, State, Report]:
+        """One step as a pure function, for the user's own jit, scan, vmap or shard_map."""
+        return _update(self.program, self._static, params, state, batch, objective)
+
+    def evaluation_params(self, params: PyTree, state: State) -> PyTree:
+        """The weights to evaluate with: averages where the program keeps them."""
+        w = _enter(params)
+        return _leave(self.program.evaluation_weights(w, state, self._static))
+
+    def set(self, state: State, **values: Value) -> State:
+        """The state with other values of float hyperparameters; nothing compiles anew.
+
+        Raises as binding does, and ValueError for a static one.
+        """
+        self.program.check_state(state)
+        check_names(self.program.hyperparameters, values)
+        changed = dict(state.hyperparameters)
+        for name, value in values.items():
+            parameter = self.program.hyperparameters[name]
+            if parameter.static:
+                raise ValueError(
+                    f"`{name}` is static, so it is not part of a state; "
+                    f"bind it: {self.program.name}({name}={value!r})"
+                )
+            changed[name] = as_scalar(parameter.check(value))
+        return state._replace(hyperparameters=changed)
+
+    def transform(
+        self, objective: Objective | None = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer as an optax transformation; see `transform.transformation`."""
+
+        def advance(*args: Any, **more: Any) -> tuple[Outcome, State, Oracles]:
+            return self.program.advance(*args, static=self._static, **more)
+
+        return transformation(self.init, advance, self.program.asked_by, objective)
+
+
+def _update(
+    program: Program,
+    static: dict[str, Value],
+    params: PyTree,
+    state: State,
+    batch: PyTree,
+    objective: Objective,
+) -> tuple[PyTree, State, Report]:
+    check_objective(objective, program.asked_by)
+    check_batch(batch)
+    w = _enter(params)
+    outcome, after, oracles = program.advance(w, state, objective, batch, static=static)
+    observed = {
+        name: jnp.asarray(x, jnp.result_type(float)) for name, x in (outcome.observed or {}).items()
+    }
+    applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
+    report = Report(outcome.loss, observed, oracles.aux, applied)
+    return _leave(_next_weights(w, outcome)), after, report
+
+
+def _next_weights(w: Field, outcome: Outcome) -> Field:
+    if outcome.weights is not None:
+        pairs = zip(outcome.weights.tensors, w.tensors, strict=True)
+        return Field([old if new is None else new for new, old in pairs], w.tree)
+    assert outcome.step is not None, "an outcome has a step or weights"
+    pairs = zip(w.tensors, outcome.step.tensors, strict=True)
+    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree)
+
+
+def _enter(params: PyTree) -> Field:
+    tree, tensors = Tree.of(params)
+    return Field([widen(x) for x in tensors], tree)
+
+
+def _leave(w: Field) -> PyTree:
+    pairs = zip(w.tensors, w.tree.leaves, strict=True)
+    return w.tree.unflatten([None if x is None else cast(x, leaf.dtype) for x, leaf in pairs])
+
+
+def _layout_key(tree: Tree, h: Mapping[str, Value]) -> Any:
+    static = tuple((name, x) for name, x in h.items() if not hasattr(x, "dtype"))
+    return tree, static, jnp.result_type(float)

@@ -1,0 +1,82 @@
+"""Random fields, each tensor with a stream of its own, and stochastic rounding.
+
+`key` is the key of the step and `site` the number of the place in the program that draws, so
+that no two draws of a program share a stream.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from .field import Field, Tensor, compute_dtype
+
+
+def normal(key: jax.Array, site: int, w: Field) -> Field:
+    """Independent standard normal numbers, shaped like the weights."""
+    return _draw(jax.random.normal, key, site, w)
+
+
+def rademacher(key: jax.Array, site: int, w: Field) -> Field:
+    """Independent signs, -1 or 1 with equal probability, shaped like the weights."""
+    return _draw(jax.random.rademacher, key, site, w)
+
+
+def uniform(key: jax.Array, site: int, w: Field) -> Field:
+    """Independent numbers uniform on [0, 1), shaped like the weights."""
+    return _draw(jax.random.uniform, key, site, w)
+
+
+def round_stochastic(key: jax.Array, site: int, field: Field, dtype: str) -> Field:
+    """Each element rounded to one of its two neighbours in bfloat16, the mean unchanged.
+
+    The result keeps the dtype of `field`, with values that bfloat16 holds. Values that are not
+    finite stay. `dtype` is "bfloat16": of the narrower dtypes only it is a float32 cut short.
+    """
+    if dtype != "bfloat16":
+        raise ValueError(f"stochastic rounding is to bfloat16, not to {dtype}")
+    keys = _keys(key, site, field)
+    return Field([_rounded(k, x) for k, x in zip(keys, field.tensors, strict=True)], field.tree)
+
+
+def wrap_key(data: jax.Array) -> jax.Array:
+    """The typed key of raw key data; its length tells the generator."""
+    impl = "rbg" if data.shape[-1] == 4 else "threefry2x32"
+    key: jax.Array = jax.random.wrap_key_data(data, impl=impl)
+    return key
+
+
+def key_data(key: jax.Array | None) -> jax.Array:
+    """The raw data of a typed or a raw key, in a buffer of its own; of seed 0 for None."""
+    if key is None:
+        key = jax.random.key(0, impl="threefry2x32")
+    raw = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return jnp.array(raw, jnp.uint32, copy=True)
+
+
+def _keys(key: jax.Array, site: int, w: Field) -> list[jax.Array]:
+    stream = jax.random.fold_in(key, site)
+    return [jax.random.fold_in(stream, index) for index in range(len(w.tree.leaves))]
+
+
+def _draw(draw: Callable[..., jax.Array], key: jax.Array, site: int, w: Field) -> Field:
+    keys = _keys(key, site, w)
+    drawn = (
+        None if x is None else draw(k, x.shape, compute_dtype(x.dtype))
+        for k, x in zip(keys, w.like, strict=True)
+    )
+    return Field(tuple(drawn), w.tree)
+
+
+def _rounded(key: jax.Array, x: Tensor) -> Tensor:
+    return None if x is None else _round_bfloat16(key, x)
+
+
+@jax.jit
+def _round_bfloat16(key: jax.Array, x: jax.Array) -> jax.Array:
+    """Add random bits below the last bit that bfloat16 keeps, then cut them off."""
+    bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+    noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
+    cut = (bits + noise) & jnp.uint32(0xFFFF0000)
+    rounded = jax.lax.bitcast_convert_type(cut, jnp.float32).astype(x.dtype)
+    return jnp.where(jnp.isfinite(x), rounded, x)

@@ -1,0 +1,147 @@
+"""Reductions: over all tensors of a field to one scalar, and inside one tensor (`..._per`).
+
+Those of a field give one scalar of the default float dtype (`all` and `any` a bool). Each tensor
+is reduced in its own dtype, at least float32; tensors that are not there count for nothing. Over no
+elements at all `sum`, `norm`, `dot` and `mean` are 0, `max` is -inf and `min` is inf: a group
+that chooses no tensor then changes nothing.
+
+The names are those of the language, hence of some builtins: use them as `rt.sum`.
+"""
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .field import Field, cast
+
+Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"]
+"""What one value of a reduction inside a tensor stands for."""
+
+
+def norm(x: Field) -> jax.Array:
+    """The Euclidean norm of all elements."""
+    return jnp.sqrt(_joined(lax.add, 0.0, [_sum_of_squares(t) for t in _present(x)]))
+
+
+def dot(x: Field, y: Field) -> jax.Array:
+    """The inner product over the tensors that both have."""
+    pairs = zip(x.tensors, y.tensors, strict=True)
+    parts = [_sum_of_products(a, b) for a, b in pairs if a is not None and b is not None]
+    return _joined(lax.add, 0.0, parts)
+
+
+def sum(x: Field) -> jax.Array:
+    """The sum of all elements."""
+    return _joined(lax.add, 0.0, [_sum(t) for t in _present(x)])
+
+
+def mean(x: Field) -> jax.Array:
+    """The mean of all elements."""
+    size = np.sum([t.size for t in _present(x)], dtype=float)
+    return sum(x) / float(np.maximum(size, 1))
+
+
+def max(x: Field) -> jax.Array:
+    """The greatest element."""
+    return _joined(lax.max, -jnp.inf, [_max(t) for t in _present(x)])
+
+
+def min(x: Field) -> jax.Array:
+    """The least element."""
+    return _joined(lax.min, jnp.inf, [_min(t) for t in _present(x)])
+
+
+def all(x: Field) -> jax.Array:
+    """Whether all elements are true."""
+    return _joined(lax.bitwise_and, True, [_all(t) for t in _present(x)])
+
+
+def any(x: Field) -> jax.Array:
+    """Whether some element is true."""
+    return _joined(lax.bitwise_or, False, [_any(t) for t in _present(x)])
+
+
+def norm_per(x: jax.Array, per: Per) -> jax.Array:
+    """The Euclidean norm of each part of one tensor, in a shape that broadcasts against it."""
+    return jnp.sqrt(sum_per(x * x, per))
+
+
+def dot_per(x: jax.Array, y: jax.Array, per: Per) -> jax.Array:
+    """The inner product of each part of two tensors, in a shape that broadcasts against them."""
+    return sum_per(x * y, per)
+
+
+def sum_per(x: jax.Array, per: Per) -> jax.Array:
+    """The sum of each part of one tensor, in a shape that broadcasts against it."""
+    return jnp.sum(x, _axes(x, per), keepdims=True)
+
+
+def mean_per(x: jax.Array, per: Per) -> jax.Array:
+    """The mean of each part of one tensor, in a shape that broadcasts against it."""
+    return jnp.mean(x, _axes(x, per), keepdims=True)
+
+
+def max_per(x: jax.Array, per: Per) -> jax.Array:
+    """The greatest element of each part of one tensor, in a shape that broadcasts against it."""
+    return jnp.max(x, _axes(x, per), keepdims=True, initial=-jnp.inf)
+
+
+def min_per(x: jax.Array, per: Per) -> jax.Array:
+    """The least element of each part of one tensor, in a shape that broadcasts against it."""
+    return jnp.min(x, _axes(x, per), keepdims=True, initial=jnp.inf)
+
+
+# One jitted function for each kind of part: tensors of equal shape are traced and lowered once.
+_sum = jax.jit(jnp.sum)
+_sum_of_squares = jax.jit(lambda x: jnp.sum(x * x))
+_sum_of_products = jax.jit(lambda x, y: jnp.sum(x * y))
+_max = jax.jit(partial(jnp.max, initial=-jnp.inf))
+_min = jax.jit(partial(jnp.min, initial=jnp.inf))
+_all = jax.jit(jnp.all)
+_any = jax.jit(jnp.any)
+
+
+def _present(x: Field) -> list[jax.Array]:
+    return [tensor for tensor in x.tensors if tensor is not None]
+
+
+def _joined(
+    join: Callable[[jax.Array, jax.Array], jax.Array], start: float | bool, parts: list[jax.Array]
+) -> jax.Array:
+    """One scalar from `start` and the parts that the tensors gave."""
+    first = jnp.array(start, jnp.result_type(type(start)))
+    if not parts:
+        return first
+    # Without the barrier XLA fuses the parts of all tensors into one kernel, which took 7 s to
+    # compile for 148 tensors. To concatenate the parts compiles slower than to join them in turn.
+    apart = lax.optimization_barrier(tuple(parts))  # type: ignore[no-untyped-call]  # jax has none
+    return reduce(join, (cast(part, first.dtype) for part in apart), first)
+
+
+def _axes(x: jax.Array, per: Per) -> tuple[int, ...]:
+    """The axes that one value runs over; tensors of fewer than two axes are one part.
+
+    "unit" is one value for each output unit, by the convention of optax.adaptive_grad_clip:
+    kernels are laid out input first, those of three axes are taken for several heads.
+    """
+    axes = tuple(range(x.ndim))
+    if per == "tensor" or x.ndim < 2:
+        return axes
+    match per:
+        case "unit":
+            if len([size for size in x.shape if size != 1]) <= 1:
+                return axes
+            return axes[:1] if x.ndim <= 3 else axes[:-1]
+        case "row":
+            return axes[-1:]
+        case "column":
+            return axes[-2:-1]
+        case "matrix":
+            return axes[-2:]
+        case _:
+            raise ValueError(f"`per` is {per!r}; it is tensor, unit, row, column or matrix")

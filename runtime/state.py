@@ -1,0 +1,183 @@
+"""The state between steps, the report of a step, and the border between trees and fields.
+
+A state is made of the user's own trees: each slot that is a field inside a step is, outside, a
+tree built like the weights, with None where the field has no tensor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from .field import Field, cast, scalar_dtype, widen
+from .tree import Tree, path_text
+
+Slots: TypeAlias = dict[str, Any]
+"""The slots of each stage by name: `slots["precondition"]["mu"]`."""
+
+
+class State(NamedTuple):
+    """Everything that an optimizer keeps between steps; a pytree of arrays.
+
+    `count` is the number of steps applied, `hyperparameters` the float ones, and `key` the raw
+    data of a random key, None for a program that draws nothing.
+    """
+
+    # The name under which optax.tree.get finds the step count hides a method of tuples.
+    count: jax.Array  # type: ignore[assignment]
+    hyperparameters: dict[str, jax.Array]
+    key: jax.Array | None
+    slots: Slots
+
+
+class Report(NamedTuple):
+    """What a step found: the loss at the old weights, and what the program observes.
+
+    An observation that is not due at this step is NaN. `aux` is what the user's loss returned
+    beside the loss; `applied` is False where a guard held the step back or it was accumulated.
+    """
+
+    loss: jax.Array
+    observed: dict[str, jax.Array]
+    aux: Any
+    applied: jax.Array
+
+
+for _node in (State, Report):
+    jax.export.register_namedtuple_serialization(
+        _node, serialized_name=f"optc.runtime.{_node.__name__}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one step of a program returns, in fields and scalars.
+
+    Either `step`, with the next weights w - step, or `weights`, the next weights themselves.
+    Where `applied` is false, the step count stays.
+    """
+
+    loss: jax.Array
+    slots: Slots
+    step: Field | None = None
+    weights: Field | None = None
+    observed: Mapping[str, jax.Array] | None = None
+    applied: jax.Array | None = None
+
+
+class _Kept(NamedTuple):
+    """The shape and dtype of an array of the state."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """How a slot lies in the state: the arrays of a field, or the dtype of anything else."""
+
+    name: str
+    arrays: tuple[_Kept | None, ...] | None
+    dtype: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the fields are among the slots, and how each array is stored."""
+
+    tree: Tree
+    structure: Any  # jax.tree_util.PyTreeDef of the slots, each field one leaf
+    stored: tuple[_Stored, ...]
+
+    @classmethod
+    def of(cls, slots: Slots, tree: Tree) -> Self:
+        """The layout of the slots that a program's `init` made."""
+        keyed, structure = jax.tree_util.tree_flatten_with_path(slots, is_leaf=_is_field)
+        stored = tuple(_stored(path_text(keys), slot, tree) for keys, slot in keyed)
+        return cls(tree, structure, stored)
+
+    def leave(self, slots: Slots) -> Slots:
+        """The slots as the state keeps them: trees, each array in its stored dtype."""
+        outside = []
+        for stored, slot in zip(self.stored, self.structure.flatten_up_to(slots), strict=True):
+            if stored.arrays is not None:
+                pairs = zip(slot.tensors, stored.arrays, strict=True)
+                outside.append(
+                    self.tree.unflatten(
+                        [x if kept is None else cast(x, kept.dtype) for x, kept in pairs]
+                    )
+                )
+            else:
+                outside.append(jnp.asarray(slot, stored.dtype))
+        made: Slots = self.structure.unflatten(outside)
+        return made
+
+    def enter(self, slots: Slots) -> Slots:
+        """The slots as a step sees them: fields of at least float32.
+
+        Raises ValueError where they are not those of this program and these weights.
+        """
+        try:
+            found = self.structure.flatten_up_to(slots)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"the state is not of this optimizer: {error}") from None
+        inside: list[Any] = []
+        for stored, slot in zip(self.stored, found, strict=True):
+            if stored.arrays is None:
+                inside.append(widen(slot))
+                continue
+            name = f"slot `{stored.name}` of the state"
+            arrays = self.tree.flatten(slot, name)
+            for leaf, x, kept in zip(self.tree.leaves, arrays, stored.arrays, strict=True):
+                if not _alike(x, kept):
+                    raise ValueError(
+                        f"params and state do not match at `{leaf.path}`: {name} has "
+                        f"{_text(x)}, and for these params it would have {_text(kept)}"
+                    )
+            inside.append(Field([widen(x) for x in arrays], self.tree))
+        entered: Slots = self.structure.unflatten(inside)
+        return entered
+
+
+def _is_field(node: Any) -> bool:
+    return isinstance(node, Field)
+
+
+def _stored(name: str, slot: Any, tree: Tree) -> _Stored:
+    if not isinstance(slot, Field):
+        return _Stored(name, None, _plain_dtype(slot))
+    arrays = (
+        None
+        if x is None
+        else _Kept(
+            x.shape, jnp.dtype(slot.declared or leaf.dtype) if _is_float(x.dtype) else x.dtype
+        )
+        for x, leaf in zip(slot.tensors, tree.leaves, strict=True)
+    )
+    return _Stored(name, tuple(arrays))
+
+
+def _plain_dtype(slot: Any) -> Any:
+    dtype = jnp.result_type(slot)
+    return scalar_dtype() if _is_float(dtype) and np.ndim(slot) == 0 else dtype
+
+
+def _is_float(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def _alike(x: Any, kept: _Kept | None) -> bool:
+    if x is None or kept is None:
+        return x is kept
+    return hasattr(x, "dtype") and x.dtype == kept.dtype and x.shape == kept.shape
+
+
+def _text(x: Any) -> str:
+    if x is None:
+        return "no tensor"
+    shape = getattr(x, "shape", None)
+    return type(x).__name__ if shape is None else f"{x.dtype}[{','.join(map(str, shape))}]"

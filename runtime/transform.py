@@ -1,0 +1,114 @@
+"""A program as an optax transformation: gradients in, updates out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from .field import Field, UnknownWeights, cast, widen
+from .objective import Objective, check_batch, check_objective
+from .oracles import Given
+from .state import Outcome, State
+from .tree import PyTree, Tree
+
+_MISSING: Any = object()
+
+
+def transformation(
+    init: Callable[[PyTree], State],
+    advance: Callable[..., tuple[Outcome, State, Any]],
+    needs: Mapping[str, str],
+    objective: Objective | None,
+) -> optax.GradientTransformationExtraArgs:
+    """The transformation of a program.
+
+    `update(grads, state, params=None, *, batch=..., value=..., objective=...)` takes `grads` for
+    the gradient at `params` and `value` for the loss there. What else the program asks is evaluated
+    with the objective on the batch. Other extra arguments are ignored.
+    """
+    if objective is not None:
+        check_objective(objective, needs)
+    default_objective = objective
+
+    def update(
+        grads: PyTree,
+        state: State,
+        params: PyTree = None,
+        *,
+        batch: PyTree = _MISSING,
+        value: Any = None,
+        objective: Objective | None = None,
+        **_: Any,
+    ) -> tuple[PyTree, State]:
+        chosen = default_objective if objective is None else check_objective(objective, needs)
+        grad_tree, grad_tensors = Tree.of(grads, "grads")
+        if params is None:
+            tree = grad_tree
+            w: Field = UnknownWeights(Field(grad_tensors, tree))
+        else:
+            tree, tensors = Tree.of(params)
+            _check_alike(tree, grad_tree)
+            w = Field([widen(x) for x in tensors], tree)
+        missing = _missing(params, batch, chosen)
+        if "loss" in needs and value is None and missing:
+            raise ValueError(
+                f"`value` is missing: {needs['loss']} asks for the loss; "
+                "call update(..., value=loss), or give `objective`, `batch` and `params`"
+            )
+        if batch is not _MISSING:
+            check_batch(batch)
+        given = Given(
+            Field([widen(x) for x in grad_tensors], tree),
+            None if value is None else jnp.asarray(value, jnp.result_type(float)),
+        )
+        outcome, next_state, _oracles = advance(
+            w,
+            state,
+            None if missing else chosen,
+            None if missing else batch,
+            given=given,
+            unavailable=f"`{missing}` is missing",
+        )
+        return grad_tree.unflatten(_updates(outcome, w, grad_tensors)), next_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _missing(params: PyTree, batch: PyTree, objective: Objective | None) -> str:
+    """The argument without which nothing can be evaluated; empty where all are there."""
+    if objective is None:
+        return "objective"
+    if batch is _MISSING:
+        return "batch"
+    return "params" if params is None else ""
+
+
+def _check_alike(params: Tree, grads: Tree) -> None:
+    if params.structure != grads.structure:
+        raise ValueError(
+            "grads and params are not built alike\n"
+            f"  params: {params.structure}\n  grads: {grads.structure}"
+        )
+    for p, g in zip(params.leaves, grads.leaves, strict=True):
+        if p.shape != g.shape:
+            raise ValueError(
+                f"grads and params do not match at `{p.path}`: "
+                f"the gradient has shape {g.shape}, the weight {p.shape}"
+            )
+
+
+def _updates(outcome: Outcome, w: Field, grads: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """What optax adds to the weights, in the dtypes of the gradients."""
+    if outcome.step is not None:
+        changes = [None if x is None else lax.neg(x) for x in outcome.step.tensors]
+    else:
+        assert outcome.weights is not None, "an outcome has a step or weights"
+        pairs = zip(outcome.weights.tensors, w.tensors, strict=True)
+        changes = [None if x is None or old is None else lax.sub(x, old) for x, old in pairs]
+    return [
+        jnp.zeros_like(g) if x is None else cast(x, g.dtype)
+        for x, g in zip(changes, grads, strict=True)
+    ]

@@ -1,0 +1,130 @@
+"""The tree of a user's weights, seen as a flat list of named tensors.
+
+Inside a step nothing looks like a tree: weights, gradients and states are tuples with one place
+for each weight tensor (`field.Field`), and a `Tree` is what those tuples share. Trees are
+flattened when they come in and built again when they leave, once each.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Self, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+PyTree: TypeAlias = Any
+"""Any nesting of containers that JAX knows, with arrays at its leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What is known of one weight tensor before the program runs."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The structure of the weights and the path, shape and dtype of each tensor, hashable.
+
+    Paths are the keys of the tree joined with slashes: `layers/0/kernel`.
+    """
+
+    structure: Any  # jax.tree_util.PyTreeDef, which mypy sees as Any
+    leaves: tuple[Leaf, ...]
+
+    @classmethod
+    def of(cls, tree: PyTree, name: str = "params") -> tuple[Self, tuple[jax.Array, ...]]:
+        """The `Tree` of some weights, and their tensors in its order.
+
+        `name` is what messages call the tree. Raises TypeError for a leaf that is not an array
+        of floats.
+        """
+        keyed, structure = jax.tree_util.tree_flatten_with_path(tree)
+        leaves, tensors = [], []
+        for keys, tensor in keyed:
+            path = path_text(keys)
+            tensor = _float_array(tensor, path, name)
+            leaves.append(Leaf(path, tensor.shape, tensor.dtype.name))
+            tensors.append(tensor)
+        return cls(structure, tuple(leaves)), tuple(tensors)
+
+    def flatten(self, tree: PyTree, name: str) -> list[Any]:
+        """What `tree` holds at the place of each weight tensor; None where it holds nothing.
+
+        Raises ValueError where the structures differ.
+        """
+        try:
+            places: list[Any] = self.structure.flatten_up_to(tree)
+        except (ValueError, TypeError) as error:
+            found = jax.tree.structure(tree)
+            raise ValueError(
+                f"{name} is not built like params: {error}\n"
+                f"  params: {self.structure}\n  {name}: {found}"
+            ) from None
+        return places
+
+    def unflatten(self, tensors: Sequence[Any]) -> PyTree:
+        """The tree with these tensors at its leaves."""
+        return self.structure.unflatten(tensors)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.structure, self.leaves))
+
+    def __hash__(self) -> int:
+        # A tree of a thousand leaves is hashed at each inner call, so the hash is kept.
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Tree):
+            return NotImplemented
+        return self.leaves == other.leaves and bool(self.structure == other.structure)
+
+
+def path_text(keys: Sequence[Any]) -> str:
+    """The slash-separated path of a leaf: `layers/0/kernel`; of a lone leaf, the empty text."""
+    return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a regular expression occurs in a path.
+
+    The compiler refuses patterns that could backtrack without bound; this does not look.
+    """
+    return re.search(pattern, path) is not None
+
+
+def _float_array(tensor: Any, path: str, name: str) -> jax.Array:
+    place = f"{name} leaf `{path}`" if path else name
+    if not isinstance(tensor, jax.Array | np.ndarray | np.generic | float | int | complex):
+        raise TypeError(
+            f"{place} is a {type(tensor).__name__}, not an array; partition it out of the weights"
+        )
+    array = tensor if isinstance(tensor, jax.Array) else jnp.asarray(tensor)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{place} has dtype {array.dtype}; only float tensors are trained, "
+            "so partition it out of the weights"
+        )
+    # A weak type would not come back from the first step, and the second would compile anew.
+    return lax.convert_element_type(array, array.dtype) if array.weak_type else array
