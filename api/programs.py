@@ -61,4 +61,3 @@ def run(compiled: Compiled) -> Program:
     (program,) = programs
     program.source = compiled.source
     return program
-

@@ -49,7 +49,7 @@ def apply(meaning: Callable[..., Any], *operands: Scalar) -> Scalar | None:
 
 def _small_power(base: Any, exponent: Any) -> bool:
     # Exact integer powers can fill the memory: 9 ** 9 ** 9.
-    return abs(exponent) <= 1024 and abs(base) <= 1e100
+    return bool(abs(exponent) <= 1024 and abs(base) <= 1e100)
 
 
 def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:
@@ -63,9 +63,8 @@ def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:
             return _call("neg" if expr.op == "-" else "not", (expr.operand,), names)
         case syntax.Binary() if expr.op in OPERATORS:
             return _call(OPERATORS[expr.op], (expr.left, expr.right), names)
-        case syntax.Call(function=syntax.Name()):
-            arguments = tuple(a.value for a in expr.arguments)
-            return _call(expr.function.id, arguments, names)
+        case syntax.Call(function=syntax.Name(id=function)):
+            return _call(function, tuple(a.value for a in expr.arguments), names)
         case _:
             return None
 

@@ -16,7 +16,7 @@ from .ops import OPS
 from .predicate import holds
 
 Tensor = Any
-Fields = list[Tensor | None]
+Fields = list[Any]
 
 
 class Oracles(Protocol):
@@ -126,9 +126,14 @@ class Interpreter:
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
             ):
-                shape = np.shape(w)
-                facts = {"ndim": len(shape), "size": int(np.prod(shape)), "path": path}
-                mask.append(inside and holds(domain.predicate, facts | {"dtype": dtype}))
+                rank, size = np.ndim(w), int(np.size(w))
+                facts: dict[str, Scalar] = {
+                    "path": path,
+                    "dtype": dtype,
+                    "ndim": rank,
+                    "size": size,
+                }
+                mask.append(inside and holds(domain.predicate, facts))
             masks.append(mask)
         return masks
 

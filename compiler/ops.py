@@ -63,6 +63,10 @@ class Op:
         return len(self.takes)
 
 
+def _all(what: Literal["number", "bool", "any"], arity: int) -> Takes:
+    return (what,) * arity
+
+
 def _operator(
     name: str,
     numpy: str,
@@ -92,7 +96,7 @@ def _function(
     flops: int = 1,
     static: str | None = None,
 ) -> Op:
-    takes: Takes = ("number",) * arity
+    takes = _all("number", arity)
     meaning = numpy or name
     operands = ", ".join(f"{{{i}}}" for i in range(arity))
     shown = notation or rf"\operatorname{{{{{name}}}}}({operands})"
@@ -101,7 +105,7 @@ def _function(
 
 
 def _logical(name: str, arity: int, notation: str, static: str, scalar: Meaning) -> Op:
-    takes: Takes = ("bool",) * arity
+    takes = _all("bool", arity)
     meaning = f"logical_{name}"
     return Op(
         name,
@@ -119,7 +123,7 @@ def _logical(name: str, arity: int, notation: str, static: str, scalar: Meaning)
 
 
 def _reduction(name: str, python: str, notation: str, arity: int = 1) -> Op:
-    takes: Takes = ("number",) * arity
+    takes = _all("number", arity)
     return Op(name, "reduction", takes, "float", name, python, notation, CALL, 2)
 
 

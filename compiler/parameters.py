@@ -237,8 +237,8 @@ def _term(expr: syntax.Expr) -> Term | None:
             return _application("neg" if expr.op == "-" else "not", (expr.operand,))
         case syntax.Binary() if expr.op in OPERATORS:
             return _application(OPERATORS[expr.op], (expr.left, expr.right))
-        case syntax.Call(function=syntax.Name()):
-            return _application(expr.function.id, tuple(a.value for a in expr.arguments))
+        case syntax.Call(function=syntax.Name(id=function)):
+            return _application(function, tuple(a.value for a in expr.arguments))
         case _:
             return None
 

@@ -88,9 +88,9 @@ class _Resolver:
         body = self.decl.body
         first, last = _group_places(body)
         self._check_groups_stand_together(body, first, last)
-        before = self._stages(body[:first])
+        before = self._stages(_lines(body[:first]))
         groups = self._groups([e for e in body if isinstance(e, syntax.Group)])
-        after = self._stages(e for e in body[first:] if not isinstance(e, syntax.Group))
+        after = self._stages(_lines(body[first:]))
         self._check_order((*before, *after), bool(groups), len(before))
         self._check_steps(before, groups, after)
         return Spec(
@@ -292,6 +292,12 @@ def _and(left: Term, right: Term) -> Term:
 
 def _tunes(stages: Iterable[SpecStage]) -> list[SpecStage]:
     return [s for s in stages if s.kind == "tune"]
+
+
+def _lines(
+    body: Iterable[syntax.Stage | syntax.Group | syntax.Observe],
+) -> list[syntax.Stage | syntax.Observe]:
+    return [element for element in body if not isinstance(element, syntax.Group)]
 
 
 def _group_places(

@@ -7,6 +7,7 @@ tensors. What the rules compute is typed when they are lowered, where their argu
 from pydantic import BaseModel, ConfigDict
 
 from ..grammar import syntax
+from ..grammar.source import Span
 from .declarations import Declarations
 from .graph import Domain, Hyperparameter, Stage
 
@@ -56,7 +57,7 @@ class Spec(Resolved):
     name: str
     doc: str
     file: str
-    span: syntax.Span
+    span: Span
     declarations: Declarations
     hyperparameters: tuple[Hyperparameter, ...]
     domains: tuple[Domain, ...]

@@ -1,6 +1,6 @@
 """Building regions of nodes: typed values, nested blocks, and the values that change."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,6 +9,8 @@ from ..constants import apply
 from ..graph import Node, Region, Scalar
 from ..ops import OPS
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
+
+_NONE: Mapping[str, Scalar] = {}
 
 MAX_NODES = 100_000
 """A program is refused when its rules expand to more nodes than this."""
@@ -123,7 +125,7 @@ class Builder:
         name: str | None = None,
         regions: tuple[Region, ...] = (),
         constant: Scalar | None = None,
-        **attributes: Scalar,
+        attributes: Mapping[str, Scalar] = _NONE,
     ) -> Value:
         """Add one node; a mistake among its inputs makes it a mistake."""
         if any(v.type.is_unknown for v in inputs):
@@ -167,7 +169,7 @@ class Builder:
             type = Type("text", static=True)
         else:
             type = Type("scalar", "int" if isinstance(value, int) else "float", static=True)
-        return self.node("const", (), type, name=name, constant=value, value=value)
+        return self.node("const", (), type, name=name, constant=value, attributes={"value": value})
 
     def apply(self, op_name: str, *inputs: Value, name: str | None = None) -> Value:
         """An elementwise op on values whose types were checked."""
@@ -283,7 +285,9 @@ class Builder:
 
     def _items(self, source: Value, types: Sequence[Type], names: Sequence[str]) -> list[Value]:
         return [
-            self.node("item", (source,), dynamic(type), name=name or None, index=place)
+            self.node(
+                "item", (source,), dynamic(type), name=name or None, attributes={"index": place}
+            )
             for place, (type, name) in enumerate(zip(types, names, strict=True))
         ]
 
@@ -331,7 +335,7 @@ class Builder:
         if not type.is_field:
             type = Type("field", type.dtype, "tensor")
         type = replace(type, domain=self.domain, static=False)
-        return self.node("merge", (inside, outside), type, name=name, domain=domain)
+        return self.node("merge", (inside, outside), type, name=name, attributes={"domain": domain})
 
     def choose(
         self,

@@ -206,7 +206,8 @@ def _reduction(
     per = _per(ctx, matched["per"].value)
     if per is None:
         return MISTAKE
-    return ctx.node(op, values, Type("field", dtype, per, ctx.domain), name=name, per=per)
+    type = Type("field", dtype, per, ctx.domain)
+    return ctx.node(op, values, type, name=name, attributes={"per": per})
 
 
 def _not_reducible(value: Value, op: str) -> str | None:

@@ -154,13 +154,14 @@ class Context(Builder):
         if not value.type.is_field or value.type.domain == self.domain:
             return value
         type = Type("field", value.type.dtype, value.type.per, self.domain)
-        return self.node("restrict", (value,), type, domain=self.domain)
+        return self.node("restrict", (value,), type)
 
     def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
         """A random field with a stream of its own, also in each round of a loop."""
         self.random_sites += 1
         rounds = [b.index for b in self.frame.blocks if b.index is not None]
-        return self.node(op, (like, *rounds), type, name=name, site=self.random_sites)
+        site = {"site": self.random_sites}
+        return self.node(op, (like, *rounds), type, name=name, attributes=site)
 
     def default_of(self, value: Value) -> Scalar | None:
         """The default of the hyperparameter that `value` is, if it is one."""
@@ -193,7 +194,7 @@ class Context(Builder):
     def refuse_if(self, condition: Value, message: str) -> None:
         """Refuse, when the program is bound, values of static parameters."""
         with self.open_block("branch") as block:
-            self.node("refuse", (), TUPLE, message=message)
+            self.node("refuse", (), TUPLE, attributes={"message": message})
         then = Region(nodes=tuple(block.nodes), results=())
         self.node("if", (condition,), TUPLE, regions=(then, Region(nodes=(), results=())))
 

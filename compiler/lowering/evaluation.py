@@ -64,4 +64,5 @@ def evaluation_region(ctx: Context, weights_next: Value) -> Region | None:
 
 def _again(ctx: Context, node: Node, inputs: list[Value]) -> Value:
     """The same operation on other inputs, in the current frame."""
-    return ctx.node(node.op, inputs, node.type, name=node.name, **dict(node.attributes))
+    attributes = dict(node.attributes)
+    return ctx.node(node.op, inputs, node.type, name=node.name, attributes=attributes)

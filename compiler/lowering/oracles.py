@@ -2,6 +2,7 @@
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
+from ..graph import Scalar
 from ..types import FIELD, OUTPUTS, POINT, SCALAR, Type
 from .builder import MISTAKE, Value
 from .context import Context
@@ -75,8 +76,8 @@ def _point(ctx: Context, at: Value, private: bool) -> Value:
             break
     ctx.frame.blocks, inner = blocks[: home + 1], blocks
     conditional = any(block.kind == "branch" for block in blocks[: home + 1])
-    marks = {"private": True} if private and conditional else {}
-    point = ctx.node("point", (at,), POINT, **marks)
+    marks: dict[str, Scalar] = {"private": True} if private and conditional else {}
+    point = ctx.node("point", (at,), POINT, attributes=marks)
     ctx.frame.blocks = inner
     blocks[home].points[at.id] = point
     return point

@@ -134,11 +134,9 @@ class _Pipeline:
         """What `make` gives for the stage's tensors, and `old` for the others."""
         ctx = self.ctx
         if stage.domain == ctx.domain:
-            ctx.stage_domain = ctx.domain
             return make()
         before = dict(ctx.cells)
         with ctx.in_domain(stage.domain):
-            ctx.stage_domain = stage.domain
             inside = make()
         for key, value in before.items():
             if ctx.cells[key].id != value.id:
@@ -262,7 +260,6 @@ class _Pipeline:
         signals = {"u": signal, "g": self.gradient, "w": ctx.weights}
         self._enter_hyperparameters()
         site = Site("tune", stage.label, signals, self.spec.declarations)
-        ctx.stage_domain = ctx.domain
         outside = replace(site, kind="tune")
         eta = expressions.expression(ctx, outside, self.scope, stage.syntax.rule, "eta")
         if not eta.type.is_unknown and not _is_rate(eta.type):

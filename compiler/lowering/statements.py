@@ -257,7 +257,8 @@ def _blank(ctx: Context, type: Type) -> Value:
             return ctx.constant(0.0 if type.dtype == "float" else False)
         like = ctx.weights
         if type.per != "element":
-            like = ctx.node("sum", (like,), replace(type, dtype="float"), per=type.per)
+            part = replace(type, dtype="float")
+            like = ctx.node("sum", (like,), part, attributes={"per": type.per})
         return ctx.node("zeros", (like,), type)
 
 

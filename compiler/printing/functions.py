@@ -190,10 +190,14 @@ class _KernelWriter(Function):
     def _is_bound(self, id: int) -> bool:
         node = self.nodes[id]
         uses = sum(self.nodes[i].inputs.count(id) for i in self.kernel.nodes)
-        if self.kernel.results == (id,) and uses == 0 and node.op != "merge":
+        if self.kernel.results == (id,) and uses == 0 and self._can_return(node):
             return False
         kept = node.name is not None or node.op == "merge" or id in self.spilled
         return kept or id in self.kernel.results or uses != 1
+
+    def _can_return(self, node: Node) -> bool:
+        """Whether a lone result can be returned without a name: it is there for every tensor."""
+        return node.op != "merge" and node.type.domain == 0
 
     def write(self) -> tuple[list[str], int | None]:
         kernel = self.kernel
@@ -206,32 +210,23 @@ class _KernelWriter(Function):
                 node=self.nodes[id],
             )
             for id in kernel.nodes
-            if id in self.variables
+            if id in self.variables or kernel.results == (id,)
         ]
         self._unite_choices(statements)
         masks = tuple(-m for m in kernel.masks)
         given = (*kernel.fields, *masks, *kernel.scalars)
-        inputs = [i for s in statements for i in self._inputs(s)]
-        inputs += [i for id in kernel.results for i in self.nodes[id].inputs]
-        constants = self.constants(inputs)
+        constants = self.constants(i for s in statements for i in self._inputs(s))
         last = self.leaves(kernel.results)
         end = last | set(masks) | set(constants)
         self.variables |= set(constants)
         self.names.assign(statements, end, (*given, *constants))
         parameters = [self.names(id) or "" for id in given]
-        body = self._body(statements)
         rows = ["@rt.per_tensor", *signature(program_name(self.program, kernel), parameters)]
-        if not body:
-            body = stage_comment(self.program.graph, self.nodes[kernel.results[0]].stage, 1)
-        return [*rows, *body, *self._return()], self.too_long
-
-    def _return(self) -> list[str]:
-        (id, *others) = self.kernel.results
-        if not others and id not in self.variables:
-            return self.spill(id, self.expressions.value(id), 1, "return ")
-        results = [self._result(i) for i in self.kernel.results]
-        returned: Piece = results[0] if not others else _bare_tuple(results, 1)
-        return lines(returned, 1, "return ")
+        rows += self._body(statements)
+        if kernel.results[0] in self.variables:
+            results = [self._result(i) for i in kernel.results]
+            rows += lines(_bare_tuple(results, 1), 1, "return ")
+        return rows, self.too_long
 
     def _inputs(self, statement: Statement) -> tuple[int, ...]:
         assert statement.node is not None
@@ -240,8 +235,9 @@ class _KernelWriter(Function):
     def _result(self, id: int) -> str:
         name = self.names(id) or ""
         domain = self.nodes[id].type.domain
-        given = {self.names(i) for i in self.kernel.fields}
-        if domain == 0 or name in given:
+        # A field that is given for the same tensors is None elsewhere, and stays so.
+        alike = (i for i in self.kernel.fields if self.nodes[i].type.domain == domain)
+        if domain == 0 or name in {self.names(i) for i in alike}:
             return name
         return f"{name} if {self.names(-domain)} else None"
 
@@ -327,7 +323,8 @@ class _KernelWriter(Function):
         name = self.names(node.id) or ""
         if node.op == "merge":
             return self._choice(node, name, indent)
-        return self.spill(node.id, self.expressions.value(node.id), indent, f"{name} = ")
+        before = f"{name} = " if node.id in self.variables else "return "
+        return self.spill(node.id, self.expressions.value(node.id), indent, before)
 
     def _choice(self, node: Node, name: str, indent: int) -> list[str]:
         inside, outside = (self.expressions.operand(i, 1) for i in node.inputs)

@@ -36,6 +36,8 @@ _INFIX = {
     "dot": "dot",
 }
 
+_NUMBERS = ((0, "zero"), (1, "one"), (2, "two"))
+
 _PLAIN = {
     "add": "combined",
     "sub": "difference",
@@ -89,6 +91,5 @@ def _part(node: Node, nodes: Mapping[int, Node]) -> str | None:
         return node.name
     if node.op == "const":
         value = node["value"]
-        known = {0: "zero", 1: "one", 2: "two"}
-        return known.get(value) if isinstance(value, int | float) else None
+        return next((word for number, word in _NUMBERS if value == number), None)
     return _formula(node, nodes)

@@ -202,7 +202,7 @@ class _Module:
 
         def result(value: Callable[[int], str]) -> Piece:
             entries: list[Piece] = []
-            slots: list[tuple[int, str]] = []
+            slots: list[tuple[int, Piece]] = []
             observed: list[tuple[str, Piece]] = []
             for output, id in zip(self.graph.outputs, block.results, strict=True):
                 text = value(id)
@@ -217,8 +217,7 @@ class _Module:
                 (self.graph.slots[i].stage, self.graph.slots[i].name, text)
                 for i, text in sorted(slots)
             ]
-            if named:
-                entries.append(Labelled("slots=", _slots(named)))
+            entries.append(Labelled("slots=", _slots(named)))
             if observed:
                 entries.append(Labelled("observed=", mapping(observed)))
             return call("rt.Outcome", *entries)
