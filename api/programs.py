@@ -11,8 +11,9 @@ from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType
 
-from ..compiler.driver import Compiled, Located, NotFound, compile_spec, find
+from ..compiler.driver import Compiled, compile_spec
 from ..compiler.graph import Scalar
+from ..compiler.locate import Located, NotFoundError, find
 from ..grammar.source import Source
 from ..runtime import Program
 
@@ -31,7 +32,7 @@ def load(
     """
     try:
         located = find(fspath(spec))
-    except NotFound as error:
+    except NotFoundError as error:
         raise FileNotFoundError(str(error)) from None
     allowed = tuple(Path(folder).resolve() for folder in allow_use)
     located = Located(located.source, located.name, located.folder, allowed)

@@ -116,9 +116,9 @@ class _Gatherer:
     def __init__(self, open_use: OpenUse, report: Diagnostics) -> None:
         self._open_use = open_use
         self._report = report
-        self._files: dict[str, Declarations] = {}
+        self._files: dict[Source, Declarations] = {}
 
-    def gather(self, file: syntax.File, chain: tuple[str, ...]) -> Declarations:
+    def gather(self, file: syntax.File, chain: tuple[Source, ...]) -> Declarations:
         own: dict[tuple[str, str], Decl] = {}
         used: list[Declarations] = []
         for item in file.items:
@@ -149,7 +149,7 @@ class _Gatherer:
                 )
             )
 
-    def _use(self, use: syntax.Use, chain: tuple[str, ...]) -> Declarations | None:
+    def _use(self, use: syntax.Use, chain: tuple[Source, ...]) -> Declarations | None:
         where = use.path.span
         try:
             source = self._open_use(use.path.value, where.source)
@@ -161,18 +161,19 @@ class _Gatherer:
                 )
             )
             return None
-        chain = (*chain, where.source.name)
-        if source.name in chain:
-            circle = " -> ".join((*chain[chain.index(source.name) :], source.name))
+        chain = (*chain, where.source)
+        if source in chain:
+            names = [each.name for each in (*chain[chain.index(source) :], source)]
+            circle = " -> ".join(names)
             self._report.add(CIRCULAR_USE.at(where, f"files use each other: {circle}"))
             return None
-        if source.name not in self._files:
+        if source not in self._files:
             if len(self._files) >= MAX_FILES:
                 self._report.add(USE_FAILED.at(where, f"more than {MAX_FILES} files are used"))
                 return None
             parsed = parse(source, self._report)
-            self._files[source.name] = self.gather(parsed, chain)
-        return self._files[source.name]
+            self._files[source] = self.gather(parsed, chain)
+        return self._files[source]
 
     def _not_yet(self, item: syntax.VariantDecl | syntax.ExternDecl, what: str) -> None:
         self._report.add(

@@ -1,52 +1,29 @@
-"""The way of a spec, in order: find, parse, gather, resolve, lower, pass, plan, print."""
+"""Compiling: from a spec that was found to the text of a Python module.
+
+The way, in order: parse, gather, resolve, lower (all in `check`), passes, plan, print.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from importlib import metadata
 
-from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
-from ..grammar.parse import parse
 from ..grammar.source import Source, Span
-from . import library
-from .declarations import Declarations, OpenUse, gather
+from .check import chosen, lowered
+from .declarations import NOT_YET
 from .graph import Graph, Hyperparameter, Scalar, walk
-from .lowering.pipeline import lower
+from .locate import Located
 from .parameters import OUT_OF_RANGE, Bounds
-from .resolve import resolve
-from .rules import check_rules
-from .structure import check_structure, observed_names
+from .passes import PIPELINE
+from .plan import plan
+from .printing.module import module_text
+from .view import verify
 
-NO_OPTIMIZER = declare(
-    "no-optimizer",
-    "a spec without the optimizer that is asked for",
-    """
-    Only an `optimizer` compiles to a program; rules, schedules and functions are its parts. A file
-    may hold several optimizers: `FILE.opt:NAME` names one, and without a name the last is meant.
-    """,
-)
 UNKNOWN_SETTING = declare(
     "unknown-setting",
     "a value is set that the optimizer does not have",
     """`--set NAME=VALUE` gives a hyperparameter of the optimizer another default.""",
 )
-
-MAX_BYTES = 1 << 20
-"""Specs are refused when they are larger; what is read of them is bounded."""
-
-
-class NotFound(Exception):  # noqa: N818 - it is an answer more than a fault
-    """A spec that cannot be found or read; the message says what was looked for."""
-
-
-@dataclass(frozen=True)
-class Located:
-    """A spec that was found: its text, the optimizer that is meant, the folder of its file."""
-
-    source: Source
-    name: str | None = None
-    folder: Path | None = None
-    allowed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,108 +44,7 @@ class Compiled:
     source: str
     graph: Graph
     summary: Summary
-    diagnostics: tuple[Diagnostic, ...] = field(default=())
-
-
-# ---- finding
-
-
-def find(spec: str) -> Located:
-    """The spec of a path, `path.opt:NAME`, or a name of the library.
-
-    Raises NotFound with one line for a person.
-    """
-    path, _, name = spec.rpartition(":") if ".opt:" in spec else (spec, "", "")
-    if path.endswith(".opt") or "/" in path:
-        file = Path(path)
-        return Located(Source(path, read(file)), name or None, file.resolve().parent)
-    entry = library.file("optimizer", spec)
-    if entry is not None:
-        return Located(entry.span.source, spec)
-    help = did_you_mean(spec, library.names("optimizer"))
-    message = f"`{spec}` is neither a file that ends in .opt nor an optimizer of the library"
-    raise NotFound(f"{message}; {help}" if help else message)
-
-
-def read(file: Path) -> str:
-    """The text of a spec file; raises NotFound where there is none that can be read."""
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise NotFound(f"{file}: {(error.strerror or str(error)).lower()}") from None
-    # What is not UTF-8 becomes a replacement character, which the parser reports in its place.
-    return data.decode("utf-8", errors="replace")
-
-
-def open_use(located: Located) -> OpenUse:
-    """How `use` reads files: in or below the first spec's folder, or where the caller allows."""
-
-    def open(path: str, source: Source) -> Source:
-        if located.folder is None:
-            raise PermissionError(0, "a spec without a file cannot use files")
-        if "\0" in path:
-            raise PermissionError(0, "the path holds a null character")
-        base = Path(source.name).resolve().parent
-        file = (base / path).resolve()
-        roots = (located.folder, *located.allowed)
-        if not any(file.is_relative_to(root) for root in roots):
-            raise PermissionError(0, "it lies outside the folder of the spec")
-        if not path.endswith(".opt"):
-            raise PermissionError(0, "a used file ends in .opt")
-        try:
-            return Source(_shown(file), read(file))
-        except NotFound as error:
-            raise FileNotFoundError(0, str(error).rpartition(": ")[2]) from None
-
-    return open
-
-
-def _shown(file: Path) -> str:
-    here = Path.cwd()
-    return str(file.relative_to(here) if file.is_relative_to(here) else file)
-
-
-# ---- checking
-
-
-def check(located: Located) -> Diagnostics:
-    """Everything that is wrong or doubtful in a spec: every item of the file."""
-    report = Diagnostics()
-    file = parse(located.source, report)
-    declarations = gather(file, open_use(located), report)
-    observed = observed_names(file)
-    for item in file.items:
-        match item:
-            case syntax.OptimizerDecl():
-                check_structure(item, observed, report)
-                lower(resolve(item, declarations, report), report)
-            case syntax.RuleDecl() | syntax.ScheduleDecl() | syntax.FuncDecl():
-                check_structure(item, observed, report)
-    check_rules(file, declarations, report)
-    if located.name is not None:
-        _choose(located, file, report)
-    return report
-
-
-def _choose(
-    located: Located, file: syntax.File, report: Diagnostics
-) -> syntax.OptimizerDecl | None:
-    """The optimizer that is meant: the named one, or the last."""
-    optimizers = [i for i in file.items if isinstance(i, syntax.OptimizerDecl)]
-    named = [o for o in optimizers if located.name in (None, o.name.id)]
-    if named:
-        return named[-1]
-    known = ", ".join(f"`{o.name.id}`" for o in optimizers)
-    wanted = f" `{located.name}`" if located.name else ""
-    message = f"`{located.source.name}` has no optimizer{wanted}"
-    help = f"it has {known}" if known else None
-    start = Span(located.source, 0, 0)
-    report.add(NO_OPTIMIZER.at(start, message, help=help))
-    return None
-
-
-# ---- compiling
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def compile_spec(located: Located, settings: Mapping[str, Scalar] | None = None) -> Compiled:
@@ -176,33 +52,17 @@ def compile_spec(located: Located, settings: Mapping[str, Scalar] | None = None)
 
     `settings` are other defaults for hyperparameters.
     """
-    report = check(located)
-    graph, declarations = _lowered(located, report)
-    if report.has_errors or graph is None:
+    report = Diagnostics()
+    graph = chosen(located, lowered(located, report), report)
+    if graph is not None and not report.has_errors:
+        graph = _with_settings(graph, settings or {}, located, report)
+    if graph is None or report.has_errors:
         raise SpecError(report.sorted())
-    graph = _with_settings(graph, settings or {}, located, report)
-    if report.has_errors:
-        raise SpecError(report.sorted())
-    assert declarations
     return print_program(graph, report.sorted())
-
-
-def _lowered(located: Located, report: Diagnostics) -> tuple[Graph | None, Declarations | None]:
-    file = parse(located.source, Diagnostics())
-    declarations = gather(file, open_use(located), Diagnostics())
-    decl = _choose(located, file, report)
-    if decl is None or report.has_errors:
-        return None, None
-    return lower(resolve(decl, declarations, report), report), declarations
 
 
 def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:
     """The module of a lowered graph, verified at each border."""
-    from .passes import PIPELINE
-    from .plan import plan
-    from .printing.module import module_text
-    from .view import verify
-
     verify(graph)
     for run in PIPELINE:
         graph = verify(run(graph))
@@ -213,9 +73,7 @@ def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Com
 
 def version() -> str:
     """The version of this package."""
-    from importlib.metadata import version
-
-    return version("optc")
+    return metadata.version("optc")
 
 
 def _with_settings(
@@ -278,8 +136,6 @@ def emit_optax(compiled: Compiled) -> str:
 
     Comes with the work on parity; until then it is refused as not yet compiled.
     """
-    from .declarations import NOT_YET
-
     source = Source(compiled.graph.file, "")
     message = "`--emit optax` is not there yet; it comes with the parity of every rule"
     raise SpecError([NOT_YET.at(Span(source, 0, 0), message)])

@@ -141,9 +141,10 @@ def check(params: Iterable[syntax.Param], report: Diagnostics) -> dict[str, Scal
             )
         seen[name] = param.name.span
         _check_type(param, report)
-        _check_range(param, report)
-        if param.default is not None and (value := _default(param, known, report)) is not None:
-            known[name] = value
+        limits = bounds(param) if _check_range(param, report) else Bounds()
+        if param.default is not None:
+            value = _default(param, known, limits, report)
+            known |= {name: value} if value is not None else {}
     return known
 
 
@@ -155,9 +156,11 @@ def _check_type(param: syntax.Param, report: Diagnostics) -> None:
         )
 
 
-def _check_range(param: syntax.Param, report: Diagnostics) -> None:
+def _check_range(param: syntax.Param, report: Diagnostics) -> bool:
+    """Whether the range, if there is one, is sound."""
     if param.range is None:
-        return
+        return True
+    before = len(report)
     ends = [evaluate(e, {}) for e in (param.range.low, param.range.high)]
     if kind(param) in ("bool", "str"):
         report.add(BAD_RANGE.at(param.range.span, f"a `{kind(param)}` parameter has no range"))
@@ -165,6 +168,7 @@ def _check_range(param: syntax.Param, report: Diagnostics) -> None:
         report.add(BAD_RANGE.at(param.range.span, "the ends of a range are numbers or `inf`"))
     elif not _holds_a_number(param.range, *(float(e) for e in ends if e is not None)):
         report.add(BAD_RANGE.at(param.range.span, "the range holds no number"))
+    return len(report) == before
 
 
 def _holds_a_number(range: syntax.Range, low: float, high: float) -> bool:
@@ -172,7 +176,7 @@ def _holds_a_number(range: syntax.Range, low: float, high: float) -> bool:
 
 
 def _default(
-    param: syntax.Param, known: Mapping[str, Scalar], report: Diagnostics
+    param: syntax.Param, known: Mapping[str, Scalar], limits: Bounds, report: Diagnostics
 ) -> Scalar | None:
     assert param.default is not None
     value = evaluate(param.default, known)
@@ -183,8 +187,8 @@ def _default(
         message = f"the default of `{name}` is not {needs[type_name]}"
         report.add(BAD_DEFAULT.at(param.default.span, message))
         return None
-    if type_name in ("float", "int") and not bounds(param).admits(float(value)):
-        message = f"the default of `{name}` is {value:g}; it {bounds(param).phrase()}"
+    if type_name in ("float", "int") and not limits.admits(float(value)):
+        message = f"the default of `{name}` is {value:g}; it {limits.phrase()}"
         report.add(OUT_OF_RANGE.at(param.default.span, message, label="outside"))
     return value
 

@@ -115,7 +115,9 @@ class Program:
         oracles = Oracles(
             w, objective, batch, key=key, given=given, unavailable=unavailable, needs=self.asked_by
         )
-        outcome = self._step(w, layout.enter(state.slots), state.count + 1, h, oracles)
+        # As wide as the floats, since jax divides an int32 into a float32 under x64 too.
+        t = (state.count + 1).astype(jnp.result_type(int))
+        outcome = self._step(w, layout.enter(state.slots), t, h, oracles)
         count = state.count + (1 if outcome.applied is None else outcome.applied)
         after = state._replace(count=count, slots=layout.leave(outcome.slots))
         return outcome, after, oracles

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..constants import apply
 from ..graph import Node, Region, Scalar
-from ..ops import OPS
+from ..ops import OPS, Op
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
 
 _NONE: Mapping[str, Scalar] = {}
@@ -176,6 +176,7 @@ class Builder:
         if any(v.type.is_unknown for v in inputs):
             return MISTAKE
         op = OPS[op_name]
+        inputs = self._widened(op, inputs)
         types = tuple(v.type for v in inputs)
         operands = types[1:] if op_name == "where" else types
         if op.gives == "join":
@@ -191,6 +192,19 @@ class Builder:
         if type.is_scalar and op.static is not None and all(t.static for t in types):
             type = replace(type, static=True)
         return self.node(op_name, inputs, type, name=name, constant=constant)
+
+    def _widened(self, op: Op, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+        """The inputs of an op that leaves the integers, with a float among them.
+
+        JAX takes a quotient or root of int32 in float32, under x64 too, keeps integers in
+        `round`, and lets their powers overflow.
+        """
+        leaves = (op.gives == "float" and op.name != "float") or op.name == "pow"
+        if not leaves or any(v.type.is_field or v.type.dtype != "int" for v in inputs):
+            return inputs
+        if op.static is not None and all(v.type.static for v in inputs):
+            return inputs
+        return (self.as_float(inputs[0]), *inputs[1:])
 
     def as_float(self, value: Value) -> Value:
         """An integer scalar as a float; everything else as it is."""

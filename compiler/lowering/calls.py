@@ -110,11 +110,17 @@ def _unknown(ctx: Context, site: Site, name: syntax.Name) -> Value:
         known |= site.declarations.names(site.kind)
     help = did_you_mean(name.id, known)
     if kinds := site.declarations.kinds_of(name.id):
-        help = f"there is a {kinds[0]} of that name, which cannot be called here"
+        help = f"`{name.id}` is {a_kind(kinds[0])}, which cannot be called here"
     what = f"{site.kind} rule, schedule or function" if site.kind == "tune" else "function"
     message = f"no {what} is named `{name.id}`"
     ctx.report.add(UNKNOWN_FUNCTION.at(name.span, message, label="unknown", help=help))
     return MISTAKE
+
+
+def a_kind(kind: str) -> str:
+    """A kind of declaration as messages call it: `a clip rule`, `an optimizer`."""
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"{article} {kind}{' rule' if kind in syntax.KINDS else ''}"
 
 
 # ---- functions of the language

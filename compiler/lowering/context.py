@@ -98,6 +98,7 @@ class Context(Builder):
     stochastic: set[int] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
     random_sites: int = 0
+    micro_step: Value | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -157,9 +158,11 @@ class Context(Builder):
         return self.node("restrict", (value,), type)
 
     def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
-        """A random field with a stream of its own, also in each round of a loop."""
+        """A random field: a stream of its own, another in each micro-step and round of a loop."""
         self.random_sites += 1
         rounds = [b.index for b in self.frame.blocks if b.index is not None]
+        if self.micro_step is not None:
+            rounds.insert(0, self.micro_step)
         site = {"site": self.random_sites}
         return self.node(op, (like, *rounds), type, name=name, attributes=site)
 
@@ -210,6 +213,13 @@ class Context(Builder):
         """Report a value of the wrong type."""
         self.report.add(TYPE_MISMATCH.at(span, message, help=help, others=tuple(others)))
         return MISTAKE
+
+    def blame(self, rule: Rule, inside: Span, message: str, label: str) -> None:
+        """Report a stage for what its rule does at `inside`; a rule without a stage itself."""
+        if self.place is None or self.place == inside:
+            self.report.add(rule.at(inside, message))
+        else:
+            self.report.add(rule.at(self.place, message, others=(Label(inside, label),)))
 
     def unknown_dtype(self, name: syntax.Name, known: Iterable[str], rule: Rule) -> None:
         """Report a dtype that does not exist."""

@@ -46,11 +46,11 @@ def ask(
         return MISTAKE
     if ctx.domain != 0:
         message = f"`{oracle}` asks the whole model, and this stage sees only some tensors"
-        ctx.report.add(ORACLE_OF_SOME.at(call.span, message))
+        ctx.blame(ORACLE_OF_SOME, call.span, message, "asked here")
         return MISTAKE
     if ctx.accumulated:
         message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
-        ctx.report.add(ORACLE_AFTER_ACCUMULATE.at(call.span, message))
+        ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
         return MISTAKE
     point = _point(ctx, at, private=oracle == "hvp")
     inputs = (point, vector) if vector else (point,)

@@ -11,7 +11,7 @@ from ..spec import Spec, SpecObserve, SpecStage
 from ..types import BOOL, FIELD, INT, SCALAR, Type
 from . import expressions
 from .builder import MISTAKE, Cell, TooLargeError, Value
-from .calls import UNKNOWN_RULE, rule
+from .calls import UNKNOWN_RULE, a_kind, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
 from .evaluation import evaluation_region
 from .oracles import ask
@@ -62,6 +62,7 @@ class _Pipeline:
         self.ctx = Context(report, {h.name: h for h in spec.hyperparameters}, list(spec.domains))
         self.scope = Scope()
         self.signal_name = "g"
+        self.mini_step = -1
         self.gradient = MISTAKE
         self.loss = MISTAKE
         self.direction: Value | None = None
@@ -80,6 +81,11 @@ class _Pipeline:
             ctx.parameter_names[ctx.hyperparameter(name).id] = name
         self.loss = self._oracle("loss")
         self.gradient = self._oracle("grad")
+        for stage in self._all_stages():
+            if stage.kind == "accumulate":
+                # Random fields of the stages above differ in each micro-step.
+                self.mini_step = self._own_state(stage, "mini_step", INT)
+                ctx.micro_step = ctx.cells[self.mini_step]
         self._run((*self.spec.before, None, *self.spec.after), self.gradient)
         return self._finish()
 
@@ -189,8 +195,7 @@ class _Pipeline:
     def _unknown_rule(self, kind: str, name: syntax.Name) -> None:
         help = did_you_mean(name.id, self.spec.declarations.names(kind))
         if help is None and (kinds := self.spec.declarations.kinds_of(name.id)):
-            article = "an" if kinds[0][0] in "aeiou" else "a"
-            help = f"`{name.id}` is {article} {kinds[0]}{'' if kinds[0] in _NOUNS else ' rule'}"
+            help = f"`{name.id}` is {a_kind(kinds[0])}"
         if help is None and (known := library_names(kind)):
             help = f"the library has {', '.join(f'`{n}`' for n in known)}"
         message = f"no {kind} rule is named `{name.id}`"
@@ -311,7 +316,7 @@ class _Pipeline:
             if count.type.is_unknown or signal.type.is_unknown:
                 return
             total = self._own_state(stage, "gradient", FIELD)
-            seen = self._own_state(stage, "mini_step", INT)
+            seen = self.mini_step
             summed = ctx.apply("add", ctx.cells[total], signal, name="gradient")
             now = ctx.apply("add", ctx.cells[seen], ctx.constant(1), name="mini_step")
             last = ctx.apply("ge", now, count, name="last")
@@ -521,9 +526,6 @@ class _Pipeline:
         if slot not in self.ctx.stochastic:
             return value
         return self.ctx.random("round_stochastic", value, value.type)
-
-
-_NOUNS = ("optimizer", "schedule", "func")
 
 
 def _is_rate(type: Type) -> bool:

@@ -413,10 +413,11 @@ def _evaluate(ctx: Context, site: Site, scope: Scope, evaluate: syntax.Evaluate)
         return
     if ctx.evaluation is not None:
         message = "a second `evaluate`: a program has one set of weights to evaluate with"
-        others = (Label(ctx.evaluation[1], "the first stands here"),)
-        ctx.report.add(NOT_A_STATEMENT.at(evaluate.span, message, others=others))
+        others = (Label(ctx.evaluation[1], "the first"),)
+        place = ctx.place or evaluate.span
+        ctx.report.add(NOT_A_STATEMENT.at(place, message, others=others))
         return
-    ctx.evaluation = (value, evaluate.span)
+    ctx.evaluation = (value, ctx.place or evaluate.span)
 
 
 def _refuse(ctx: Context, refuse: syntax.Refuse) -> Value:

@@ -1,0 +1,107 @@
+"""The training loop: steps, measurements, checkpoints, and the ways in which it ends."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import jax
+from jax import Array
+
+from ...runtime import Optimizer, State
+from .checkpoint import Checkpoints, Snapshot
+from .interrupt import Interrupt
+from .metrics import Entry, Metrics
+from .tasks.task import Params, Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train, and how often to do what, in steps."""
+
+    steps: int
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+
+    def due(self, step: int, every: int) -> bool:
+        """Whether something that is done every so often is done now; the last step always is."""
+        return step % every == 0 or step == self.steps
+
+
+class End(Enum):
+    """Why a run ended."""
+
+    FINISHED = auto()
+    INTERRUPTED = auto()
+    DIVERGED = auto()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and after which step."""
+
+    end: End
+    step: int
+
+
+def start(task: Task, optimizer: Optimizer, seed: int) -> Snapshot:
+    """The weights and state before the first step."""
+    params = task.init(jax.random.key(seed))
+    return Snapshot(0, params, optimizer.init(params))
+
+
+def train(
+    task: Task,
+    optimizer: Optimizer,
+    begin: Snapshot,
+    plan: Plan,
+    *,
+    seed: int,
+    metrics: Metrics,
+    checkpoints: Checkpoints,
+    show: Callable[[Entry], None],
+    stop_when_not_finite: bool = True,
+    seconds: float = 0.0,
+) -> Outcome:
+    """Train from `begin` to the last step, or until an interrupt or a loss that is not finite.
+
+    `seconds` is what the run had taken before. The same task, optimizer and seed give the same
+    weights however often the run is cut and resumed.
+    """
+    step, params, state = begin
+    began = time.perf_counter() - seconds
+    with Interrupt() as interrupt:
+        while step < plan.steps:
+            batch = task.batch(seed, step)
+            params, state, report = optimizer.step(params, state, batch, task.objective)
+            step += 1
+            evaluated = plan.due(step, plan.evaluate_every)
+            if evaluated or plan.due(step, plan.log_every):
+                entry = Entry(
+                    step=step,
+                    loss=float(report.loss),
+                    observed=_floats(report.observed),
+                    evaluation=_evaluate(task, optimizer, params, state) if evaluated else {},
+                    seconds=time.perf_counter() - began,
+                )
+                metrics.append(entry)
+                show(entry)
+                # What has diverged is not saved: the checkpoint before it stays the newest.
+                if stop_when_not_finite and not math.isfinite(entry.loss):
+                    return Outcome(End.DIVERGED, step)
+            if interrupt.asked or plan.due(step, plan.checkpoint_every):
+                checkpoints.save(Snapshot(step, params, state))
+            if interrupt.asked and step < plan.steps:
+                return Outcome(End.INTERRUPTED, step)
+    return Outcome(End.FINISHED, step)
+
+
+def _evaluate(task: Task, optimizer: Optimizer, params: Params, state: State) -> dict[str, float]:
+    return _floats(task.evaluate(optimizer.evaluation_params(params, state)))
+
+
+def _floats(values: Mapping[str, Array]) -> dict[str, float]:
+    """The values as numbers, the loss first and the others by name: JAX forgets their order."""
+    return {name: float(values[name]) for name in sorted(values, key=lambda n: (n != "loss", n))}

@@ -1,0 +1,85 @@
+"""`metrics.jsonl`: one JSON object for each logged step.
+
+    {"step": 100, "loss": 0.31, "observed": {"grad_norm": 0.8}, "evaluation": {}, "seconds": 2.1}
+
+A number that is not finite, or that its step did not compute, is null. `evaluation` is filled on
+the steps that evaluate; `seconds` counts from the run's start, over all resumes.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..output import write
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one logged step measured; null reads back as nan."""
+
+    step: int
+    loss: float
+    observed: dict[str, float] = field(default_factory=dict)
+    evaluation: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def line(self) -> str:
+        """The entry as one line of strict JSON."""
+        return json.dumps(_finite(asdict(self)), allow_nan=False)
+
+
+class Metrics:
+    """The entries of a run, in a file that grows line by line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Entry]:
+        if self._path.exists():
+            for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True):
+                # A run that was killed while it wrote leaves a line without its end.
+                if line.endswith("\n"):
+                    yield _read(line)
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry; it is in the file when this returns."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(entry.line() + "\n")
+
+    def cut(self, step: int) -> float:
+        """Forget what was logged after `step`, and say how many seconds the rest had taken."""
+        kept = [entry for entry in self if entry.step <= step]
+        write(self._path, "".join(entry.line() + "\n" for entry in kept))
+        return kept[-1].seconds if kept else 0.0
+
+
+def _finite(value: object) -> object:
+    """The same value with null for each number that JSON cannot write."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {name: _finite(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _read(line: str) -> Entry:
+    fields = json.loads(line)
+    return Entry(
+        step=fields["step"],
+        loss=_number(fields["loss"]),
+        observed=_numbers(fields["observed"]),
+        evaluation=_numbers(fields["evaluation"]),
+        seconds=fields["seconds"],
+    )
+
+
+def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,166 @@
+"""One run of `optc train`, from what it is asked for to what it says at the end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...api.programs import run as execute
+from ...compiler import driver
+from ...runtime import Optimizer, Program
+from ..output import CommandError, note, plural
+from ..settings import Settings
+from ..spec import locate
+from .checkpoint import Checkpoints
+from .folder import Folder
+from .loop import End, Outcome, Plan, start, train
+from .metrics import Entry, Metrics
+from .plot import draw
+from .progress import Bar, numbers
+from .record import Record, refuse_changes, versions
+from .tasks import make
+from .tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line of `optc train`; None is what it does not say."""
+
+    spec: str
+    task: str | None
+    steps: int | None
+    seed: int | None
+    batch_size: int | None
+    settings: Settings
+    out: Path | None
+    resume: bool
+    log_every: int | None
+    checkpoint_every: int | None
+    keep_going: bool
+
+
+def run(request: Request) -> End:
+    """Train, and print what came of it."""
+    located = locate(request.spec)
+    program = execute(driver.compile_spec(located))
+    task_name = request.task or "digits"
+    root = request.out or Path("runs") / f"{program.name}-{task_name}"
+    folder = Folder(root, program.name)
+    if request.resume:
+        record = _resumed(request, folder, program)
+        task = _task(record.task, record.batch_size)
+    else:
+        folder.refuse_occupied()
+        task = _task(task_name, request.batch_size)
+        record = _new(request, task, program)
+    optimizer = _bind(program, record.settings)
+    folder.create(located.source.text, program.source)
+    record.write(folder.record)
+    plan = _plan(record.steps, request)
+    outcome = _train(request, record, folder, task, optimizer, plan)
+    entries = list(Metrics(folder.metrics))
+    draw(entries, f"{record.optimizer} on {record.task}", folder.curve)
+    _tell(outcome, record, folder, entries)
+    return outcome.end
+
+
+def _new(request: Request, task: Task, program: Program) -> Record:
+    """The record of a run that starts now."""
+    steps = request.steps or task.default_steps
+    settings = dict(request.settings)
+    total = program.hyperparameters.get("total")
+    if total is not None and total.static and "total" not in settings:
+        settings["total"] = steps
+        note(f"total = {steps}, the number of steps (--set total=N chooses another)")
+    return Record(
+        optimizer=program.name,
+        task=task.name,
+        seed=request.seed or 0,
+        batch_size=request.batch_size,
+        steps=steps,
+        settings=settings,
+        versions=versions(),
+    )
+
+
+def _resumed(request: Request, folder: Folder, program: Program) -> Record:
+    """The record of the run in the folder, perhaps with more steps."""
+    record = Record.read(folder.record)
+    asked = {
+        "optimizer": program.name,
+        "task": request.task,
+        "seed": request.seed,
+        "batch_size": request.batch_size,
+    }
+    refuse_changes(record, asked, request.settings)
+    folder.refuse_other_module(program.source)
+    if record.versions != versions():
+        note("warning: other versions of packages than at the start; see run.json for those")
+    return record.model_copy(update={"steps": request.steps or record.steps})
+
+
+def _task(name: str, batch_size: int | None) -> Task:
+    try:
+        return make(name, batch_size)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _bind(program: Program, settings: Settings) -> Optimizer:
+    try:
+        return program(**settings)
+    except (ValueError, TypeError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _plan(steps: int, request: Request) -> Plan:
+    return Plan(
+        steps=steps,
+        log_every=request.log_every or max(1, steps // 1000),
+        evaluate_every=max(1, steps // 20),
+        checkpoint_every=request.checkpoint_every or max(1, steps // 5),
+    )
+
+
+def _train(
+    request: Request,
+    record: Record,
+    folder: Folder,
+    task: Task,
+    optimizer: Optimizer,
+    plan: Plan,
+) -> Outcome:
+    metrics = Metrics(folder.metrics)
+    with Checkpoints(folder.checkpoints) as checkpoints:
+        begin = checkpoints.newest(start(task, optimizer, record.seed))
+        work = f"{record.optimizer} on {record.task}, {plural(record.steps, 'step')}"
+        after = f", resuming after step {begin.step}" if request.resume else ""
+        note(f"{work}{after} -> {folder.root}")
+        # A run that was killed has logged steps after its newest checkpoint; they are made again.
+        seconds = metrics.cut(begin.step)
+        with Bar(record.steps, begin.step) as bar:
+            return train(
+                task,
+                optimizer,
+                begin,
+                plan,
+                seed=record.seed,
+                metrics=metrics,
+                checkpoints=checkpoints,
+                show=bar.show,
+                stop_when_not_finite=not request.keep_going,
+                seconds=seconds,
+            )
+
+
+def _tell(outcome: Outcome, record: Record, folder: Folder, entries: list[Entry]) -> None:
+    match outcome.end:
+        case End.DIVERGED:
+            note(f"error: the loss is not finite at step {outcome.step} (--keep-going trains on)")
+        case End.INTERRUPTED:
+            note(f"interrupted after step {outcome.step}; --resume continues")
+        case End.FINISHED:
+            pass
+    evaluations: list[dict[str, float]] = [{}]
+    evaluations += [entry.evaluation for entry in entries if entry.evaluation]
+    measured = numbers(entries[-1].loss, evaluations[-1])
+    title = f"{record.optimizer} on {record.task}"
+    print(f"{title}: {plural(outcome.step, 'step')}, {measured} -> {folder.root}")

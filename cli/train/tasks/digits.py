@@ -1,0 +1,84 @@
+"""Scikit-learn's 1,797 real images of handwritten digits, and a multilayer perceptron."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from sklearn.datasets import load_digits
+
+from ....runtime import Objective
+from .task import Batch, Params, Task
+
+_PIXELS, _CLASSES = 64, 10
+_HELD_OUT = 360
+"""Images that training never sees: a fifth, chosen once for all seeds."""
+
+
+def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
+    """The task with hidden layers of these widths."""
+    training, held_out = _images()
+    examples = len(training["labels"])
+    if batch_size > examples:
+        raise ValueError(f"batch_size is {batch_size}; there are {examples} images to train on")
+    batches_per_epoch = examples // batch_size
+
+    def init(key: Array) -> Params:
+        widths = (_PIXELS, *hidden, _CLASSES)
+        keys = jax.random.split(key, len(widths) - 1)
+        layers = map(_dense, keys, widths, widths[1:])
+        return {f"layer_{i}": layer for i, layer in enumerate(layers)}
+
+    def batch(seed: int, step: int) -> Batch:
+        epoch, place = divmod(step, batches_per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(examples)
+        chosen = order[place * batch_size : (place + 1) * batch_size]
+        return {name: jnp.asarray(array[chosen]) for name, array in training.items()}
+
+    evaluated = {name: jnp.asarray(array) for name, array in held_out.items()}
+
+    @jax.jit
+    def evaluate(params: Params) -> dict[str, Array]:
+        logits = _logits(params, evaluated)
+        hits = jnp.argmax(logits, axis=-1) == evaluated["labels"]
+        return {"loss": _loss(logits, evaluated), "accuracy": jnp.mean(hits)}
+
+    return Task(
+        name="digits",
+        objective=Objective(outputs=_logits, loss=_loss),
+        init=init,
+        batch=batch,
+        evaluate=evaluate,
+        default_steps=500,
+    )
+
+
+def _images() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What to train on and what to hold out; pixels between 0 and 1."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = {"pixels": (pixels / 16.0).astype(np.float32), "labels": labels.astype(np.int32)}
+    order = np.random.default_rng(0).permutation(len(labels))
+    training, held_out = order[_HELD_OUT:], order[:_HELD_OUT]
+    return (
+        {name: array[training] for name, array in images.items()},
+        {name: array[held_out] for name, array in images.items()},
+    )
+
+
+def _dense(key: Array, inputs: int, outputs: int) -> Params:
+    kernel = jax.random.normal(key, (inputs, outputs)) * (2.0 / inputs) ** 0.5
+    return {"kernel": kernel, "bias": jnp.zeros(outputs)}
+
+
+def _logits(params: Params, batch: Batch) -> Array:
+    x = batch["pixels"]
+    *hidden, last = (params[f"layer_{i}"] for i in range(len(params)))
+    for layer in hidden:
+        x = jax.nn.relu(x @ layer["kernel"] + layer["bias"])
+    logits: Array = x @ last["kernel"] + last["bias"]
+    return logits
+
+
+def _loss(logits: Array, batch: Batch) -> Array:
+    losses: Array = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
+    return losses.mean()

@@ -1,0 +1,32 @@
+"""What a task is: everything about a training run that is not the optimizer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jax import Array
+
+from ....runtime import Objective
+
+Params = dict[str, Any]
+"""A tree of dictionaries of arrays."""
+
+Batch = dict[str, Array]
+"""The arrays that one step sees."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A thing to train.
+
+    `batch(seed, step)` depends on its arguments alone, so a run that resumes needs no state of
+    the data. `evaluate` measures weights (a "loss" and more), on examples that training never
+    sees where there are examples.
+    """
+
+    name: str
+    objective: Objective
+    init: Callable[[Array], Params]
+    batch: Callable[[int, int], Batch]
+    evaluate: Callable[[Params], dict[str, Array]]
+    default_steps: int

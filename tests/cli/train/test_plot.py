@@ -1,0 +1,29 @@
+import math
+
+import pytest
+
+from optc.cli.train.metrics import Entry
+from optc.cli.train.plot import draw
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def entry(step, loss, **observed):
+    evaluation = {"loss": loss, "accuracy": 0.5} if step % 10 == 0 else {}
+    return Entry(step, loss, observed, evaluation, 0.1 * step)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry(1, 1.0)],
+        [entry(step, 1.0 / step, grad_norm=2.0 / step) for step in range(1, 101)],
+        [entry(step, 10.0**-step) for step in range(1, 61)],
+        [entry(step, -1.0, a=math.nan, b=0.0, c=1.0, d=2.0) for step in range(1, 61)],
+        [entry(1, math.nan), entry(2, math.nan)],
+    ],
+    ids=["one step", "usual", "wide", "negative, and a value never seen", "nothing finite"],
+)
+def test_every_run_has_a_picture(entries, tmp_path):
+    draw(entries, "adam on digits", tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)

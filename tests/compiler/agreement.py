@@ -1,0 +1,440 @@
+"""One program, run twice in float64: by the reference interpreter, and as the printed module.
+
+Both are given the same weights, batches, oracles and random draws, and must leave the same trace.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from optc import runtime as rt
+from optc.api.programs import run
+from optc.compiler.check import check, chosen, lowered
+from optc.compiler.driver import Compiled, print_program
+from optc.compiler.graph import Graph, walk
+from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.locate import Located
+from optc.grammar.diagnostic import Diagnostics
+from optc.grammar.render import render_text
+from optc.grammar.source import Source
+from optc.runtime.random import wrap_key
+from optc.runtime.tree import Tree
+
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""How programs are compiled here: unoptimised, which takes a third of the time."""
+
+RTOL, ATOL = 1e-10, 1e-13
+"""A few hundred float64 operations a step, five steps, sums in another order: 1e-13 or so, and a
+thousandfold for the divisions by small norms and moments that follow them."""
+
+
+# ---- the objective
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights, one batch for each step, and an objective split into outputs and loss."""
+
+    params: Any
+    batches: tuple[Any, ...]
+    outputs: Callable[[Any, Any], Any]
+    loss: Callable[[Any, Any], Any]
+
+    @cached_property
+    def tree(self) -> Tree:
+        return Tree.of(self.params)[0]
+
+    @cached_property
+    def weights(self) -> list[np.ndarray]:
+        return [np.array(x, np.float64) for x in jax.tree.leaves(self.params)]
+
+    @cached_property
+    def objective(self) -> rt.Objective:
+        return rt.Objective(outputs=self.outputs, loss=self.loss)
+
+    def batch(self, step: int) -> Any:
+        return self.batches[step % len(self.batches)]
+
+    @cached_property
+    def asked(self) -> dict[str, Callable[..., Any]]:
+        """Every oracle as a compiled function of a batch, weights, and what it acts on."""
+
+        def outputs(batch, w):
+            return self.outputs(self.tree.unflatten(w), batch)
+
+        def loss(batch, w):
+            return self.loss(outputs(batch, w), batch)
+
+        def outputs_grad(batch, w):
+            return jax.grad(self.loss)(outputs(batch, w), batch)
+
+        def pullback(batch, w, cotangent):
+            return jax.vjp(lambda w: outputs(batch, w), w)[1](cotangent)[0]
+
+        def grad(batch, w):
+            return jax.grad(loss, argnums=1)(batch, w)
+
+        def hvp(batch, w, v):
+            return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
+
+        functions = (outputs, loss, outputs_grad, pullback, grad, hvp)
+        return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
+
+
+class Asked:
+    """The oracles of one batch for the interpreter; counts what it answers."""
+
+    def __init__(self, model: Model, batch: Any) -> None:
+        self._model = model
+        self._batch = batch
+        self.counts: dict[str, int] = {}
+
+    def _ask(self, oracle: str, at: Any, *more: Any) -> Any:
+        self.counts[oracle] = self.counts.get(oracle, 0) + 1
+        found = self._model.asked[oracle](self._batch, tuple(at), *more)
+        return [np.asarray(x) for x in found] if isinstance(found, tuple) else np.asarray(found)
+
+    def loss(self, at):
+        return float(self._ask("loss", at))
+
+    def grad(self, at):
+        return self._ask("grad", at)
+
+    def outputs(self, at):
+        return self._ask("outputs", at)
+
+    def outputs_grad(self, at):
+        return self._ask("outputs_grad", at)
+
+    def pullback(self, at, cotangent):
+        return self._ask("pullback", at, cotangent)
+
+    def hvp(self, at, vector):
+        return self._ask("hvp", at, tuple(vector))
+
+
+@cache
+def net() -> Model:
+    """A tanh layer and a head, softmax loss: matrices, a vector and a scalar."""
+    random = np.random.default_rng(1)
+    params = {
+        "head": {"kernel": random.normal(size=(2, 2))},
+        "hidden": {"bias": random.normal(size=(2,)), "kernel": random.normal(size=(3, 2))},
+        "scale": np.array(1.5),
+    }
+    batches = tuple(
+        (random.normal(size=(4, 3)), random.dirichlet((1.0, 1.0), size=4)) for _ in range(5)
+    )
+
+    def outputs(params, batch):
+        layer = params["hidden"]
+        hidden = jnp.tanh(batch[0] @ layer["kernel"] + layer["bias"])
+        return params["scale"] * (hidden @ params["head"]["kernel"])
+
+    def loss(outputs, batch):
+        return -jnp.mean(jnp.sum(batch[1] * jax.nn.log_softmax(outputs), axis=-1))
+
+    return Model(params, batches, outputs, loss)
+
+
+@cache
+def bowl() -> Model:
+    """A quadratic over tensors of each rank up to four: its gradient is `centre`d and known."""
+    random = np.random.default_rng(2)
+    shapes = {"four": (2, 1, 3, 2), "one": (3,), "thin": (1, 4), "three": (2, 3, 2), "two": (3, 2)}
+    params = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    centres = tuple(
+        {name: random.normal(size=(1, *shape)) for name, shape in shapes.items()} for _ in range(4)
+    )
+
+    def outputs(params, batch):
+        return jax.tree.map(lambda x, centre: x - centre[0], params, batch)
+
+    def loss(outputs, batch):
+        return sum(jnp.sum(x * x) / 2 for x in jax.tree.leaves(outputs))
+
+    return Model(params, centres, outputs, loss)
+
+
+# ---- from text to graphs
+
+
+def located(text: str, name: str | None = None) -> Located:
+    return Located(Source("<test>", text), name)
+
+
+def graph_of(spec: str | Located) -> Graph:
+    """The graph of a spec before any pass; every mistake fails the test."""
+    where = located(spec) if isinstance(spec, str) else spec
+    report = Diagnostics()
+    graph = chosen(where, lowered(where, report), report)
+    assert graph is not None, render_text(report.sorted())
+    assert not report.has_errors, render_text(report.sorted())
+    return graph
+
+
+def mistakes(text: str) -> list[str]:
+    """What is wrong with a spec: `code: headline` of each error."""
+    found = check(located(text)).sorted()
+    return [f"{d.code}: {d.message}" for d in found if d.severity.value == "error"]
+
+
+# ---- running
+
+
+@dataclass
+class Moment:
+    """What can be seen after one step; slots are lists for fields, numbers for scalars."""
+
+    weights: list[Any]
+    slots: dict[tuple[str, str], Any]
+    observed: dict[str, float]
+    loss: float
+    applied: bool
+    evaluation: list[Any]
+
+
+@dataclass
+class Trace:
+    """A run: the slots of the fresh state, and each step."""
+
+    start: dict[tuple[str, str], Any]
+    moments: list[Moment] = field(default_factory=list)
+    counts: list[dict[str, int]] = field(default_factory=list)
+
+    @property
+    def last(self) -> Moment:
+        return self.moments[-1]
+
+
+def interpret(
+    graph: Graph,
+    model: Model | None = None,
+    steps: int = 5,
+    values: Mapping[str, Any] | None = None,
+) -> Trace:
+    """The trace of the interpreter. `values` are all hyperparameters, or those without default."""
+    model = model or net()
+    defaults = {h.name: h.default for h in graph.hyperparameters}
+    tensors = Tensors([leaf.path for leaf in model.tree.leaves], ["float64"] * len(model.weights))
+    runner = Interpreter(graph, tensors, {**defaults, **(values or {})})
+    weights, count = list(model.weights), 0
+    slots = _stored(graph, runner.start(weights), None)
+    trace = Trace(_named(graph, slots))
+    with np.errstate(all="ignore"):
+        for step in range(steps):
+            key = jax.random.fold_in(wrap_key(jnp.array([0, 0], jnp.uint32)), count)
+            runner.oracles = asked = Asked(model, model.batch(step))
+            runner.draw = _draws(model, key)
+            outcome = runner.step(weights, slots, count + 1)
+            count += outcome.applied
+            weights, slots = outcome.weights, _stored(graph, outcome.slots, key)
+            evaluation = runner.evaluate(weights, slots, count)
+            named = _named(graph, slots)
+            trace.moments.append(
+                Moment(weights, named, outcome.observed, outcome.loss, outcome.applied, evaluation)
+            )
+            trace.counts.append(asked.counts)
+    return trace
+
+
+def _draws(model: Model, key: jax.Array) -> Callable[..., list[np.ndarray]]:
+    like = rt.Field([jnp.asarray(x) for x in model.weights], model.tree)
+
+    def draw(op: str, site: int, rounds: tuple[int, ...], count: int) -> list[np.ndarray]:
+        own = key
+        for number in rounds:
+            own = jax.random.fold_in(own, number)
+        return [np.asarray(x, np.float64) for x in getattr(rt, op)(own, site, like).tensors]
+
+    return draw
+
+
+def _stored(graph: Graph, slots: list[Any], key: jax.Array | None) -> list[Any]:
+    """The slots in the dtypes in which they are kept, which the interpreter does not know."""
+    sites = {}
+    for node in walk(graph.step):
+        if node.op == "round_stochastic":
+            place = graph.step.results.index(node.id)
+            sites[graph.outputs[place].index] = int(node["site"])
+    kept = list(slots)
+    for number, slot in enumerate(graph.slots):
+        if slot.dtype is None:
+            continue
+        if number in sites and key is not None:
+            tensors = [None if x is None else jnp.asarray(x) for x in kept[number]]
+            field = rt.Field(tensors, net().tree)
+            rounded = rt.round_stochastic(key, sites[number], field, "bfloat16").tensors
+            kept[number] = [None if x is None else np.asarray(x) for x in rounded]
+        dtype = ml_dtypes.bfloat16 if slot.dtype == "bfloat16" else np.dtype(slot.dtype)
+        kept[number] = _each(kept[number], lambda x, to=dtype: np.asarray(x, to).astype(float))
+    return kept
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, list):
+        return [None if x is None else change(x) for x in value]
+    return change(value)
+
+
+def _named(graph: Graph, slots: Sequence[Any]) -> dict[tuple[str, str], Any]:
+    return {(s.stage, s.name): v for s, v in zip(graph.slots, slots, strict=True)}
+
+
+def execute(
+    program: rt.Program | rt.Optimizer, model: Model | None = None, steps: int = 5
+) -> Trace:
+    """The trace of a printed program, compiled and with donated arguments, in float64."""
+    model = model or net()
+    optimizer = program() if isinstance(program, rt.Program) else program
+    with jax.enable_x64(True):
+        step = jax.jit(
+            optimizer.update, static_argnums=3, donate_argnums=(0, 1), compiler_options=FAST
+        )
+        params = jax.tree.map(jnp.array, model.params)
+        state = optimizer.init(params)
+        trace = Trace(_slots(model, state))
+        for number in range(steps):
+            params, state, report = step(params, state, model.batch(number), model.objective)
+            observed = {name: float(x) for name, x in report.observed.items()}
+            evaluation = optimizer.evaluation_params(params, state)
+            trace.moments.append(
+                Moment(
+                    _tensors(params),
+                    _slots(model, state),
+                    observed,
+                    float(report.loss),
+                    bool(report.applied),
+                    _tensors(evaluation),
+                )
+            )
+    return trace
+
+
+def _tensors(params: Any) -> list[np.ndarray]:
+    return [np.array(x, np.float64) for x in jax.tree.leaves(params)]
+
+
+def _slots(model: Model, state: rt.State) -> dict[tuple[str, str], Any]:
+    found = {}
+    for stage, slots in state.slots.items():
+        for name, value in slots.items():
+            if isinstance(value, dict):
+                tensors = model.tree.flatten(value, name)
+                found[stage, name] = [None if x is None else np.array(x, float) for x in tensors]
+            else:
+                found[stage, name] = np.array(value, float)
+    return found
+
+
+# ---- comparing
+
+
+def assert_same(one: Trace, other: Trace, rtol: float = RTOL, atol: float = ATOL) -> None:
+    """Two traces show the same at every step; `rtol` and `atol` of 0 ask for every bit."""
+    _assert_slots(one.start, other.start, "the fresh state", rtol, atol)
+    for number, (a, b) in enumerate(zip(one.moments, other.moments, strict=True), 1):
+        for name in ("weights", "evaluation", "loss"):
+            _assert_close(getattr(a, name), getattr(b, name), f"{name} {number}", rtol, atol)
+        _assert_slots(a.slots, b.slots, f"slots {number}", rtol, atol)
+        assert a.observed.keys() == b.observed.keys()
+        for name, value in a.observed.items():
+            _assert_close(value, b.observed[name], f"observed {name} {number}", rtol, atol)
+        assert a.applied == b.applied
+
+
+def _assert_slots(one: dict, other: dict, what: str, rtol: float, atol: float) -> None:
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        _assert_close(value, other[key], f"{what}: {key}", rtol, atol)
+
+
+def _assert_close(one: Any, other: Any, what: str, rtol: float, atol: float) -> None:
+    if not isinstance(one, list):
+        one, other = [one], [other]
+    for place, (x, y) in enumerate(zip(one, other, strict=True)):
+        where = f"{what}, tensor {place}"
+        assert (x is None) == (y is None), where
+        if x is not None:
+            assert np.shape(x) == np.shape(y), where
+            np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=where)
+
+
+# ---- both at once
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A compiled spec: its graphs before and after the passes, its text and its program."""
+
+    plain: Graph
+    compiled: Compiled
+    program: rt.Program
+
+    @property
+    def graph(self) -> Graph:
+        return self.compiled.graph
+
+    @property
+    def text(self) -> str:
+        return self.compiled.source
+
+
+def specimen(spec: str | Located) -> Specimen:
+    """Compile a spec that has no mistake."""
+    plain = graph_of(spec)
+    compiled = print_program(plain)
+    return Specimen(plain, compiled, run(compiled))
+
+
+def agree(
+    text: str | Located | Specimen,
+    model: Model | None = None,
+    steps: int = 5,
+    **values: Any,
+) -> Trace:
+    """The trace of a spec, after checking that interpreter and program leave the same."""
+    case = text if isinstance(text, Specimen) else specimen(text)
+    optimizer = case.program(**values)
+    with jax.enable_x64(True):
+        plain = interpret(case.plain, model, steps, optimizer.values)
+        passed = interpret(case.graph, model, steps, optimizer.values)
+    assert_same(passed, plain)
+    assert_same(execute(optimizer, model, steps), plain)
+    return plain
+
+
+
+# ---- the same by hand
+
+
+Tensorwise = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+
+
+def gradient(model: Model, step: int, weights: Sequence[Any]) -> list[np.ndarray]:
+    """The gradient on the batch of one step (from 1)."""
+    with jax.enable_x64(True):
+        found = model.asked["grad"](model.batch(step - 1), tuple(weights))
+    return [np.asarray(x) for x in found]
+
+
+def by_hand(model: Model, update: Tensorwise, steps: int = 5) -> list[list[np.ndarray]]:
+    """The weights after each step of w = update(t, w, g), tensor by tensor."""
+    weights, found = list(model.weights), []
+    for t in range(1, steps + 1):
+        g = gradient(model, t, weights)
+        weights = [update(t, *pair) for pair in zip(weights, g, strict=True)]
+        found.append(weights)
+    return found
+
+
+def assert_weights(trace: Trace, expected: Sequence[Sequence[np.ndarray]]) -> None:
+    """The trace goes through these weights."""
+    for moment, weights in zip(trace.moments, expected, strict=True):
+        _assert_close(moment.weights, list(weights), "weights", RTOL, ATOL)

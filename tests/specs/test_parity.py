@@ -1,0 +1,451 @@
+"""Rules that claim to equal optax, optimizers and schedules that have a twin: 50 steps of each.
+
+Errors are relative to the largest element of each step: within one element a sum may cancel.
+Float64 holds to 1e-12: some hundred roundings of 2^-53, amplified at most a thousandfold by the
+debiasing, which divides by 1 - decay^t.
+
+Float32 holds to `STEPS * 2^-23 / (1 - decay)` with the largest decay of the rule. Each step adds a
+few roundings of 2^-24 to what it carries over. Ours takes `decay` rounded to float32 where optax has
+it in float64, so 1 - decay differs by a relative 2^-24 / (1 - decay).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optc
+import pytest
+from jax import lax
+from optc.compiler import library
+from optc.grammar import syntax
+from specimens import SPLIT, described, loss, make_batch, make_params, program, staged, trajectory
+
+STEPS = 50
+DOUBLE = 1e-12
+
+
+def claims():
+    """Every rule of the library that says what it equals."""
+    for kind in syntax.KINDS:
+        for name in library.names(kind):
+            for item in library.file(kind, name).items:
+                if isinstance(item, syntax.RuleDecl) and item.equals is not None:
+                    yield item
+
+
+CLAIMS = pytest.mark.parametrize(
+    "rule", list(claims()), ids=lambda rule: f"{rule.kind.id} {rule.name.id}"
+)
+
+
+def value(expression, names):
+    """What an expression of a claim stands for in Python."""
+    match expression:
+        case syntax.Number() | syntax.Bool() | syntax.String():
+            return expression.value
+        case syntax.Name():
+            return names[expression.id]
+        case syntax.Unary(op="-"):
+            return -value(expression.operand, names)
+        case syntax.Attribute():
+            return getattr(value(expression.value, names), expression.name.id)
+        case syntax.Call():
+            args = [value(a.value, names) for a in expression.arguments if a.name is None]
+            named = {a.name.id: value(a.value, names) for a in expression.arguments if a.name}
+            return value(expression.function, names)(*args, **named)
+        case _:
+            raise NotImplementedError(f"a claim with {expression}")
+
+
+def settings(rule, usual):
+    """The rule's parameters at their defaults, or at values that are no defaults.
+
+    0.7 d + 0.05 leaves every default d of the library inside its range, and moves it.
+    """
+    defaults = {p.name.id: value(p.default, {"inf": np.inf}) for p in rule.params}
+    return defaults if usual else {name: 0.7 * d + 0.05 for name, d in defaults.items()}
+
+
+def ours(rule, chosen):
+    """The rule as a program of one stage, its parameters set when the program runs."""
+    call = f"{rule.name.id}({', '.join(f'{name} = {name}' for name in chosen)})"
+    if rule.kind.id == "tune":
+        return staged(f"tune step {call}", **chosen)().transform()
+    return staged(f"{rule.kind.id} {call}", "tune step 1.0", **chosen)().transform()
+
+
+def theirs(rule, chosen):
+    """The transformation that the rule claims to be, descending like ours."""
+    tx = value(rule.equals, {"optax": optax, "inf": np.inf, **chosen})
+    return tx if rule.kind.id == "tune" else optax.chain(tx, optax.scale(-1.0))
+
+
+def series(dtype):
+    """50 random gradients, weights and losses: of all sizes, some exactly zero, one tiny."""
+    rng = np.random.default_rng(0)
+    sizes = 10.0 ** rng.uniform(-2, 2, STEPS)
+    sizes[7] = 0.0
+    sizes[30] = 1e-9
+    shapes = {
+        "matrix": (3, 4),
+        "vector": (5,),
+        "scalar": (),
+        "nested": {"list": [(2, 2, 2), (1,)], "none": None},
+        "none": None,
+    }
+
+    def draw(shape):
+        return rng.normal(size=(STEPS, *shape))
+
+    def is_shape(x):
+        return isinstance(x, tuple)
+
+    grads = jax.tree.map(lambda s: (draw(s).T * sizes).T, shapes, is_leaf=is_shape)
+    grads["vector"][:3] = 0.0
+    weights = jax.tree.map(draw, shapes, is_leaf=is_shape)
+    losses = np.abs(draw(()))
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), (grads, weights, losses))
+
+
+def updates(tx, inputs):
+    """What a transformation makes of the series."""
+    tx = optax.with_extra_args_support(tx)
+
+    @jax.jit
+    def run(inputs):
+        def step(state, now):
+            grads, weights, value = now
+            found, state = tx.update(grads, state, weights, value=value)
+            return state, found
+
+        return lax.scan(step, tx.init(jax.tree.map(lambda x: x[0], inputs[1])), inputs)[1]
+
+    return run(inputs)
+
+
+def assert_close(found, expected, tolerance):
+    """Equal trees of stacked tensors, relative to the largest element of each step."""
+    assert described(found) == described(expected)
+    a, b = (
+        np.concatenate([np.asarray(x, float).reshape(STEPS, -1) for x in jax.tree.leaves(t)], axis=1)
+        for t in (found, expected)
+    )
+    bound = tolerance * np.abs(b).max(axis=1, keepdims=True)
+    np.testing.assert_array_less(np.abs(a - b), bound + np.finfo(float).tiny)
+
+
+@CLAIMS
+@pytest.mark.parametrize("usual", [True, False], ids=["defaults", "others"])
+def test_a_rule_is_what_it_claims_in_float64(rule, usual):
+    with jax.enable_x64(True):
+        chosen = settings(rule, usual)
+        inputs = series(jnp.float64)
+        assert_close(
+            updates(ours(rule, chosen), inputs), updates(theirs(rule, chosen), inputs), DOUBLE
+        )
+
+
+@CLAIMS
+def test_a_rule_is_what_it_claims_in_float32(rule):
+    chosen = settings(rule, usual=False)
+    largest = max([0.0, *(x for x in chosen.values() if x < 1)])
+    inputs = series(jnp.float32)
+    tolerance = STEPS * 2.0**-23 / (1 - largest)
+    assert_close(
+        updates(ours(rule, chosen), inputs), updates(theirs(rule, chosen), inputs), tolerance
+    )
+
+
+@CLAIMS
+def test_a_claimed_rule_does_not_depend_on_how_its_parameters_are_given(rule):
+    """Written into the spec, a number is folded; bound by name, it is a traced input."""
+    chosen = settings(rule, usual=False)
+    call = f"{rule.name.id}({', '.join(f'{name} = {x!r}' for name, x in chosen.items())})"
+    stages = [f"{rule.kind.id} {call}", "tune step 1.0"]
+    if rule.kind.id == "tune":
+        stages = [f"tune step {call}"]
+    with jax.enable_x64(True):
+        inputs = series(jnp.float64)
+        assert_close(
+            updates(staged(*stages)().transform(), inputs),
+            updates(ours(rule, chosen), inputs),
+            DOUBLE,
+        )
+
+
+# ---- whole optimizers
+
+
+def optax_trajectory(tx, params, batch, steps, **extra):
+    """The weights of each step of optax on the loss of the model."""
+    tx = optax.with_extra_args_support(tx)
+
+    @jax.jit
+    def run(params):
+        def step(carry, _):
+            params, state = carry
+            value, grads = jax.value_and_grad(loss)(params, batch)
+            found, state = tx.update(grads, state, params, value=value, **extra)
+            params = optax.apply_updates(params, found)
+            return (params, state), params
+
+        return lax.scan(step, (params, tx.init(params)), length=steps)[1]
+
+    return run(params)
+
+
+RATE = {"lr": 0.02}
+TWINS = {
+    "sgd": (RATE, optax.sgd(0.02)),
+    "momentum": ({"beta": 0.8, **RATE}, optax.sgd(0.02, momentum=0.8)),
+    "adamw": (
+        {"b1": 0.8, "b2": 0.95, "eps": 1e-6, "decay": 0.1, **RATE},
+        optax.adamw(0.02, 0.8, 0.95, 1e-6, weight_decay=0.1),
+    ),
+    "lion": (
+        {"b1": 0.8, "b2": 0.9, "decay": 0.1, **RATE},
+        optax.lion(0.02, 0.8, 0.9, weight_decay=0.1),
+    ),
+    "signum": ({"beta": 0.8, **RATE}, optax.signum(0.02, 0.8)),
+    "polyak_sgd": ({"max_step": 0.1, "f_min": 0.01}, optax.polyak_sgd(0.1, f_min=0.01)),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_an_optimizer_trains_as_its_twin_in_optax(name):
+    with jax.enable_x64(True):
+        values, tx = TWINS[name]
+        params, batch = make_params(jnp.float64), make_batch(jnp.float64)
+        found, _ = trajectory(program(name)(**values), params, batch, SPLIT, STEPS)
+        # The steps are small against the curvature of this loss: roundings do not grow.
+        assert_close(found, optax_trajectory(tx, params, batch, STEPS), DOUBLE)
+
+
+def test_adamw_with_clipping_and_a_mask_is_the_chain_of_optax():
+    """The stages of `fsam`, without its perturbation."""
+    written = staged(
+        "clip global_norm(0.3)",
+        "precondition adam(b1 = 0.9, b2 = 0.95)",
+        "decay weights(0.1) where ndim >= 2",
+        "tune step warmup_cosine(peak = 0.02, warmup = 10, total = 40)",
+    )
+    rate = optax.warmup_cosine_decay_schedule(0.0, 0.02, 10, 40)
+    chain = optax.chain(
+        optax.clip_by_global_norm(0.3),
+        optax.scale_by_adam(b2=0.95),
+        optax.add_decayed_weights(0.1, lambda params: jax.tree.map(lambda x: x.ndim >= 2, params)),
+        # Optax counts from 0, and `t` from 1.
+        optax.scale_by_learning_rate(lambda count: rate(count + 1)),
+    )
+    with jax.enable_x64(True):
+        params, batch = make_params(jnp.float64), make_batch(jnp.float64)
+        found, _ = trajectory(written(), params, batch, SPLIT, STEPS)
+        assert_close(found, optax_trajectory(chain, params, batch, STEPS), DOUBLE)
+
+
+def test_sam_is_that_of_optax():
+    with jax.enable_x64(True):
+        params, batch = make_params(jnp.float64), make_batch(jnp.float64)
+        tx = optax.contrib.sam(
+            optax.sgd(0.02, momentum=0.8),
+            optax.chain(optax.contrib.normalize(), optax.sgd(0.1)),
+            opaque_mode=True,
+        )
+        optimizer = program("sam")(lr=0.02, rho=0.1, beta=0.8)
+        found, _ = trajectory(optimizer, params, batch, SPLIT, STEPS)
+
+        @jax.jit
+        def run(params):
+            def step(carry, _):
+                params, state = carry
+                grads = jax.grad(loss)(params, batch)
+                changes, state = tx.update(
+                    grads, state, params, grad_fn=lambda p, _: jax.grad(loss)(p, batch)
+                )
+                params = optax.apply_updates(params, changes)
+                return (params, state), params
+
+            return lax.scan(step, (params, tx.init(params)), length=STEPS)[1]
+
+        assert_close(found, run(params), DOUBLE)
+
+
+# ---- line search
+
+
+def convex_loss(params, batch):
+    """Logistic regression with a little decay: smooth and strictly convex."""
+    logits = batch["x"] @ params["w"] + params["b"]
+    decay = 0.01 * sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
+    return jnp.mean(jnp.logaddexp(0.0, -batch["y"] * logits)) + decay
+
+
+def test_armijo_takes_the_steps_of_optax():
+    """On a convex loss every search ends with an accepted step, and both searches are the same.
+
+    They differ at their borders, so the rule claims nothing: the first guess of optax is `grow`
+    times 1, ours is `start`; and where the loss stays infinite optax steps by 0, now and for ever,
+    while ours keeps its smallest step.
+    """
+    rule = "tune step armijo(start = 15, grow = 1.5, shrink = 0.7, c = 0.3, max_step = max_step)"
+    optimizer = staged(rule, "observe eta as step_size", max_step=15.0)()
+    search = optax.scale_by_backtracking_linesearch(
+        30, slope_rtol=0.3, decrease_factor=0.7, increase_factor=1.5, max_learning_rate=15.0
+    )
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(3)
+        batch = {
+            "x": jnp.asarray(rng.normal(size=(20, 3)) * [3, 1, 0.2]),
+            "y": jnp.asarray(rng.choice([-1.0, 1.0], 20)),
+        }
+        params = {"w": jnp.ones(3), "b": jnp.zeros(())}
+        objective = optc.Objective(loss=convex_loss)
+        found, report = trajectory(optimizer, params, batch, objective, STEPS)
+
+        @jax.jit
+        def run(params):
+            def step(carry, _):
+                params, state = carry
+                value, grads = jax.value_and_grad(convex_loss)(params, batch)
+                down = jax.tree.map(jnp.negative, grads)
+                changes, state = search.update(
+                    down,
+                    state,
+                    params,
+                    value=value,
+                    grad=grads,
+                    value_fn=lambda p: convex_loss(p, batch),
+                )
+                params = optax.apply_updates(params, changes)
+                return (params, state), (params, state.learning_rate)
+
+            state = search.init(params)
+            # So that the first guess of optax is 15 as well.
+            state = state._replace(learning_rate=jnp.asarray(10.0))
+            return lax.scan(step, (params, state), length=STEPS)[1]
+
+        expected, rates = run(params)
+        searched = np.asarray(rates)
+        assert len(np.unique(searched.round(6))) > 3, "the search has something to do"
+        np.testing.assert_allclose(report.observed["step_size"], rates, rtol=DOUBLE)
+        assert_close(found, expected, DOUBLE)
+
+
+# ---- schedules
+
+
+def rates(call, steps):
+    """The values of a schedule at t = 1, 2, ..."""
+    optimizer = staged(f"tune step {call}", "observe eta as rate")()
+    params = {"w": jnp.ones(())}
+    state = optimizer.init(params)
+    objective = optc.Objective(loss=lambda params, batch: params["w"])
+
+    @jax.jit
+    @jax.vmap
+    def rate(count):
+        now = state._replace(count=count)
+        return optimizer.update(params, now, None, objective)[2].observed["rate"]
+
+    return np.asarray(rate(jnp.arange(steps, dtype=jnp.int32)))
+
+
+SCHEDULES = {
+    "constant(0.3)": (optax.constant_schedule(0.3), 0),
+    # The first step has `start`, as in optax at count 0.
+    "exponential(start = 0.5, rate = 0.7, steps = 10)": (optax.exponential_decay(0.5, 10, 0.7), 0),
+    # Warm-ups start at peak / warmup: optax at count 1.
+    "warmup_cosine(peak = 0.5, warmup = 10, total = 40, floor = 0.1)": (
+        optax.warmup_cosine_decay_schedule(0.0, 0.5, 10, 40, 0.1),
+        1,
+    ),
+    "linear_decay(peak = 0.5, total = 40, warmup = 10, floor = 0.1)": (
+        optax.join_schedules(
+            [optax.linear_schedule(0.0, 0.5, 10), optax.linear_schedule(0.5, 0.1, 30)], [10]
+        ),
+        1,
+    ),
+    "linear_decay(peak = 0.5, total = 40)": (optax.linear_schedule(0.5, 0.0, 40), 1),
+    "wsd(peak = 0.5, warmup = 10, total = 40, decay = 0.25)": (
+        optax.join_schedules(
+            [
+                optax.linear_schedule(0.0, 0.5, 10),
+                optax.constant_schedule(0.5),
+                optax.linear_schedule(0.5, 0.0, 10),
+            ],
+            [10, 30],
+        ),
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("call", SCHEDULES)
+def test_a_schedule_is_that_of_optax(call):
+    schedule, first = SCHEDULES[call]
+    with jax.enable_x64(True):
+        expected = [float(schedule(jnp.asarray(first + i))) for i in range(STEPS)]
+        np.testing.assert_allclose(rates(call, STEPS), expected, rtol=DOUBLE, atol=1e-16)
+
+
+# ---- torch, which shares no code with JAX
+
+
+def torch_cases(torch):
+    return {
+        "momentum": (
+            program("momentum")(lr=0.1, beta=0.8),
+            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8),
+        ),
+        "nesterov": (
+            staged("precondition nesterov(0.8)", "tune step 0.1")(),
+            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8, nesterov=True),
+        ),
+        "adamw": (
+            program("adamw")(lr=0.1, b1=0.8, b2=0.95, eps=1e-6, decay=0.2),
+            lambda w: torch.optim.AdamW(w, 0.1, (0.8, 0.95), 1e-6, 0.2),
+        ),
+        # Torch adds eps outside the root, we add it inside: without eps they are one map.
+        "rmsprop": (
+            staged("precondition rmsprop(0.8, eps = 0)", "tune step 0.1")(),
+            lambda w: torch.optim.RMSprop(w, 0.1, alpha=0.8, eps=0.0),
+        ),
+        "adagrad": (
+            staged("precondition adagrad(0.2, eps = 0)", "tune step 0.1")(),
+            lambda w: torch.optim.Adagrad(w, 0.1, initial_accumulator_value=0.2, eps=0.0),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["momentum", "nesterov", "adamw", "rmsprop", "adagrad"])
+def test_trajectories_are_those_of_torch(name):
+    torch = pytest.importorskip("torch")
+    with jax.enable_x64(True):
+        optimizer, make = torch_cases(torch)[name]
+        rng = np.random.default_rng(4)
+        grads = {"m": rng.normal(size=(STEPS, 3, 2)), "v": rng.normal(size=(STEPS, 4))}
+        params = {"m": rng.normal(size=(3, 2)), "v": rng.normal(size=4)}
+
+        theirs = {key: torch.tensor(x, requires_grad=True) for key, x in params.items()}
+        stepper = make(list(theirs.values()))
+        expected = []
+        for i in range(STEPS):
+            for key, weight in theirs.items():
+                weight.grad = torch.tensor(grads[key][i])
+            stepper.step()
+            expected.append({key: w.detach().numpy().copy() for key, w in theirs.items()})
+
+        tx = optimizer.transform()
+
+        @jax.jit
+        def run(params, grads):
+            def step(carry, grads):
+                params, state = carry
+                changes, state = tx.update(grads, state, params)
+                params = optax.apply_updates(params, changes)
+                return (params, state), params
+
+            return lax.scan(step, (params, tx.init(params)), grads)[1]
+
+        found = run(*jax.tree.map(jnp.asarray, (params, grads)))
+        assert_close(found, jax.tree.map(lambda *x: np.stack(x), *expected), DOUBLE)
