@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ..compiler.driver import Compiled, compile_spec
-from ..compiler.graph import Scalar
 from ..compiler.locate import Located, NotFoundError, find
+from ..compiler.records import Scalar
 from ..grammar.source import Source
 from ..runtime import Program
 

@@ -1,6 +1,5 @@
 """`optc list` and `optc show`: the spec library, read from its own text."""
 
-import re
 import sys
 from itertools import groupby
 from typing import Annotated
@@ -10,8 +9,6 @@ import typer
 from ..compiler.library import Entry, entries
 from ..grammar.diagnostic import did_you_mean
 from .output import CommandError, wants_color
-
-_DOCSTRING = re.compile(r'[ \t]*""".*?"""[ \t]*\n?', re.DOTALL)
 
 
 def list_() -> None:
@@ -51,7 +48,7 @@ def _page(entry: Entry) -> str:
         parts.append(_indented(entry.doc))
     if entry.params:
         parts.append(_bold("Parameters") + "\n" + _indented(_table(entry)))
-    parts.append(_bold("Definition") + "\n" + _indented(_definition(entry)))
+    parts.append(_bold("Definition") + "\n" + _indented(entry.definition))
     return "\n\n".join(parts)
 
 
@@ -66,11 +63,6 @@ def _table(entry: Entry) -> str:
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _definition(entry: Entry) -> str:
-    """The text of an entry without its docstring, which the page already shows."""
-    return _DOCSTRING.sub("", entry.text, count=1).strip()
 
 
 def _indented(text: str) -> str:

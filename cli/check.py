@@ -1,16 +1,11 @@
 """`optc check`: every diagnostic of every file. Imports no JAX."""
 
-import sys
 from enum import Enum
 from typing import Annotated
 
 import typer
 
-from ..compiler.check import check as check_spec
-from ..grammar.diagnostic import Diagnostic, Severity
-from ..grammar.render import render_json, render_text, summary
-from .output import CommandError, note, plural, wants_color
-from .spec import locate
+from .findings import report_on
 
 
 class Format(Enum):
@@ -32,19 +27,4 @@ def check(
       optc check adamw.opt
       optc check specs/*.opt --format json
     """
-    found: list[Diagnostic] = []
-    missing = 0
-    for spec in specs:
-        try:
-            found += check_spec(locate(spec)).sorted()
-        except CommandError as error:
-            note(f"error: {error}")
-            missing += 1
-    if format is Format.JSON:
-        print(render_json(found))
-    elif found:
-        print(render_text(found, color=wants_color(sys.stdout)))
-    if checked := len(specs) - missing:
-        note(f"{plural(checked, 'spec')} checked: {summary(found) or 'nothing to report'}")
-    if missing or any(each.severity is Severity.ERROR for each in found):
-        raise typer.Exit(1)
+    raise typer.Exit(report_on(specs, as_json=format is Format.JSON))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..compiler import driver
-from ..compiler.graph import Hyperparameter
+from ..compiler.records import Hyperparameter
 from ..grammar.render import render_text
 from . import settings
 from .output import deliver, note, wants_color

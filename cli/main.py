@@ -1,102 +1,24 @@
-"""The entry point `optc`: finds the command that is asked for, and turns its end into an exit code.
+"""The entry point `optc`: runs a command line, and turns its end into an exit code.
 
 0 fine, 1 the spec or the run has errors, 2 wrong usage, 70 our own fault, 130 interrupted.
 """
 
-import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Annotated, Any
-
-import typer
-from typer.core import TyperGroup
+from collections.abc import Sequence
 
 from ..grammar.diagnostic import OptcError, SpecError
 from .output import note, wants_color
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "compile": (".compile", "compile_"),
-    "check": (".check", "check"),
-    "fmt": (".fmt", "fmt"),
-    "list": (".catalog", "list_"),
-    "show": (".catalog", "show"),
-    "explain": (".explain", "explain"),
-    "train": (".train.command", "train"),
-}
-"""Each command's module and function, in the order of the help."""
-
-_STYLE = {
-    "rich_markup_mode": None,
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-    "context_settings": {"max_content_width": 100},
-}
 _BROKEN = 70
 _INTERRUPTED = 130
-
-
-class _Commands(TyperGroup):
-    """A group that imports a command when it is used: `check` and `fmt` start without JAX."""
-
-    def list_commands(self, ctx: object) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: object, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        if cmd_name not in self.commands:
-            module, function = COMMANDS[cmd_name]
-            single = typer.Typer(**_STYLE)  # type: ignore[arg-type]  # one dict, several types
-            run = getattr(import_module(module, __package__), function)
-            single.command(cmd_name, help=_help(run))(run)
-            self.commands[cmd_name] = typer.main.get_command(single)
-        return self.commands[cmd_name]
-
-
-def _help(command: Callable[..., None]) -> str:
-    """The docstring of a command as its help, with the lines of the example kept apart."""
-    # A paragraph that begins with a backspace is not filled.
-    return (inspect.getdoc(command) or "").replace("\n\nExample:", "\n\n\b\nExample:")
-
-
-app = typer.Typer(cls=_Commands, no_args_is_help=True, **_STYLE)  # type: ignore[arg-type]
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version  # 20 ms that only --version should cost
-
-        print(f"optc {version('optc')}")
-        raise typer.Exit
-
-
-def _optc(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """A compiler for optimizers: .opt specs in, readable jitted JAX out.
-
-    SPEC is a path, `path.opt:NAME` where a file holds several optimizers, or a library name.
-
-    Example:
-      optc list
-      optc compile adamw -o adamw.py
-      optc train adamw --task digits
-    """
-
-
-app.callback(help=_help(_optc))(_optc)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process by default) and give its exit code."""
     try:
-        code = _run(arguments)
+        code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has had enough (`optc list | head -1`), which needs no words.
@@ -108,10 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    command = typer.main.get_command(app)
+def _run(arguments: list[str]) -> int:
     try:
-        command.main(args=arguments, prog_name="optc")
+        return _command(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except SpecError as error:
@@ -126,7 +47,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         raise
     except Exception as error:
         return _internal_error(error)
-    return 0
+
+
+def _command(arguments: list[str]) -> int:
+    match arguments:
+        case ["check", *specs] if specs and not any(spec.startswith("-") for spec in specs):
+            # Editors run this at each keystroke, and without options it needs no parser of
+            # options, whose import takes as long as the check.
+            from .findings import report_on
+
+            return report_on(specs)
+        case _:
+            from .app import run
+
+            run(arguments)
+            return 0
 
 
 def _internal_error(error: Exception) -> int:

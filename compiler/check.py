@@ -5,8 +5,8 @@ from ..grammar.diagnostic import Diagnostics, declare
 from ..grammar.parse import parse
 from ..grammar.source import Span
 from .declarations import gather
-from .graph import Graph
 from .locate import Located, open_use
+from .lowering.draft import Draft
 from .lowering.pipeline import lower
 from .resolve import resolve
 from .rules import check_rules
@@ -25,35 +25,35 @@ NO_OPTIMIZER = declare(
 def check(located: Located) -> Diagnostics:
     """Every diagnostic of a spec. Imports no JAX, executes nothing, writes nothing."""
     report = Diagnostics()
-    graphs = lowered(located, report)
+    drafts = lowered(located, report)
     if located.name is not None:
-        chosen(located, graphs, report)
+        chosen(located, drafts, report)
     return report
 
 
-def lowered(located: Located, report: Diagnostics) -> list[Graph]:
-    """The graphs of all optimizers of a file, in order. What is wrong is reported."""
+def lowered(located: Located, report: Diagnostics) -> list[Draft]:
+    """The programs of all optimizers of a file, in order. What is wrong is reported."""
     file = parse(located.source, report)
     declarations = gather(file, open_use(located), report)
     observed = observed_names(file)
-    graphs = []
+    drafts = []
     for item in file.items:
         match item:
             case syntax.OptimizerDecl():
                 check_structure(item, observed, report)
-                graphs.append(lower(resolve(item, declarations, report), report))
+                drafts.append(lower(resolve(item, declarations, report), report))
             case syntax.RuleDecl() | syntax.ScheduleDecl() | syntax.FuncDecl():
                 check_structure(item, observed, report)
     check_rules(file, declarations, report)
-    return graphs
+    return drafts
 
 
-def chosen(located: Located, graphs: list[Graph], report: Diagnostics) -> Graph | None:
-    """The graph that is meant: the named one, or the last; None, with a report, without one."""
-    named = [graph for graph in graphs if located.name in (None, graph.name)]
+def chosen(located: Located, drafts: list[Draft], report: Diagnostics) -> Draft | None:
+    """The program that is meant: the named one, or the last; None, with a report, without one."""
+    named = [draft for draft in drafts if located.name in (None, draft.name)]
     if named:
         return named[-1]
-    known = ", ".join(f"`{graph.name}`" for graph in graphs)
+    known = ", ".join(f"`{draft.name}`" for draft in drafts)
     wanted = f" `{located.name}`" if located.name else ""
     message = f"`{located.source.name}` has no optimizer{wanted}"
     start = Span(located.source, 0, 0)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..grammar import syntax
-from .graph import Scalar
 from .ops import OPS
+from .records import Scalar
 
 OPERATORS = {
     "+": "add",
@@ -28,13 +28,15 @@ OPERATORS = {
 NAMED = {"pi": 3.141592653589793, "inf": float("inf")}
 """Constants with a name."""
 
+_OF_TEXTS = (OPS["eq"].scalar, OPS["ne"].scalar)
+
 LIMIT = 1e300
 """Larger magnitudes are not folded: they would overflow later, where nobody sees it."""
 
 
 def apply(meaning: Callable[..., Any], *operands: Scalar) -> Scalar | None:
     """The result of an op on plain numbers, or None where there is no finite real one."""
-    if any(isinstance(x, str) for x in operands):
+    if any(isinstance(x, str) for x in operands) and meaning not in _OF_TEXTS:
         return None
     if meaning is OPS["pow"].scalar and not _small_power(*operands):
         return None

@@ -4,19 +4,22 @@ The way, in order: parse, gather, resolve, lower (all in `check`), passes, plan,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
 from ..grammar.source import Source, Span
 from .check import chosen, lowered
 from .declarations import NOT_YET
-from .graph import Graph, Hyperparameter, Scalar, walk
+from .freeze import freeze
+from .graph import Graph, walk
 from .locate import Located
+from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE
 from .plan import plan
 from .printing.module import module_text
+from .records import Hyperparameter, Scalar
 from .view import verify
 
 UNKNOWN_SETTING = declare(
@@ -53,12 +56,12 @@ def compile_spec(located: Located, settings: Mapping[str, Scalar] | None = None)
     `settings` are other defaults for hyperparameters.
     """
     report = Diagnostics()
-    graph = chosen(located, lowered(located, report), report)
-    if graph is not None and not report.has_errors:
-        graph = _with_settings(graph, settings or {}, located, report)
-    if graph is None or report.has_errors:
+    draft = chosen(located, lowered(located, report), report)
+    if draft is not None and not report.has_errors:
+        draft = _with_settings(draft, settings or {}, located, report)
+    if draft is None or report.has_errors:
         raise SpecError(report.sorted())
-    return print_program(graph, report.sorted())
+    return print_program(freeze(draft), report.sorted())
 
 
 def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:
@@ -77,14 +80,14 @@ def version() -> str:
 
 
 def _with_settings(
-    graph: Graph, settings: Mapping[str, Scalar], located: Located, report: Diagnostics
-) -> Graph:
-    known = {h.name: h for h in graph.hyperparameters}
+    draft: Draft, settings: Mapping[str, Scalar], located: Located, report: Diagnostics
+) -> Draft:
+    known = {h.name: h for h in draft.hyperparameters}
     start = Span(located.source, 0, 0)
     for name, value in settings.items():
         if name not in known:
             help = did_you_mean(name, known)
-            message = f"`{graph.name}` has no hyperparameter `{name}`"
+            message = f"`{draft.name}` has no hyperparameter `{name}`"
             report.add(UNKNOWN_SETTING.at(start, message, help=help))
             continue
         declared = known[name]
@@ -93,8 +96,8 @@ def _with_settings(
             report.add(OUT_OF_RANGE.at(start, f"`{name}` is {value}; it {problem}"))
             continue
         fitted = float(value) if declared.kind == "float" else value
-        known[name] = declared.model_copy(update={"default": fitted, "derived": None})
-    return graph.model_copy(update={"hyperparameters": tuple(known.values())})
+        known[name] = replace(declared, default=fitted, derived=None)
+    return replace(draft, hyperparameters=tuple(known.values()))
 
 
 def _misfit(declared: Hyperparameter, value: Scalar) -> str | None:

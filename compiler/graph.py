@@ -8,13 +8,11 @@ them. Ids are unique in the whole graph.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .records import Domain, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
 from .types import Type
-
-Scalar = int | float | bool | str
 
 
 class Frozen(BaseModel):
@@ -62,102 +60,6 @@ class Region(Frozen):
 
 
 Node.model_rebuild()
-
-
-class Term(Frozen):
-    """An expression over what is known before a step runs: `op` over terms or one literal.
-
-    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `path` and
-    `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
-    """
-
-    op: str
-    arguments: "tuple[Term | Scalar, ...]" = ()
-
-    @property
-    def terms(self) -> "tuple[Term, ...]":
-        """The arguments that are terms."""
-        return tuple(a for a in self.arguments if isinstance(a, Term))
-
-
-Term.model_rebuild()
-
-
-class Hyperparameter(Frozen):
-    """A parameter of the program. Static ones (`int`, `bool`, `str`) are fixed when it is bound.
-
-    `low` and `high` are None where there is no bound. A `derived` default follows the values
-    that earlier parameters are bound to; `default` is then its value at their defaults.
-    """
-
-    name: str
-    default: Scalar | None
-    low: float | None = None
-    high: float | None = None
-    low_open: bool = False
-    high_open: bool = False
-    kind: Literal["float", "int", "bool", "str"] = "float"
-    derived: Term | None = None
-    place: str = ""
-
-    @property
-    def static(self) -> bool:
-        """Whether a new value is a new program."""
-        return self.kind != "float"
-
-
-class Domain(Frozen):
-    """A set of weight tensors: those of the domain `parent` for which `predicate` holds."""
-
-    name: str
-    parent: int
-    predicate: Term
-
-
-class Slot(Frozen):
-    """One state: `stage` and `name` are its keys in the program's state.
-
-    `dtype` is the stored dtype, None for the weight's (a scalar's is the default float).
-    """
-
-    stage: str
-    name: str
-    type: Type
-    dtype: str | None = None
-
-
-class Stage(Frozen):
-    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line."""
-
-    label: str
-    text: str
-    file: str
-    line: int
-
-    @property
-    def place(self) -> str:
-        """`file:line`."""
-        return f"{self.file}:{self.line}"
-
-
-class Refusal(Frozen):
-    """No tensor may lie in `domain`; `message` says why, `stage` which line of the spec."""
-
-    domain: int
-    message: str
-    stage: int
-
-
-class Output(Frozen):
-    """What a result of the `step` region is.
-
-    `step` is subtracted from the weights; `weights` replace them. `slot` writes the state
-    numbered `index`; `observed` is reported as `name`; `applied` says whether the step counts.
-    """
-
-    role: Literal["step", "weights", "slot", "loss", "applied", "observed"]
-    index: int = -1
-    name: str = ""
 
 
 class Graph(Frozen):

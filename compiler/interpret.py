@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .graph import Graph, Node, Region, Scalar
+from .graph import Graph, Node, Region
 from .ops import OPS
 from .predicate import holds
+from .records import Scalar
 
 Tensor = Any
 Fields = list[Any]
@@ -261,7 +262,7 @@ class Interpreter:
 
 def _float(x: Any) -> Any:
     """Integers as they are used in formulas: in float64."""
-    return x if isinstance(x, bool | np.bool_ | np.ndarray) else np.float64(x)
+    return x if isinstance(x, bool | np.bool_ | np.ndarray | str) else np.float64(x)
 
 
 def _at(value: Any, place: int) -> Any:

@@ -4,6 +4,7 @@
 Files are read when something asks for their name, so a check parses only what it uses.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,8 @@ from ..grammar.source import Source
 
 SHELVES = ("optimizer", *syntax.KINDS, "schedule", "func")
 """What the library holds: optimizers, rules by kind, schedules, functions."""
+
+_DOCSTRING = re.compile(r'[ \t]*""".*?"""[ \t]*\n?', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Entry:
     def summary(self) -> str:
         """The first line of the documentation."""
         return self.doc.partition("\n")[0]
+
+    @property
+    def definition(self) -> str:
+        """The text without its documentation."""
+        return _DOCSTRING.sub("", self.text, count=1).strip()
 
 
 def _shelf(kind: str) -> Traversable:

@@ -9,7 +9,7 @@ from ..grammar.diagnostic import Diagnostics, Label, declare, did_you_mean
 from ..grammar.source import Span
 from .constants import OPERATORS, evaluate
 from .declarations import DUPLICATE_NAME
-from .graph import Hyperparameter, Scalar, Term
+from .records import Hyperparameter, Scalar, Term
 
 UNKNOWN_TYPE = declare(
     "unknown-type",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
 from .constants import OPERATORS
-from .graph import Scalar, Term
 from .ops import OPS
+from .records import Scalar, Term
 
 BAD_PREDICATE = declare(
     "bad-predicate",

@@ -9,8 +9,8 @@ from ..grammar.diagnostic import Diagnostics, Label, declare
 from ..grammar.source import Span
 from . import predicate
 from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
-from .graph import Domain, Stage, Term
 from .parameters import hyperparameters
+from .records import Domain, Stage, Term, distinct
 from .spec import Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -145,6 +145,7 @@ class _Resolver:
             if number and known.parent == parent and known.predicate == term:
                 return number
         name = "matrices" if term == _MATRICES else name
+        name = distinct(name, [known.name for known in self.domains])
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
 

@@ -7,11 +7,11 @@ kind would lower it, so that its types and names are checked by the same code.
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics
 from .declarations import Declarations
-from .graph import Domain, Hyperparameter, Term
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.context import Binding, Context, Scope, Site
 from .parameters import bounds, kind
+from .records import Domain, Hyperparameter, Term
 from .types import FIELD, SCALAR, Type
 
 

@@ -4,23 +4,16 @@ Every stage stands where it may, every group and name is known, every predicate 
 tensors. What the rules compute is typed when they are lowered, where their arguments are known.
 """
 
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
 
 from ..grammar import syntax
 from ..grammar.source import Span
 from .declarations import Declarations
-from .graph import Domain, Hyperparameter, Stage
+from .records import Domain, Hyperparameter, Stage
 
 
-class Resolved(BaseModel):
-    """A pydantic model that cannot change and may hold pieces of syntax."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
-    )
-
-
-class SpecStage(Resolved):
+@dataclass(frozen=True)
+class SpecStage:
     """One stage: `kind`, the syntax that says it, its tensors, and its number in `Spec.stages`."""
 
     kind: str
@@ -30,7 +23,8 @@ class SpecStage(Resolved):
     index: int
 
 
-class SpecObserve(Resolved):
+@dataclass(frozen=True)
+class SpecObserve:
     """One observation; `group` is the domain of the group it stands in, or 0."""
 
     name: str
@@ -39,7 +33,8 @@ class SpecObserve(Resolved):
     index: int
 
 
-class SpecGroup(Resolved):
+@dataclass(frozen=True)
+class SpecGroup:
     """The stages of one group, and its tensors."""
 
     name: str
@@ -47,7 +42,8 @@ class SpecGroup(Resolved):
     stages: tuple[SpecStage, ...]
 
 
-class Spec(Resolved):
+@dataclass(frozen=True)
+class Spec:
     """One optimizer, ready to be lowered.
 
     `before` are the stages that all tensors pass, then come the `groups` (if any), then

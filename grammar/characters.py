@@ -63,9 +63,7 @@ def unseen_character(source: Source, offset: int) -> Diagnostic:
     )
 
 
-def foreign_mark(
-    source: Source, start: int, mark: str, *, in_list: bool
-) -> tuple[Diagnostic, str]:
+def foreign_mark(source: Source, start: int, mark: str, *, in_list: bool) -> tuple[Diagnostic, str]:
     """The finding for a match of `FOREIGN`, and what stands for it when reading goes on."""
     span = Span(source, start, start + len(mark))
     if mark in _MEANT:

@@ -92,9 +92,7 @@ def _rule_head(page: Page, rule: s.RuleDecl) -> None:
         page.write("{", 0)
 
 
-def _definition(
-    page: Page, head: str, item: s.ScheduleDecl | s.ExternDecl, value: s.Expr
-) -> None:
+def _definition(page: Page, head: str, item: s.ScheduleDecl | s.ExternDecl, value: s.Expr) -> None:
     """An item that is `head(params) = value`: on one line, or with the value on its own."""
     flat = f"{head}{inline_params(item.params)} = "
     if fits(flat + inline(value), 0) and not page.between(item.name.span.end, value.span.start):

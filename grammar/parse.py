@@ -6,7 +6,6 @@ the statement in which it was made (`recover`).
 """
 
 from functools import cache
-from pathlib import Path
 from typing import cast
 
 from lark import Lark, UnexpectedInput
@@ -20,6 +19,7 @@ from .skeleton import Piece, read_skeleton
 from .slips import explain
 from .source import Source, Span
 from .syntax import Edition, File, Item
+from .tables import load_parser
 
 _PATIENCE = 20
 """The mistakes that are looked for in one item."""
@@ -121,15 +121,7 @@ class _Items:
 
 @cache
 def _grammar() -> Lark:
-    """The parser, made on first use: its tables take a seventh of a second."""
-    return Lark(
-        Path(__file__).with_name("opt.lark").read_text(encoding="utf-8"),
-        parser="lalr",
-        start="item",
-        transformer=Builder(),
-        keep_all_tokens=True,
-        maybe_placeholders=True,
-    )
+    return load_parser(Builder())
 
 
 def _without(text: str, place: tuple[int, int] | None) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from .syntax import KINDS
 
-_STATEMENT_WORDS = (
-    *("state", "var", "repeat", "if", "every", "when", "return", "evaluate", "error"),
-    *("observe", "group", "drop", "replace", "insert", *KINDS),
-    # Not ours, but where one of them is, a statement was meant.
-    *("elif", "for", "while", "let", "const", "def", "fn"),
+_STATEMENT = "state|var|repeat|if|every|when|return|evaluate|error"
+_STAGE = "|".join(
+    (
+        *("observe", "group", "drop", "replace", "insert", *KINDS),
+        # Not ours, but where one of them is, a statement was meant.
+        *("elif", "for", "while", "let", "const", "def", "fn"),
+    )
 )
 
 _MARKS = re.compile(
@@ -19,8 +21,10 @@ _MARKS = re.compile(
       \#[^\n]* | \"{{3}} [\s\S]*? \"{{3}} | "(?: [^"\\\n] | \\[^\n] )* "
     | (?P<opening> [({{\[] )
     | (?P<closing> [)}}\]] )
+    | (?P<sure> (?<![\w.]) (?:{_STATEMENT}) (?= [ \t]+ [\w"(-]) )
     | (?P<statement> (?<![\w.]) (?:
-        (?:{"|".join(_STATEMENT_WORDS)})\b | [A-Za-z_]\w* [ \t]* (?: <- | [-+*/%@]?=(?![=>]) )
+          (?:{_STATEMENT}|{_STAGE})\b
+        | [A-Za-z_]\w* [ \t]* (?: <- | [-+*/%@]?=(?![=>]) )
       ) )
     """,
     re.VERBOSE,
@@ -39,8 +43,8 @@ class _Mark:
 class Statements:
     """The statements of one item.
 
-    A statement begins a line, or follows a brace, outside round and square brackets, with one of
-    its words or with `name =` or `name <-`.
+    A statement begins a line, or follows a brace, with one of its words or with `name =` or
+    `name <-`, outside round and square brackets if they match.
     """
 
     def __init__(self, text: str) -> None:
@@ -87,8 +91,11 @@ def _marks(text: str) -> Iterator[_Mark]:
     depth, brackets, after = 0, 0, 0
     for match in _MARKS.finditer(text):
         start = match.start()
-        if match.lastgroup == "statement":
-            if depth and not brackets and _begins_line(text, after, start):
+        if match.lastgroup in ("statement", "sure"):
+            # A line that begins like `return x` is no argument: the bracket was never closed.
+            inside = brackets and match.lastgroup == "statement"
+            if depth and not inside and _begins_line(text, after, start):
+                brackets = 0
                 yield _Mark(start, depth, brace=False)
         elif match[0] in ("{", "}"):
             if match[0] == "}":

@@ -151,7 +151,7 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, int]:
 
 def _visible(text: str) -> str:
     r"""The text with tabs as spaces and control characters as escapes: `\x1b`."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(_shown(char) for char in text)
 
@@ -159,10 +159,8 @@ def _visible(text: str) -> str:
 def _shown(char: str) -> str:
     if char == "\t":
         return _TAB
-    # Cc: control, Cf: format (direction, joiners), Cs: lone surrogates, Zl, Zp: line breaks.
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return char.encode("unicode_escape", "surrogatepass").decode("ascii")
-    return char
+    # Neither control characters nor lone surrogates are printable, nor what turns text around.
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
 
 
 def _columns(text: str) -> int:

@@ -67,7 +67,7 @@ _MARKS = re.compile(
     | (?P<unclosed_string> "[^\n]* )
     | (?P<opening> [({{\[] )
     | (?P<closing> [)}}\]] )
-    | (?P<item> (?<![\w.]) (?:{"|".join(ITEM_WORDS)}) (?=(?: \s | \#[^\n]* )+ ["A-Za-z0-9_]) )
+    | (?P<item> (?<![\w.]) (?:{"|".join(ITEM_WORDS)}) (?=(?: \s | \#[^\n]*+ )++ ["A-Za-z0-9_]) )
     | (?P<base> (?<![\w.]) from \b )
     | (?P<foreign> {FOREIGN} )
     """,
@@ -86,7 +86,8 @@ _HEAD = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 
-_SPACE = re.compile(r"(?:\s|#[^\n]*)*")
+# Possessive, since `# # # ...` can be cut into comments in very many ways.
+_SPACE = re.compile(r"(?:\s|#[^\n]*+)*+")
 _INDENTATION = re.compile(r"[ \t]*")
 
 

@@ -13,7 +13,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from .field import Field, cast, scalar_dtype, widen
+from .field import Field, cast, compute_dtype, scalar_dtype, widen
 from .tree import Tree, path_text
 
 Slots: TypeAlias = dict[str, Any]
@@ -138,7 +138,8 @@ class Layout:
                         f"params and state do not match at `{leaf.path}`: {name} has "
                         f"{_text(x)}, and for these params it would have {_text(kept)}"
                     )
-            inside.append(Field([widen(x) for x in arrays], self.tree))
+            pairs = zip(arrays, self.tree.leaves, strict=True)
+            inside.append(Field([_entered(x, leaf.dtype) for x, leaf in pairs], self.tree))
         entered: Slots = self.structure.unflatten(inside)
         return entered
 
@@ -168,6 +169,13 @@ def _plain_dtype(slot: Any) -> Any:
 
 def _is_float(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def _entered(x: Any, weight: str) -> Any:
+    """A stored array as a step computes with it: floats at least as wide as the weight."""
+    if x is None or not _is_float(x.dtype):
+        return x
+    return cast(x, jnp.promote_types(compute_dtype(x.dtype), compute_dtype(weight)))
 
 
 def _alike(x: Any, kept: _Kept | None) -> bool:

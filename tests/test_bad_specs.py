@@ -1,6 +1,6 @@
 """Every kind of mistake has a bad spec in `tests/bad`, and its exact rendered text beside it.
 
-`<code>.opt` and `<code>-2.opt`, ... show a mistake of `<code>`; `pytest --update-goldens` writes the
+`<code>.opt`, `<code>-2.opt`, ... show a mistake of `<code>`; `pytest --update-goldens` writes the
 `.txt` files, which are then reviewed as a diff.
 """
 

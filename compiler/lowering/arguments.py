@@ -6,8 +6,8 @@ from typing import Any
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare, did_you_mean
 from ...grammar.source import Span
-from ..graph import Scalar
 from ..parameters import OUT_OF_RANGE, Bounds, bounds, kind
+from ..records import Scalar
 from .builder import MISTAKE, Value
 from .context import Context
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..constants import apply
-from ..graph import Node, Region, Scalar
 from ..ops import OPS, Op
+from ..records import Scalar
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
+from .draft import DraftNode, DraftRegion
 
 _NONE: Mapping[str, Scalar] = {}
 
@@ -47,7 +48,7 @@ class Block:
     """Nodes being collected, and what kind of block they stand in."""
 
     kind: Literal["top", "branch", "loop"]
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[DraftNode] = field(default_factory=list)
     defined: set[int] = field(default_factory=set)
     points: dict[int, Value] = field(default_factory=dict)
     index: Value | None = None
@@ -57,14 +58,14 @@ class Frame:
     """One top region: its inputs, made when first asked for, and the stack of open blocks."""
 
     def __init__(self) -> None:
-        self.inputs: dict[tuple[str, Scalar], tuple[Node, Value]] = {}
+        self.inputs: dict[tuple[str, Scalar], tuple[DraftNode, Value]] = {}
         self.blocks: list[Block] = [Block("top")]
 
-    def region(self, results: Sequence[Value]) -> Region:
+    def region(self, results: Sequence[Value]) -> DraftRegion:
         """The finished region."""
         inputs = tuple(node for node, _ in self.inputs.values())
         nodes = (*inputs, *self.blocks[0].nodes)
-        return Region(nodes=nodes, results=tuple(v.id for v in results))
+        return DraftRegion(nodes=nodes, results=tuple(v.id for v in results))
 
 
 class Builder:
@@ -78,7 +79,7 @@ class Builder:
         self.stage = -1
         self.cells: dict[int, Value] = {}
         self.cell_info: dict[int, Cell] = {}
-        self.made: dict[int, Node] = {}
+        self.made: dict[int, DraftNode] = {}
         self._next_id = 0
 
     @property
@@ -123,14 +124,14 @@ class Builder:
         type: Type,
         *,
         name: str | None = None,
-        regions: tuple[Region, ...] = (),
+        regions: tuple[DraftRegion, ...] = (),
         constant: Scalar | None = None,
         attributes: Mapping[str, Scalar] = _NONE,
     ) -> Value:
         """Add one node; a mistake among its inputs makes it a mistake."""
         if any(v.type.is_unknown for v in inputs):
             return MISTAKE
-        node = Node(
+        node = DraftNode(
             id=self.fresh(),
             op=op,
             inputs=tuple(v.id for v in inputs),
@@ -149,7 +150,7 @@ class Builder:
         """An input of the current frame: made once, before everything else."""
         known = self.frame.inputs.get((op, key))
         if known is None:
-            node = Node(
+            node = DraftNode(
                 id=self.fresh(),
                 op=op,
                 inputs=(),
@@ -234,10 +235,10 @@ class Builder:
         yield block
         self.frame.blocks.pop()
 
-    def argument(self, type: Type, name: str | None = None) -> tuple[Node, Value]:
+    def argument(self, type: Type, name: str | None = None) -> tuple[DraftNode, Value]:
         """An argument of a region that is about to be built."""
         type = dynamic(type)
-        node = Node(id=self.fresh(), op="argument", inputs=(), type=type, name=name)
+        node = DraftNode(id=self.fresh(), op="argument", inputs=(), type=type, name=name)
         return node, Value(node.id, type)
 
     def branch(
@@ -266,7 +267,7 @@ class Builder:
             results = [cells.get(key, before.get(key, MISTAKE)) for key in keys]
             results += [returned] if returned is not None else []
             nodes, ids = tuple(block.nodes), tuple(v.id for v in results)
-            regions.append(Region(nodes=nodes, results=ids))
+            regions.append(DraftRegion(nodes=nodes, results=ids))
         returns = [r.type for _, r, _ in sides if r is not None]
         if any(t.is_unknown for t in returns) or condition.type.is_unknown:
             return MISTAKE if returns else None
@@ -294,7 +295,7 @@ class Builder:
         """The stored value of a state, as the step finds it."""
         return self.input("state", slot, cell.type, cell.name)
 
-    def _control(self, op: str, inputs: Sequence[Value], regions: Sequence[Region]) -> Value:
+    def _control(self, op: str, inputs: Sequence[Value], regions: Sequence[DraftRegion]) -> Value:
         return self.node(op, inputs, TUPLE, regions=tuple(regions))
 
     def _items(self, source: Value, types: Sequence[Type], names: Sequence[str]) -> list[Value]:
@@ -329,7 +330,7 @@ class Builder:
             nodes = (*own, *(n for n, _ in arguments), *block.nodes)
             ids = tuple(v.id for v in carried if v is not None)
             names = (*(n.id for n in own), *(n.id for n, _ in arguments))
-            regions.append(Region(arguments=names, nodes=nodes, results=ids))
+            regions.append(DraftRegion(arguments=names, nodes=nodes, results=ids))
         self.cells = before
         initial = [before[key] for key in keys]
         loop = self._control("loop", (count, *initial), regions)

@@ -1,18 +1,19 @@
 """What lowering knows while it walks: scopes of names, the program so far, mistakes found."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Label, Rule, declare, did_you_mean
 from ...grammar.source import Span
 from ..declarations import Declarations
-from ..graph import Domain, Hyperparameter, Refusal, Region, Scalar, Slot, Term
 from ..ops import OPS
 from ..parameters import Bounds
+from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, distinct
 from ..types import INT, TUPLE, Type
 from .builder import MISTAKE, Builder, Value
+from .draft import DraftRegion
 
 UNKNOWN_NAME = declare(
     "unknown-name",
@@ -132,13 +133,8 @@ class Context(Builder):
             return
         old = self.hyperparameters[name]
         new = Bounds(old.low, old.high, old.low_open, old.high_open).both(bounds)
-        self.hyperparameters[name] = old.model_copy(
-            update={
-                "low": new.low,
-                "high": new.high,
-                "low_open": new.low_open,
-                "high_open": new.high_open,
-            }
+        self.hyperparameters[name] = replace(
+            old, low=new.low, high=new.high, low_open=new.low_open, high_open=new.high_open
         )
 
     def add_domain(self, name: str, term: Term) -> int:
@@ -147,6 +143,7 @@ class Context(Builder):
         for number, known in enumerate(self.domains):
             if number and known.parent == parent and known.predicate == term:
                 return number
+        name = distinct(name, [known.name for known in self.domains])
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
 
@@ -198,8 +195,9 @@ class Context(Builder):
         """Refuse, when the program is bound, values of static parameters."""
         with self.open_block("branch") as block:
             self.node("refuse", (), TUPLE, attributes={"message": message})
-        then = Region(nodes=tuple(block.nodes), results=())
-        self.node("if", (condition,), TUPLE, regions=(then, Region(nodes=(), results=())))
+        then = DraftRegion(nodes=tuple(block.nodes), results=())
+        otherwise = DraftRegion(nodes=(), results=())
+        self.node("if", (condition,), TUPLE, regions=(then, otherwise))
 
     def refuse_tensors(self, domain: int, message: str) -> None:
         """Refuse, when a state is made, weights that have tensors of `domain`."""

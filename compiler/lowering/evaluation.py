@@ -1,10 +1,10 @@
 """The weights to evaluate with, as a function of what the program keeps between steps."""
 
 from ...grammar.diagnostic import declare
-from ..graph import Node, Region
 from ..ops import OPS
 from .builder import Frame, Value
 from .context import Context
+from .draft import DraftNode, DraftRegion
 
 BAD_EVALUATE = declare(
     "bad-evaluate",
@@ -17,7 +17,7 @@ BAD_EVALUATE = declare(
 )
 
 
-def evaluation_region(ctx: Context, weights_next: Value) -> Region | None:
+def evaluation_region(ctx: Context, weights_next: Value) -> DraftRegion | None:
     """The region that computes `ctx.evaluation` from stored values, or None with a report."""
     assert ctx.evaluation is not None
     value, span = ctx.evaluation
@@ -37,7 +37,7 @@ def evaluation_region(ctx: Context, weights_next: Value) -> Region | None:
             return ctx.weights
         if id in kept:
             return ctx.read(kept[id].slot, kept[id])
-        node: Node | None = ctx.made.get(id)
+        node: DraftNode | None = ctx.made.get(id)
         if node is None:
             return None
         if node.op == "parameter":
@@ -62,7 +62,7 @@ def evaluation_region(ctx: Context, weights_next: Value) -> Region | None:
     return frame.region([result])
 
 
-def _again(ctx: Context, node: Node, inputs: list[Value]) -> Value:
+def _again(ctx: Context, node: DraftNode, inputs: list[Value]) -> Value:
     """The same operation on other inputs, in the current frame."""
     attributes = dict(node.attributes)
     return ctx.node(node.op, inputs, node.type, name=node.name, attributes=attributes)

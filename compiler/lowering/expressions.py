@@ -141,6 +141,8 @@ def elementwise(
     """Apply an elementwise op after checking what it takes; `shown` names it in messages."""
     if any(v.type.is_unknown for v in values):
         return MISTAKE
+    if op in ("eq", "ne") and all(v.type.kind == "text" for v in values):
+        return ctx.apply(op, *values, name=name)
     for value, takes, span in zip(values, OPS[op].takes, spans, strict=True):
         if not _fits(value.type, takes):
             needs = {"number": "numbers", "bool": "conditions", "any": "numbers or conditions"}

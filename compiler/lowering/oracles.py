@@ -2,7 +2,7 @@
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
-from ..graph import Scalar
+from ..records import Scalar
 from ..types import FIELD, OUTPUTS, POINT, SCALAR, Type
 from .builder import MISTAKE, Value
 from .context import Context

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, declare, did_you_mean
-from ..graph import Graph, Output, Region, Slot, Term
 from ..library import names as library_names
+from ..records import Output, Slot, Term
 from ..spec import Spec, SpecObserve, SpecStage
 from ..types import BOOL, FIELD, INT, SCALAR, Type
 from . import expressions
 from .builder import MISTAKE, Cell, TooLargeError, Value
 from .calls import UNKNOWN_RULE, a_kind, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
+from .draft import Draft, DraftRegion
 from .evaluation import evaluation_region
 from .oracles import ask
 from .statements import every
@@ -44,11 +45,11 @@ TOO_LARGE = declare(
 )
 
 
-def lower(spec: Spec, report: Diagnostics) -> Graph:
-    """The graph of a spec. Mistakes in rules and arguments are reported; it then has gaps."""
+def lower(spec: Spec, report: Diagnostics) -> Draft:
+    """The program of a spec. Mistakes in rules and arguments are reported; it then has gaps."""
     pipeline = _Pipeline(spec, report)
     try:
-        return pipeline.graph()
+        return pipeline.draft()
     except TooLargeError:
         message = f"the optimizer `{spec.name}` expands to more than 100,000 operations"
         report.add(TOO_LARGE.at(spec.span, message))
@@ -68,14 +69,14 @@ class _Pipeline:
         self.direction: Value | None = None
         self.eta: Value | None = None
         self.group_values: dict[str, dict[str, Value]] = {}
-        self.guards: list[Value] = []
+        self.guards: list[SpecStage] = []
         self.observed: dict[str, Value] = {}
         self.weights_next: Value | None = None
         self.step: Value = MISTAKE
         self.applied: Value | None = None
-        self.region_of_evaluation: Region | None = None
+        self.region_of_evaluation: DraftRegion | None = None
 
-    def graph(self) -> Graph:
+    def draft(self) -> Draft:
         ctx = self.ctx
         for name in ctx.hyperparameters:
             ctx.parameter_names[ctx.hyperparameter(name).id] = name
@@ -89,7 +90,7 @@ class _Pipeline:
         self._run((*self.spec.before, None, *self.spec.after), self.gradient)
         return self._finish()
 
-    def unfinished(self) -> Graph:
+    def unfinished(self) -> Draft:
         """What there is of the program; never compiled, since a mistake was reported."""
         self.ctx.frame = self.ctx.step
         del self.ctx.frame.blocks[1:]
@@ -115,8 +116,9 @@ class _Pipeline:
                     ctx.place = stage.syntax.rule.span
                     signal = self._stage(stage, signal)
         self.step = signal
+        verdicts = self._verdicts()
         self._observe_all()
-        self._guard()
+        self._guard(verdicts)
 
     def _stage(self, stage: SpecStage, signal: Value) -> Value:
         match stage.kind:
@@ -129,7 +131,7 @@ class _Pipeline:
             case "constrain" | "average":
                 return self._after_step(stage, signal)
             case "guard":
-                self.guards.append(self._guard_value(stage))
+                self.guards.append(stage)
         return signal
 
     def _transform(self, stage: SpecStage, signal: Value, signals: dict[str, Value]) -> Value:
@@ -303,6 +305,11 @@ class _Pipeline:
         ctx = self.ctx
         if ctx.evaluation is not None and self.region_of_evaluation is None:
             assert self.weights_next is not None
+            value, span = ctx.evaluation
+            if value.type.domain:
+                # The tensors that the rule does not see are evaluated as they are.
+                value = ctx.merge(value.type.domain, value, self.weights_next)
+                ctx.evaluation = value, span
             self.region_of_evaluation = evaluation_region(ctx, self.weights_next)
 
     # ---- the step as a whole
@@ -327,6 +334,8 @@ class _Pipeline:
                 mean = ctx.apply("div", summed, count, name="g")
                 ctx.cells[total] = ctx.node("zeros", (ctx.weights,), FIELD)
                 ctx.cells[seen] = ctx.constant(0)
+            # Below here `g` is the mean: a value that is not finite in any micro-batch shows in it.
+            self.gradient = mean
             ctx.accumulated = True
             ctx.pipeline_depth += 1
             self._run(rest, mean)
@@ -406,6 +415,15 @@ class _Pipeline:
             if key.startswith("observed ")
         }
 
+    def _verdicts(self) -> list[Value]:
+        """What the guards say, wherever they stand: each sees the whole step."""
+        found = []
+        for stage in self.guards:
+            with self.ctx.in_stage(stage.index):
+                self.ctx.place = stage.syntax.rule.span
+                found.append(self._guard_value(stage))
+        return found
+
     def _guard_value(self, stage: SpecStage) -> Value:
         ctx = self.ctx
         signals = self._step_signals() | {"g": self.gradient, "loss": self.loss}
@@ -417,16 +435,15 @@ class _Pipeline:
         ctx.report.add(WRONG_RETURN.at(stage.syntax.rule.span, message))
         return MISTAKE
 
-    def _guard(self) -> None:
+    def _guard(self, verdicts: list[Value]) -> None:
         """Keep everything as it was where a guard says no."""
         ctx = self.ctx
-        if not self.guards:
+        if not verdicts:
             return
-        ok = self.guards[0]
-        for other in self.guards[1:]:
-            ok = ctx.apply("and", ok, other)
-        stage = next(s for s in self._all_stages() if s.kind == "guard")
-        with ctx.in_stage(stage.index):
+        with ctx.in_stage(self.guards[0].index):
+            ok = verdicts[0]
+            for other in verdicts[1:]:
+                ok = ctx.apply("and", ok, other)
             for key, cell in ctx.cell_info.items():
                 slot = cell.slot
                 if slot < 0 or key not in ctx.cells or ctx.slots[slot].stage == "accumulate":
@@ -489,9 +506,9 @@ class _Pipeline:
             return ctx.mistyped(observe.syntax.value.span, message, help)
         return ctx.as_float(value)
 
-    # ---- the graph
+    # ---- the program
 
-    def _finish(self) -> Graph:
+    def _finish(self) -> Draft:
         ctx, spec = self.ctx, self.spec
         results: list[tuple[Output, Value]] = []
         if self.weights_next is not None:
@@ -507,7 +524,7 @@ class _Pipeline:
             results.append((Output(role="applied"), self.applied))
         for name, value in self.observed.items():
             results.append((Output(role="observed", name=name), value))
-        return Graph(
+        return Draft(
             name=spec.name,
             doc=spec.doc,
             file=spec.file,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ..declarations import DUPLICATE_NAME, NOT_YET
-from ..graph import Slot, Term
 from ..predicate import is_predicate, predicate
+from ..records import Slot, Term
 from ..types import Type, dynamic
 from . import expressions
 from .arguments import NOT_STATIC
@@ -207,6 +207,10 @@ def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
     if not (initial.type.is_scalar or initial.type.is_field or initial.type.is_unknown):
         return ctx.mistyped(
             state.initial.span, f"a state keeps a number or a field; this is {initial.type}"
+        )
+    if state.dtype and initial.type.is_scalar:
+        return ctx.mistyped(
+            state.dtype.span, f"only fields have a stored dtype; `{state.name.id}` is a number"
         )
     return ctx.as_float(initial)
 

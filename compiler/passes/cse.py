@@ -6,8 +6,9 @@ region around it, never one beside it. Points of the objective merge like all va
 points are linearised once; control flow itself is left alone.
 """
 
-from ..graph import Graph, Node, Region, Scalar
+from ..graph import Graph, Node, Region
 from ..ops import OPS
+from ..records import Scalar
 from ..types import Type
 from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
 

@@ -7,8 +7,9 @@ for the sign of a zero sum. Never folds where the result could differ for NaN or
 """
 
 from ..constants import apply
-from ..graph import Graph, Node, Region, Scalar
+from ..graph import Graph, Node, Region
 from ..ops import OPS
+from ..records import Scalar
 from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
 
 _LONGEST = 12

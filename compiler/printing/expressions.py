@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from ..constants import NAMED
-from ..graph import Node, Scalar
+from ..graph import Node
 from ..ops import CALL, OPS
+from ..records import Scalar
 from .layout import Piece, call, flat, quoted
 
 Name = Callable[[int], str | None]

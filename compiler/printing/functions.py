@@ -125,7 +125,8 @@ class Function:
         found: list[int] = []
         for i in self.nodes[id].inputs:
             if i not in self.variables and not is_constant(self.nodes[i], self.nodes):
-                found += [i, *self._inlined(i)]
+                found += [i] if self.nodes[i].op != "merge" else []
+                found += self._inlined(i)
         return found
 
     def constant_lines(self, ids: list[int], indent: int) -> list[str]:
@@ -184,6 +185,7 @@ class _KernelWriter(Function):
         super().__init__(program, in_kernel=True)
         self.kernel = kernel
         self.spilled = spilled
+        self.shared: set[int] = set()
         given = {*kernel.fields, *kernel.scalars}
         self.variables = given | {id for id in kernel.nodes if self._is_bound(id)}
 
@@ -212,7 +214,7 @@ class _KernelWriter(Function):
             for id in kernel.nodes
             if id in self.variables or kernel.results == (id,)
         ]
-        self._unite_choices(statements)
+        statements = self._settle_choices(statements)
         masks = tuple(-m for m in kernel.masks)
         given = (*kernel.fields, *masks, *kernel.scalars)
         constants = self.constants(i for s in statements for i in self._inputs(s))
@@ -241,24 +243,39 @@ class _KernelWriter(Function):
             return name
         return f"{name} if {self.names(-domain)} else None"
 
-    def _unite_choices(self, statements: list[Statement]) -> None:
-        """Let a choice by tensor share one variable with its sides, where it can.
+    def _settle_choices(self, statements: list[Statement]) -> list[Statement]:
+        """The statements, after settling which choices by tensor need one of their own.
 
-        `if matrices: u = u + rate * w` then needs no further line. Nothing else may read the
-        sides later.
+        A choice shares one variable with its sides where it can: `if matrices: u = u + rate * w`
+        then needs no further line. One that is only the last part of another choice is written
+        there: `m if deep else g if flat else u`; on its own it would read, for the tensors of
+        the other choice, what is not there.
         """
         order = {s.defines[0]: place for place, s in enumerate(statements)}
+        kept = []
         for statement in statements:
             node = statement.node
-            if node is None or node.op != "merge":
+            assert node is not None
+            kept.append(statement)
+            if node.op != "merge":
                 continue
             inside, outside = node.inputs
-            if not self._ends_in(inside, node) or inside not in order:
-                continue
-            if not self._may_share(outside, order.get(inside, 0), node, statements, order):
-                continue
-            self.names.unite(inside, node.id)
-            self.names.unite(outside, node.id)
+            if self._may_share(inside, outside, node, statements, order):
+                self.names.unite(inside, node.id)
+                self.names.unite(outside, node.id)
+                self.shared.add(node.id)
+            elif self._is_last_part(node.id):
+                self.variables.remove(node.id)
+                kept.pop()
+        for statement in kept:
+            assert statement.node is not None
+            statement.uses = self.leaves(statement.node.inputs)
+        return kept
+
+    def _is_last_part(self, id: int) -> bool:
+        users = [self.nodes[i] for i in self.kernel.nodes if id in self.nodes[i].inputs]
+        ends = [user.op == "merge" and user.inputs[0] != id for user in users]
+        return ends == [True] and id not in self.kernel.results
 
     def _ends_in(self, id: int, merge: Node) -> bool:
         users = [i for i in self.kernel.nodes if id in self.nodes[i].inputs]
@@ -266,17 +283,30 @@ class _KernelWriter(Function):
 
     def _may_share(
         self,
+        inside: int,
         outside: int,
-        made: int,
         merge: Node,
         statements: list[Statement],
         order: dict[int, int],
     ) -> bool:
-        """Whether the other side is dead, but for the merge, once the inside is made."""
+        """Whether nothing but the merge reads the sides later, and neither side hides the other."""
+        if not self._ends_in(inside, merge) or inside not in order:
+            return False
         if outside in self.kernel.results or outside not in self.variables:
             return False
+        made, chosen = order[inside], int(merge["domain"])
         later = [s for s in statements[made + 1 :] if outside in s.uses and s.node is not merge]
-        return not later and order.get(outside, -1) < order[merge.id]
+        guarded = self.program.graph.is_within(self.nodes[inside].type.domain, chosen)
+        return not later and guarded and self._spares(outside, chosen, made, order)
+
+    def _spares(self, id: int, domain: int, made: int, order: dict[int, int]) -> bool:
+        """Whether making a value changes nothing that was made before for the tensors of a set."""
+        if order.get(id, -1) < made:
+            return True
+        node = self.nodes[id]
+        if id in self.shared:
+            return all(self._spares(side, domain, made, order) for side in node.inputs)
+        return not self.program.graph.is_within(domain, node.type.domain)
 
     def _body(self, statements: list[Statement]) -> list[str]:
         rows: list[str] = []
@@ -327,12 +357,17 @@ class _KernelWriter(Function):
         return self.spill(node.id, self.expressions.value(node.id), indent, before)
 
     def _choice(self, node: Node, name: str, indent: int) -> list[str]:
-        inside, outside = (self.expressions.operand(i, 1) for i in node.inputs)
-        if inside == outside == name:
+        if node.id in self.shared:
             return []
+        return self.spill(node.id, self._chosen(node), indent, f"{name} = ")
+
+    def _chosen(self, node: Node) -> str:
+        inside, outside = node.inputs
+        rest = self.nodes[outside]
+        is_part = rest.op == "merge" and outside not in self.variables
+        other = self._chosen(rest) if is_part else self.expressions.operand(outside, 1)
         mask = self.names(-int(node["domain"]))
-        text = f"{inside} if {mask} else {outside}"
-        return self.spill(node.id, text, indent, f"{name} = ")
+        return f"{self.expressions.operand(inside, 1)} if {mask} else {other}"
 
 
 def program_name(program: Program, kernel: Kernel) -> str:
@@ -487,7 +522,8 @@ class _MainWriter(Function):
         constants = self._constants(every)
         self.variables |= set(constants)
         unpacked = [id for id in self.nodes if id in reads and self.nodes[id].op in _UNPACKED]
-        given = (*(-m for m in self._with_parents(masks)), *unpacked, *constants)
+        inputs = [id for id, node in self.nodes.items() if node.op == "input"]
+        given = (*inputs, *(-m for m in self._with_parents(masks)), *unpacked, *constants)
         statements = [s for s in statements if s.node is None or s.node.op not in _UNPACKED]
         keep = end | {-m for m in masks} | set(constants)
         self.names.assign(statements, keep, given)
@@ -538,10 +574,9 @@ class _MainWriter(Function):
         rows = []
         for mask in masks:
             domain = self.program.graph.domains[mask]
-            text = f"rt.mask(w, in_{domain.name})"
-            if domain.parent:
-                text = f"{self.names(-domain.parent)} & {text}"
-            rows.append(f"{INDENT}{self.names(-mask)} = {text}")
+            before = f"{self.names(-mask)} = "
+            before += f"{self.names(-domain.parent)} & " if domain.parent else ""
+            rows += lines(call("rt.mask", "w", f"in_{domain.name}"), 1, before)
         return rows
 
     def _unpack_lines(self, ids: list[int]) -> list[str]:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 
 from .. import predicate
-from ..graph import Graph, Hyperparameter, Node, Term, walk
+from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..plan import Block, Kernel, Plan
+from ..records import Hyperparameter, Term
 from .expressions import literal
 from .functions import Program, kernel_lines, main_lines, program
 from .hints import RESERVED, hint, identifier

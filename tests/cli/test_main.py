@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from optc.cli import main as entry
-from optc.cli.main import COMMANDS
+from optc.cli.app import COMMANDS
 
 
 def python(code, *arguments, **more):

@@ -17,6 +17,7 @@ from optc import runtime as rt
 from optc.api.programs import run
 from optc.compiler.check import check, chosen, lowered
 from optc.compiler.driver import Compiled, print_program
+from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph, walk
 from optc.compiler.interpret import Interpreter, Tensors
 from optc.compiler.locate import Located
@@ -173,10 +174,10 @@ def graph_of(spec: str | Located) -> Graph:
     """The graph of a spec before any pass; every mistake fails the test."""
     where = located(spec) if isinstance(spec, str) else spec
     report = Diagnostics()
-    graph = chosen(where, lowered(where, report), report)
-    assert graph is not None, render_text(report.sorted())
+    draft = chosen(where, lowered(where, report), report)
+    assert draft is not None, render_text(report.sorted())
     assert not report.has_errors, render_text(report.sorted())
-    return graph
+    return freeze(draft)
 
 
 def mistakes(text: str) -> list[str]:

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import files, law
 
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.format import format
 from optc.grammar.parse import parse
 from optc.grammar.render import render_text
 from optc.grammar.source import Source
-
-from strategies import files, law
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.opt"))
 

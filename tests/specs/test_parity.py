@@ -66,12 +66,17 @@ def settings(rule, usual):
     return defaults if usual else {name: 0.7 * d + 0.05 for name, d in defaults.items()}
 
 
-def ours(rule, chosen):
-    """The rule as a program of one stage, its parameters set when the program runs."""
-    call = f"{rule.name.id}({', '.join(f'{name} = {name}' for name in chosen)})"
+def ours(rule, chosen, usual):
+    """The rule as a program of one stage.
+
+    Numbers of the spec are folded into it, hyperparameters are its inputs: the defaults are
+    given in the first way, others in the second.
+    """
+    call = f"{rule.name.id}({'' if usual else ', '.join(f'{name} = {name}' for name in chosen)})"
+    stages = [f"{rule.kind.id} {call}", "tune step 1.0"]
     if rule.kind.id == "tune":
-        return staged(f"tune step {call}", **chosen)().transform()
-    return staged(f"{rule.kind.id} {call}", "tune step 1.0", **chosen)().transform()
+        stages = [f"tune step {call}"]
+    return staged(*stages, **({} if usual else chosen))().transform()
 
 
 def theirs(rule, chosen):
@@ -90,7 +95,7 @@ def series(dtype):
         "matrix": (3, 4),
         "vector": (5,),
         "scalar": (),
-        "nested": {"list": [(2, 2, 2), (1,)], "none": None},
+        "nested": {"list": [(2, 1, 2), None]},
         "none": None,
     }
 
@@ -130,8 +135,8 @@ def assert_close(found, expected, tolerance):
         np.concatenate([np.asarray(x, float).reshape(STEPS, -1) for x in jax.tree.leaves(t)], axis=1)
         for t in (found, expected)
     )
-    bound = tolerance * np.abs(b).max(axis=1, keepdims=True)
-    np.testing.assert_array_less(np.abs(a - b), bound + np.finfo(float).tiny)
+    bound = tolerance * np.abs(b).max(axis=1)
+    np.testing.assert_array_less(np.abs(a - b).max(axis=1), bound + np.finfo(float).tiny)
 
 
 @CLAIMS
@@ -140,9 +145,8 @@ def test_a_rule_is_what_it_claims_in_float64(rule, usual):
     with jax.enable_x64(True):
         chosen = settings(rule, usual)
         inputs = series(jnp.float64)
-        assert_close(
-            updates(ours(rule, chosen), inputs), updates(theirs(rule, chosen), inputs), DOUBLE
-        )
+        found = updates(ours(rule, chosen, usual), inputs)
+        assert_close(found, updates(theirs(rule, chosen), inputs), DOUBLE)
 
 
 @CLAIMS
@@ -151,26 +155,8 @@ def test_a_rule_is_what_it_claims_in_float32(rule):
     largest = max([0.0, *(x for x in chosen.values() if x < 1)])
     inputs = series(jnp.float32)
     tolerance = STEPS * 2.0**-23 / (1 - largest)
-    assert_close(
-        updates(ours(rule, chosen), inputs), updates(theirs(rule, chosen), inputs), tolerance
-    )
-
-
-@CLAIMS
-def test_a_claimed_rule_does_not_depend_on_how_its_parameters_are_given(rule):
-    """Written into the spec, a number is folded; bound by name, it is a traced input."""
-    chosen = settings(rule, usual=False)
-    call = f"{rule.name.id}({', '.join(f'{name} = {x!r}' for name, x in chosen.items())})"
-    stages = [f"{rule.kind.id} {call}", "tune step 1.0"]
-    if rule.kind.id == "tune":
-        stages = [f"tune step {call}"]
-    with jax.enable_x64(True):
-        inputs = series(jnp.float64)
-        assert_close(
-            updates(staged(*stages)().transform(), inputs),
-            updates(ours(rule, chosen), inputs),
-            DOUBLE,
-        )
+    found = updates(ours(rule, chosen, usual=False), inputs)
+    assert_close(found, updates(theirs(rule, chosen), inputs), tolerance)
 
 
 # ---- whole optimizers
@@ -234,8 +220,8 @@ def test_adamw_with_clipping_and_a_mask_is_the_chain_of_optax():
         optax.clip_by_global_norm(0.3),
         optax.scale_by_adam(b2=0.95),
         optax.add_decayed_weights(0.1, lambda params: jax.tree.map(lambda x: x.ndim >= 2, params)),
-        # Optax counts from 0, and `t` from 1.
-        optax.scale_by_learning_rate(lambda count: rate(count + 1)),
+        # Optax counts from 0, and `t` from 1. A float, since optax divides an int32 in float32.
+        optax.scale_by_learning_rate(lambda count: rate((count + 1).astype(float))),
     )
     with jax.enable_x64(True):
         params, batch = make_params(jnp.float64), make_batch(jnp.float64)

@@ -117,10 +117,9 @@ def test_a_state_is_rounded_between_steps_and_not_inside_one(stored, dtype):
     assert state.slots["precondition"]["m"]["two"].dtype == dtype
 
 
-def test_a_scalar_state_may_be_stored_in_bf16():
-    trace = agree(rule("state n: bf16 = 0.0  n <- n + 1 / 3  return g * n"))
-    kept = trace.last.slots["precondition", "n"]
-    assert kept == float(np.asarray(kept, ml_dtypes.bfloat16))
+def test_only_fields_have_a_stored_dtype():
+    found = mistakes(rule("state n: bf16 = 0.0  n <- n + 1 / 3  return g * n"))
+    assert found == ["type-mismatch: only fields have a stored dtype; `n` is a number"]
 
 
 def test_stochastic_rounding_keeps_the_two_neighbours():

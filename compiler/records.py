@@ -1,0 +1,122 @@
+"""Records that a spec, a draft and a graph share: what is known before a step runs.
+
+They are plain frozen dataclasses, so that checking a spec does not import pydantic; the graph
+that holds them is a pydantic model and validates them with itself.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from .types import Type
+
+Scalar = int | float | bool | str
+
+
+@dataclass(frozen=True)
+class Term:
+    """An expression over what is known before a step runs: `op` over terms or one literal.
+
+    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `path` and
+    `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
+    """
+
+    op: str
+    arguments: "tuple[Term | Scalar, ...]" = ()
+
+    @property
+    def terms(self) -> "tuple[Term, ...]":
+        """The arguments that are terms."""
+        return tuple(a for a in self.arguments if isinstance(a, Term))
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A parameter of the program. Static ones (`int`, `bool`, `str`) are fixed when it is bound.
+
+    `low` and `high` are None where there is no bound. A `derived` default follows the values
+    that earlier parameters are bound to; `default` is then its value at their defaults.
+    """
+
+    name: str
+    default: Scalar | None
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+    kind: Literal["float", "int", "bool", "str"] = "float"
+    derived: Term | None = None
+    place: str = ""
+
+    @property
+    def static(self) -> bool:
+        """Whether a new value is a new program."""
+        return self.kind != "float"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A set of weight tensors: those of the domain `parent` for which `predicate` holds."""
+
+    name: str
+    parent: int
+    predicate: Term
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One state: `stage` and `name` are its keys in the program's state.
+
+    `dtype` is the stored dtype, None for the weight's (a scalar's is the default float).
+    """
+
+    stage: str
+    name: str
+    type: Type
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line."""
+
+    label: str
+    text: str
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No tensor may lie in `domain`; `message` says why, `stage` which line of the spec."""
+
+    domain: int
+    message: str
+    stage: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a result of the `step` region is.
+
+    `step` is subtracted from the weights; `weights` replace them. `slot` writes the state
+    numbered `index`; `observed` is reported as `name`; `applied` says whether the step counts.
+    """
+
+    role: Literal["step", "weights", "slot", "loss", "applied", "observed"]
+    index: int = -1
+    name: str = ""
+
+
+def distinct(name: str, taken: Collection[str]) -> str:
+    """The name, with a number behind it where it is taken: `slots`, `slots_2`."""
+    count, free = 1, name
+    while free in taken:
+        count += 1
+        free = f"{name}_{count}"
+    return free

@@ -1,0 +1,106 @@
+"""Writes the pages that the code itself tells, `diagnostics.md` and `library.md`.
+
+    python docs/generate.py
+
+A test compares the pages with what this would write.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from optc.compiler import driver  # noqa: F401  # declares the rules of every check
+from optc.compiler.library import Entry, entries
+from optc.grammar.diagnostic import RULES, Rule
+
+HERE = Path(__file__).parent
+
+KINDS = {
+    "optimizer": "complete optimizers, the names that `optc.load` and `optc compile` know",
+    "perturb": "which gradient to follow",
+    "clip": "limits on the gradient or the direction",
+    "precondition": "the direction",
+    "decay": "what is added to the direction for the sake of the weights' size",
+    "tune": "the step size",
+    "constrain": "the weights after the step",
+    "average": "the weights to train and to evaluate with",
+    "accumulate": "micro-batches",
+    "guard": "whether the step is applied",
+    "schedule": "numbers that depend on the step count `t`",
+    "func": "functions of scalars and fields",
+}
+"""What the library holds of each kind, in the order of the page."""
+
+
+def diagnostics() -> str:
+    """The page of every diagnostic."""
+    rules = sorted(RULES.values(), key=lambda rule: rule.code)
+    rows = (f"| [`{r.code}`](#{r.code}) | {r.severity.value} | {r.summary} |" for r in rules)
+    sections = (_diagnostic(rule) for rule in rules)
+    return "\n\n".join(
+        [
+            "# Diagnostics",
+            "Everything that `optc check` can say of a spec. The code stands in the headline, "
+            "`error[unknown-rule]: ...`; codes never change their meaning. "
+            "`optc explain CODE` prints what this page says. An error stops compilation, a warning "
+            "does not.",
+            "\n".join(["| code | severity | what it is |", "|---|---|---|", *rows]),
+            *sections,
+            _note("grammar/` and `compiler/", "rule"),
+        ]
+    )
+
+
+def _diagnostic(rule: Rule) -> str:
+    summary = f"*{rule.severity.value}: {rule.summary}*"
+    return f"## {rule.code}\n\n{summary}\n\n{rule.explanation}"
+
+
+def library() -> str:
+    """The page of everything in the library."""
+    return "\n\n".join(
+        [
+            "# The library",
+            "What a spec can name without declaring it. Each entry is a file of a few lines, "
+            "`specs/KIND/NAME.opt`, shown here whole but for its documentation. The notation is "
+            "that of the [language](language.md); `optc show NAME` prints the same. `equals` names "
+            "a known implementation of the same map, with which the tests compare the rule.",
+            *_shelves(),
+            _note("specs/", "entry"),
+        ]
+    )
+
+
+def _shelves() -> Iterator[str]:
+    for kind, shelf in groupby(entries(), key=lambda entry: entry.kind):
+        yield f"## {kind}\n\n{KINDS[kind].capitalize()}."
+        yield from map(_entry, shelf)
+
+
+def _entry(entry: Entry) -> str:
+    parts = [f"### {entry.kind} {entry.name}", entry.doc]
+    if entry.params:
+        rows = (
+            f"| `{name}` | {_code(default) or 'required'} | {_code(bounds)} |"
+            for name, default, bounds in entry.params
+        )
+        parts.append("\n".join(["| parameter | default | range |", "|---|---|---|", *rows]))
+    parts.append(f"```opt\n{entry.definition}\n```")
+    return "\n\n".join(parts)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _note(place: str, what: str) -> str:
+    return f"---\n\nWritten by `docs/generate.py` from each {what} in `{place}`.\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"diagnostics.md": diagnostics, "library.md": library}
+"""The generated pages by name."""
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,509 @@
+"""What each kind of stage does to the signal: run both ways, and held against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement import (
+    Model,
+    agree,
+    assert_weights,
+    bowl,
+    by_hand,
+    gradient,
+    graph_of,
+    mistakes,
+    net,
+    specimen,
+)
+
+DOUBLE = "rule precondition double() { return 2 * g }\n"
+
+
+def rank(x):
+    return np.ndim(x)
+
+
+# ---- groups
+
+
+GROUPS = """
+rule precondition heavy(beta) { state m = zeros(g)  m <- beta * m + g  return m }
+optimizer one(lr = 0.1) {
+  group deep where ndim >= 3 {
+    precondition heavy(0.9)
+    observe norm(u) as deep_norm
+    tune step lr
+  }
+  group flat where ndim == 2 { tune step 2 * lr }
+  group rest {
+    clip value(0.5)
+    decay weights(0.1) where size > 3
+    tune step lr / 2
+    observe eta as slow
+  }
+  observe norm(u) as all_norm
+}
+"""
+
+
+def test_groups_send_tensors_through_different_stages():
+    trace = agree(GROUPS, bowl())
+    m = {}
+
+    def update(t, w, g):
+        if rank(w) >= 3:
+            m[w.shape] = 0.9 * m.get(w.shape, 0) + g
+            return w - 0.1 * m[w.shape]
+        return w - (0.2 * g if rank(w) == 2 else 0.05 * np.clip(g, -0.5, 0.5))
+
+    assert_weights(trace, by_hand(bowl(), update))
+    kept = trace.last.slots["deep.precondition", "m"]
+    assert [x is None for x in kept] == [rank(w) < 3 for w in bowl().weights]
+
+
+def test_an_observation_in_a_group_sees_its_tensors_only():
+    trace = agree(GROUPS, bowl(), steps=1)
+    g = gradient(bowl(), 1, bowl().weights)
+    deep = np.sqrt(sum(np.sum(x**2) for x in g if rank(x) >= 3))
+    np.testing.assert_allclose(trace.last.observed["deep_norm"], deep)
+    np.testing.assert_allclose(trace.last.observed["slow"], 0.05)
+
+
+def test_a_reduction_in_a_group_runs_over_the_group():
+    text = """
+    optimizer one() {
+      clip global_norm(1.0)
+      group deep where ndim >= 3 { clip global_norm(0.1)  tune step 1 }
+      group rest { tune step 0.5 }
+    }
+    """
+    trace = agree(text, bowl(), steps=1)
+    g = gradient(bowl(), 1, bowl().weights)
+    whole = np.sqrt(sum(np.sum(x**2) for x in g))
+    g = [x * min(1, 1 / whole) for x in g]
+    deep = np.sqrt(sum(np.sum(x**2) for x in g if rank(x) >= 3))
+    pairs = zip(bowl().weights, g, strict=True)
+    expected = [w - (x * min(1, 0.1 / deep) if rank(w) >= 3 else x / 2) for w, x in pairs]
+    assert_weights(trace, [expected])
+
+
+def test_groups_before_one_common_step_size():
+    text = DOUBLE + """
+    optimizer one() {
+      group a where path matches "^t" { precondition double() }
+      group rest { clip value(0.1) }
+      decay weights(0.01)
+      tune step 0.1
+      decay weights(0.001)
+    }
+    """
+    names = sorted(bowl().params)
+    chosen = {np.shape(bowl().params[n]) for n in names if n.startswith("t")}
+
+    def update(t, w, g):
+        u = 2 * g if w.shape in chosen else np.clip(g, -0.1, 0.1)
+        return w - (0.1 * (u + 0.01 * w) + 0.001 * w)
+
+    assert_weights(agree(text, bowl()), by_hand(bowl(), update))
+
+
+def test_a_group_may_choose_by_tensor_again():
+    text = """
+    rule precondition own() { when ndim == 3 { return 3 * g } else { return g } }
+    optimizer one() {
+      group deep where ndim >= 3 { precondition own()  tune step 0.1 }
+      group rest { precondition own()  tune step 0.1 }
+    }
+    """
+    expected = by_hand(bowl(), lambda t, w, g: w - (0.3 if rank(w) == 3 else 0.1) * g)
+    assert_weights(agree(text, bowl()), expected)
+
+
+def test_weights_that_fall_into_no_group_are_refused_by_name():
+    text = """
+    optimizer one() {
+      group deep where ndim >= 2 { tune step 0.1 }
+      group flat where ndim == 1 { tune step 0.2 }
+    }
+    """
+    expected = by_hand(bowl(), lambda t, w, g: w - (0.2 if rank(w) == 1 else 0.1) * g)
+    assert_weights(agree(text, bowl()), expected)
+    program = specimen(text).program
+    with pytest.raises(ValueError, match=r"falls into no group.*: scale"):
+        program().init(net().params)
+
+
+def test_a_group_without_tensors_changes_nothing():
+    text = """
+    optimizer one() {
+      group none where ndim == 7 { clip global_norm(1.0)  precondition adam()  tune step 0.1 }
+      group rest { tune step 0.1 }
+      observe norm(g) as norm
+    }
+    """
+    assert_weights(agree(text, bowl()), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
+
+
+# ---- where
+
+
+WHERE = {
+    "perturb": ("rule perturb own() { return 2 * g }", "perturb own() where ndim >= 3"),
+    "clip": ("rule clip own() { return 2 * g }", "clip own() where ndim >= 3"),
+    "precondition": (
+        "rule precondition own() { state m = zeros(g)  m <- 2 * g  return m }",
+        "precondition own() where ndim >= 3",
+    ),
+    "decay": ("rule decay own() { return 2 * u }", "decay own() where ndim >= 3"),
+}
+
+
+@pytest.mark.parametrize("kind", WHERE)
+def test_where_limits_a_stage_to_some_tensors(kind):
+    rule, stage = WHERE[kind]
+    text = f"{rule}\noptimizer one() {{ {stage}  tune step 0.1 }}"
+    expected = by_hand(bowl(), lambda t, w, g: w - (0.2 if rank(w) >= 3 else 0.1) * g)
+    assert_weights(agree(text, bowl(), 3), expected[:3])
+
+
+def test_two_stages_limited_in_two_ways():
+    text = """
+    optimizer one() {
+      decay weights(0.1) where ndim >= 3
+      decay weights(0.2) where size > 4 and not path matches "four|two"
+      tune step 0.1
+      decay weights(0.3) where ndim < 2 or path == "two"
+    }
+    """
+    paths = {np.shape(x): name for name, x in bowl().params.items()}
+
+    def update(t, w, g):
+        first = 0.1 * w if rank(w) >= 3 else 0
+        second = 0.2 * w if w.size > 4 and paths[w.shape] not in ("four", "two") else 0
+        last = 0.3 * w if rank(w) < 2 or paths[w.shape] == "two" else 0
+        return w - 0.1 * (g + first + second) - last
+
+    assert_weights(agree(text, bowl()), by_hand(bowl(), update))
+
+
+def test_where_on_constrain_and_average():
+    text = """
+    rule constrain positive() { return max(w_next, 0) }
+    rule average half() { state a = w  a <- (a + w_next) / 2  evaluate a  return w_next }
+    optimizer one() {
+      tune step 0.1
+      constrain positive() where ndim >= 3
+      average half()
+    }
+    """
+
+    def update(t, w, g):
+        new = w - 0.1 * g
+        return np.maximum(new, 0) if rank(w) >= 3 else new
+
+    assert_weights(agree(text, bowl()), by_hand(bowl(), update))
+
+
+@pytest.mark.parametrize("stage", ["tune step 0.1", "accumulate 2", "guard finite()"])
+def test_where_is_refused_on_what_concerns_the_whole_step(stage):
+    text = f"optimizer one() {{ {stage} where ndim >= 2  tune step 0.1 }}"
+    assert any(m.startswith("bad-where") for m in mistakes(text))
+
+
+# ---- the step
+
+
+def test_decay_after_the_step_does_not_scale_with_it():
+    text = "optimizer one(lr = 0.1) { tune step lr  decay weights(0.01) }"
+    expected = by_hand(bowl(), lambda t, w, g: w - 0.5 * g - 0.01 * w)
+    assert_weights(agree(text, bowl(), lr=0.5), expected)
+
+
+def test_one_step_size_for_each_tensor():
+    text = """
+    rule tune ratio() { return norm(w, per = tensor) / norm(u, per = tensor) }
+    optimizer one() { tune step 0.01 * ratio() }
+    """
+
+    def update(t, w, g):
+        return w - 0.01 * np.linalg.norm(w) / np.linalg.norm(g) * g
+
+    assert_weights(agree(text, bowl()), by_hand(bowl(), update))
+
+
+def test_schedules_and_rules_multiply():
+    text = """
+    rule tune steep() { return 1 / (1 + norm(u)) }
+    schedule ramp(to, steps) = to * min(t / steps, 1)
+    optimizer one(lr = 0.3) { tune step ramp(lr, 3) * steep() * ramp(2, 4) }
+    """
+    trace = agree(text, bowl())
+    model, weights = bowl(), list(bowl().weights)
+    expected = []
+    for t in range(1, 6):
+        g = gradient(model, t, weights)
+        norm = np.sqrt(sum(np.sum(x**2) for x in g))
+        eta = 0.3 * min(t / 3, 1) * 2 * min(t / 4, 1) / (1 + norm)
+        weights = [w - eta * x for w, x in zip(weights, g, strict=True)]
+        expected.append(weights)
+    assert_weights(trace, expected)
+
+
+def test_constrain_sees_the_weights_before_and_after_the_step():
+    text = """
+    rule constrain exponentiated() { return w * exp(-eta * u * sign(w)) }
+    rule constrain bounded(limit = 1.0) { return clamp(w_next, -limit, limit) }
+    optimizer one() { tune step 0.1  constrain exponentiated()  constrain bounded(1.5) }
+    """
+
+    def update(t, w, g):
+        return np.clip(w * np.exp(-0.1 * g * np.sign(w)), -1.5, 1.5)
+
+    trace = agree(text, bowl())
+    assert_weights(trace, by_hand(bowl(), update))
+
+
+# ---- averages
+
+
+def test_ema_evaluates_with_the_debiased_average():
+    trace = agree("optimizer one() { tune step 0.1  average ema(0.9) }", bowl())
+    weights = by_hand(bowl(), lambda t, w, g: w - 0.1 * g)
+    assert_weights(trace, weights)
+    ema = [np.zeros_like(w) for w in bowl().weights]
+    for t, (moment, new) in enumerate(zip(trace.moments, weights, strict=True), 1):
+        ema = [0.9 * e + 0.1 * w for e, w in zip(ema, new, strict=True)]
+        for seen, e in zip(moment.evaluation, ema, strict=True):
+            np.testing.assert_allclose(seen, e / (1 - 0.9**t), rtol=1e-10)
+
+
+def test_schedule_free_evaluates_with_the_mean_of_its_base_points():
+    text = "optimizer one() { tune step 0.1  average schedule_free(0.9) }"
+    trace = agree(text, bowl())
+    z, x, y = (list(bowl().weights) for _ in range(3))
+    points = []
+    for t, moment in enumerate(trace.moments, 1):
+        g = gradient(bowl(), t, y)
+        z = [a - 0.1 * b for a, b in zip(z, g, strict=True)]
+        points.append(z)
+        x = [np.mean(p, axis=0) for p in zip(*points, strict=True)]
+        y = [0.1 * a + 0.9 * b for a, b in zip(z, x, strict=True)]
+        for seen, expected in zip(moment.weights, y, strict=True):
+            np.testing.assert_allclose(seen, expected, rtol=1e-10)
+        for seen, expected in zip(moment.evaluation, x, strict=True):
+            np.testing.assert_allclose(seen, expected, rtol=1e-10)
+
+
+def test_an_average_of_some_tensors_evaluates_the_others_as_they_are():
+    text = """
+    optimizer one() { tune step 0.1  average ema(0.5) where ndim >= 3 }
+    """
+    trace = agree(text, bowl())
+    for moment in trace.moments:
+        for w, e in zip(moment.weights, moment.evaluation, strict=True):
+            assert rank(w) >= 3 or np.array_equal(w, e)
+    deep = zip(trace.last.weights, trace.last.evaluation, strict=True)
+    assert not any(np.array_equal(w, e) for w, e in deep if rank(w) >= 3)
+
+
+# ---- micro-batches
+
+
+ACCUMULATED = """
+optimizer one(n: int = 4) {
+  accumulate n
+  precondition adam()
+  tune step 0.1 * t
+  observe norm(g) as grad_norm
+}
+"""
+
+
+def test_accumulate_applies_the_mean_gradient_on_every_nth_call():
+    model = bowl()
+    trace = agree(ACCUMULATED, model, steps=8)
+    assert [m.applied for m in trace.moments] == [False, False, False, True] * 2
+    for moment in trace.moments[:3]:
+        for seen, w in zip(moment.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(seen, w)
+    mu = nu = [0.0] * len(model.weights)
+    weights = list(model.weights)
+    for t in (1, 2):
+        calls = [gradient(model, 4 * (t - 1) + k, weights) for k in (1, 2, 3, 4)]
+        g = [np.mean(x, axis=0) for x in zip(*calls, strict=True)]
+        mu = [0.9 * m + 0.1 * x for m, x in zip(mu, g, strict=True)]
+        nu = [0.999 * v + 0.001 * x**2 for v, x in zip(nu, g, strict=True)]
+        u = [
+            m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            for m, v in zip(mu, nu, strict=True)
+        ]
+        weights = [w - 0.1 * t * x for w, x in zip(weights, u, strict=True)]
+        for seen, w in zip(trace.moments[4 * t - 1].weights, weights, strict=True):
+            np.testing.assert_allclose(seen, w, rtol=1e-10)
+
+
+def test_an_observation_below_accumulate_is_reported_when_the_step_is_applied():
+    trace = agree(ACCUMULATED, bowl(), steps=5, n=2)
+    due = [not np.isnan(m.observed["grad_norm"]) for m in trace.moments]
+    assert due == [False, True, False, True, False]
+
+
+def test_accumulate_one_changes_nothing():
+    plain = ACCUMULATED.replace("accumulate n", "").replace("n: int = 4", "")
+    a, b = agree(ACCUMULATED, bowl(), n=1), agree(plain, bowl())
+    for x, y in zip(a.moments, b.moments, strict=True):
+        for one, other in zip(x.weights, y.weights, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_perturbations_run_for_each_micro_batch():
+    text = "optimizer one() { perturb sam()  accumulate 2  clip global_norm(0.5)  tune step 0.1 }"
+    trace = agree(text, steps=4)
+    assert [c["grad"] for c in trace.counts] == [2] * 4
+
+
+def test_groups_below_accumulate():
+    text = """
+    optimizer one() {
+      accumulate 2
+      group deep where ndim >= 2 { precondition momentum()  tune step 0.1 }
+      group rest { tune step 0.2 }
+    }
+    """
+    agree(text, steps=4)
+
+
+def test_averages_and_constraints_below_accumulate():
+    text = """
+    rule constrain positive() { return max(w_next, -1) }
+    optimizer one() { accumulate 2  tune step 0.1  constrain positive()  average ema(0.5) }
+    """
+    agree(text, steps=4)
+
+
+# ---- guards
+
+
+def spiked() -> Model:
+    """The net, with a second batch whose gradient is not finite."""
+    first, second, *others = net().batches
+    second = (second[0] * np.inf, second[1])
+    return Model(net().params, (first, second, *others), net().outputs, net().loss)
+
+
+def test_guard_keeps_everything_as_it_was_where_the_gradient_is_not_finite():
+    text = "optimizer one() { precondition adam()  tune step 0.1 * t  guard finite() }"
+    trace = agree(text, spiked())
+    assert [m.applied for m in trace.moments] == [True, False, True, True, True]
+    first, second = trace.moments[:2]
+    for a, b in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for key in first.slots:
+        for a, b in zip(first.slots[key], second.slots[key], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert all(np.all(np.isfinite(x)) for x in trace.last.weights)
+
+
+def test_guards_join_and_see_the_step():
+    text = """
+    rule guard small(limit) { return norm(eta * u) < limit and all(isfinite(w_next)) }
+    optimizer one() { tune step 0.3  guard finite()  guard small(0.4) }
+    """
+    trace = agree(text, spiked())
+    assert {m.applied for m in trace.moments} == {True, False}
+
+
+def test_guard_with_an_average():
+    text = """
+    optimizer one() { guard finite()  tune step 0.1  average schedule_free() }
+    """
+    trace = agree(text, spiked())
+    assert [m.applied for m in trace.moments] == [True, False, True, True, True]
+
+
+def test_a_guard_below_accumulate_skips_the_mean_and_starts_again():
+    text = """
+    optimizer one() {
+      accumulate 2
+      precondition momentum()
+      tune step 0.1
+      guard finite()
+      observe norm(g) as grad_norm
+    }
+    """
+    trace = agree(text, spiked(), steps=8)
+    assert [m.applied for m in trace.moments] == [0, 0, 0, 1, 0, 1, 0, 0]
+    assert all(np.all(np.isfinite(x)) for x in trace.last.weights)
+
+
+# ---- observations
+
+
+def test_an_observation_every_n_steps_is_nan_when_it_is_not_due():
+    text = "optimizer one(n: int = 2) { tune step 0.1  observe norm(w) as size every n }"
+    trace = agree(text)
+    assert [np.isnan(m.observed["size"]) for m in trace.moments] == [0, 1, 0, 1, 0]
+
+
+def test_a_named_value_of_a_stage_can_be_observed():
+    text = """
+    optimizer one() {
+      clip global_norm(0.1)
+      clip global_norm(0.05)
+      tune step 1
+      observe clip.scale as s
+      observe clip_2.scale as s2
+      observe norm(u) as length
+      observe norm(w_next - w) as moved
+      observe loss as again
+    }
+    """
+    trace = agree(text)
+    for moment in trace.moments:
+        np.testing.assert_allclose(moment.observed["length"], 0.05)
+        np.testing.assert_allclose(moment.observed["moved"], 0.05)
+        assert moment.observed["again"] == moment.loss
+        assert 0 < moment.observed["s2"] <= 0.5 + 1e-9
+
+
+def test_an_observation_changes_no_weight():
+    probes = "observe sharpness() as sharp every 2  observe dot(g, hvp(g)) as curved"
+    plain = "optimizer one() { precondition momentum()  tune step 0.1  PROBES }"
+    with_probes = agree(plain.replace("PROBES", probes), steps=3)
+    without = agree(plain.replace("PROBES", ""), steps=3)
+    for a, b in zip(with_probes.moments, without.moments, strict=True):
+        for x, y in zip(a.weights, b.weights, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_a_stage_of_one_kind_twice_has_two_states():
+    text = "optimizer one() { precondition momentum()  precondition momentum(0.5)  tune step 0.1 }"
+    graph = graph_of(text)
+    assert [slot.stage for slot in graph.slots] == ["precondition", "precondition_2"]
+    agree(text, bowl(), steps=3)
+
+
+def test_float32_weights_stay_float32_with_every_kind_of_stage():
+    text = """
+    rule constrain positive() { return max(w_next, -10) }
+    optimizer one(lr = 0.1) {
+      perturb sam()
+      clip global_norm(1.0)
+      precondition adam()
+      decay weights(0.1) where ndim >= 2
+      tune step warmup_cosine(lr, 2, 10)
+      constrain positive()
+      average ema()
+      guard finite()
+      observe eta as eta every 2
+    }
+    """
+    optimizer = specimen(text).program()
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), net().params)
+    state = optimizer.init(params)
+    shape = jax.eval_shape(
+        lambda p, s: optimizer.update(p, s, net().batch(0), net().objective), params, state
+    )
+    assert {x.dtype for x in jax.tree.leaves(shape[0])} == {jnp.dtype(jnp.bfloat16)}
+    assert jax.tree.map(lambda x: x.dtype, shape[1]) == jax.tree.map(lambda x: x.dtype, state)

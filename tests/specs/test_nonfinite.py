@@ -1,0 +1,99 @@
+"""What is not finite is shown and not hidden: no optimizer raises, and `guard finite` skips."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from specimens import OPTIMIZERS, SPLIT, bits, described, make_batch, make_params, program, staged
+
+
+def spoiled(kind):
+    """A batch on which something of the model is not finite; its shapes are as always."""
+    batch = make_batch()
+    match kind:
+        case "loss is nan":
+            return batch | {"x": batch["x"].at[0, 0].set(jnp.nan)}
+        case "loss is inf":
+            # Squared it has no float32.
+            return batch | {"y": batch["y"].at[0, 0].set(1e30)}
+        case "gradient is nan":
+            return batch | {"root": jnp.zeros(())}
+        case "gradient is inf":
+            return batch | {"x": batch["x"].at[0, 0].set(jnp.inf)}
+    raise ValueError(kind)
+
+
+KINDS = ("loss is nan", "loss is inf", "gradient is nan")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_is_not_finite_shows_in_the_report_and_training_goes_on(name):
+    optimizer = program(name)()
+    for kind in KINDS:
+        params = make_params()
+        state = optimizer.init(params)
+        before = described((params, state))
+        params, state, report = optimizer.step(params, state, make_batch(), SPLIT)
+        assert np.isfinite(report.loss)
+        assert np.isfinite(report.observed["grad_norm"])
+
+        params, state, report = optimizer.step(params, state, spoiled(kind), SPLIT)
+        if kind == "gradient is nan":
+            assert np.isfinite(report.loss)
+            assert np.isnan(report.observed["grad_norm"])
+        else:
+            assert not np.isfinite(report.loss)
+        assert bool(report.applied)
+
+        params, state, _ = optimizer.step(params, state, make_batch(), SPLIT)
+        assert int(state.count) == 3
+        assert described((params, state)) == before
+
+
+GUARDED = {
+    "sgd": ("guard finite", "tune step 0.1"),
+    "adamw": (
+        "precondition adam()",
+        "decay weights(0.1)",
+        "tune step 0.1",
+        "average ema(decay = 0.5)",
+        "guard finite",
+    ),
+    "fsam": ("perturb preconditioned_functional_sam()", "tune step cdat()", "guard finite"),
+    "armijo": ("precondition momentum()", "tune step armijo()", "guard finite"),
+    "schedule-free": ("tune step 0.1", "average schedule_free()", "guard finite"),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_a_guarded_step_that_is_not_finite_changes_nothing(name):
+    stages = sorted(GUARDED[name], key=lambda stage: stage.startswith("guard"))
+    optimizer = staged(*stages, "observe norm(g) as grad_norm")()
+    params = make_params()
+    state = optimizer.init(params)
+    params, state, report = optimizer.step(params, state, make_batch(), SPLIT)
+    assert bool(report.applied)
+
+    for kind in ("loss is nan", "gradient is nan"):
+        kept = jax.tree.map(jnp.copy, (params, state))
+        params, state, report = optimizer.step(params, state, spoiled(kind), SPLIT)
+        assert bits((params, state)) == bits(kept)
+        assert not bool(report.applied)
+        assert np.isnan(report.observed["grad_norm"]), "what was skipped is still reported"
+
+    params, state, report = optimizer.step(params, state, make_batch(), SPLIT)
+    assert bool(report.applied)
+    assert int(state.count) == 2
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((params, state)))
+
+
+def test_a_guarded_transformation_gives_zero_updates_for_what_is_not_finite():
+    tx = staged("precondition momentum()", "tune step 0.1", "guard finite")().transform()
+    params = make_params()
+    state = tx.init(params)
+    grads = jax.tree.map(jnp.ones_like, params)
+    _, state = tx.update(grads, state, params)
+    spoiled = grads | {"scale": jnp.full((), jnp.inf)}
+    updates, after = tx.update(spoiled, state, params)
+    assert not np.any([np.any(np.asarray(x)) for x in jax.tree.leaves(updates)])
+    assert bits(after) == bits(state)
