@@ -67,7 +67,8 @@ _MARKS = re.compile(
     | (?P<unclosed_string> "[^\n]* )
     | (?P<opening> [({{\[] )
     | (?P<closing> [)}}\]] )
-    | (?P<item> (?<![\w.]) (?:{"|".join(ITEM_WORDS)}) (?=(?: \s | \#[^\n]*+ )++ ["A-Za-z0-9_]) )
+    | (?P<item> (?<![\w.]) (?:{"|".join(ITEM_WORDS)})
+        (?= (?: \s | \#[^\n]*+ )++ (?! (?:and|or|is|matches)\b ) ["A-Za-z0-9_] ) )
     | (?P<base> (?<![\w.]) from \b )
     | (?P<foreign> {FOREIGN} )
     """,
@@ -209,7 +210,7 @@ class _Reader:
 
     def _unclosed_string(self, match: re.Match[str]) -> None:
         # What closes or opens a block at the end of the line was not meant to be in the string.
-        text = match[0].rstrip(" \t\r{),") or match[0]
+        text = match[0].rstrip(" \t\r{}),") or match[0]
         start, end = match.start(), match.start() + len(text)
         self._report.add(
             UNCLOSED_STRING.at(

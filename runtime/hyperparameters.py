@@ -116,7 +116,7 @@ def bind(declared: Iterable[Hyperparameter], values: Mapping[str, Value]) -> dic
     bound: dict[str, Value] = {}
     for name, parameter in by_name.items():
         value = values.get(name, parameter.default)
-        if value is None:
+        if value is None and name not in values:
             place = f" ({parameter.line})" if parameter.line else ""
             raise ValueError(f"`{name}` has no default; give it a value{place}")
         bound[name] = parameter.check(value(bound) if callable(value) else value)

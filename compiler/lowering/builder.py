@@ -177,6 +177,10 @@ class Builder:
         if any(v.type.is_unknown for v in inputs):
             return MISTAKE
         op = OPS[op_name]
+        known = all(v.constant is not None for v in inputs)
+        if op_name == "pow" and not known and all(v.type.static for v in inputs):
+            # Python's integers have no end, and a power of two of them can take forever.
+            inputs = (self.node("float", inputs[:1], Type("scalar")), *inputs[1:])
         inputs = self._widened(op, inputs)
         types = tuple(v.type for v in inputs)
         operands = types[1:] if op_name == "where" else types

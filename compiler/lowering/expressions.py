@@ -1,7 +1,7 @@
 """Expressions: names, arithmetic, conditions. Calls are in `lowering.calls`."""
 
 from ...grammar import syntax
-from ...grammar.diagnostic import Label
+from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
 from ..constants import NAMED, OPERATORS
 from ..declarations import NOT_YET
@@ -11,6 +11,15 @@ from ..types import Type
 from . import calls
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
+
+NO_VALUE = declare(
+    "no-finite-value",
+    "arithmetic on literals that has no finite result",
+    """
+    `1 / 0`, `sqrt(-1)` and `9^9^9^9` can be worked out before anything runs, and have no value
+    that a program could use.
+    """,
+)
 
 
 def expression(
@@ -153,7 +162,22 @@ def elementwise(
     if op == "where" and (values[1].type.dtype == "bool") != (values[2].type.dtype == "bool"):
         message = f"one side is {values[1].type}, the other is {values[2].type}"
         return ctx.mistyped(spans[2], message, others=[Label(spans[1], str(values[1].type))])
-    return ctx.apply(op, *values, name=name)
+    result = ctx.apply(op, *values, name=name)
+    if result.constant is None and _is_hopeless(op, values):
+        spanned = spans[0].to(spans[-1])
+        ctx.report.add(
+            NO_VALUE.at(spanned, "this has no finite value", label="arithmetic on literals")
+        )
+        return MISTAKE
+    return result
+
+
+def _is_hopeless(op: str, values: tuple[Value, ...]) -> bool:
+    """Whether an op on literals has no finite result; infinity may be compared and limited."""
+    constants = [v.constant for v in values]
+    if OPS[op].scalar is None or any(c is None or isinstance(c, str) for c in constants):
+        return False
+    return all(abs(c) != float("inf") for c in constants if not isinstance(c, str | None))
 
 
 def _fits(type: Type, takes: str) -> bool:

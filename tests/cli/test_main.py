@@ -74,7 +74,7 @@ def test_our_own_fault_is_70_and_one_short_message(optc, monkeypatch, good):
     def broken(*_):
         raise RuntimeError("the cat is on the keyboard")
 
-    monkeypatch.setattr("optc.cli.check.locate", broken)
+    monkeypatch.setattr("optc.cli.findings.locate", broken)
     code, out, err = optc("check", good)
     assert (code, out) == (70, "")
     assert "internal error in optc" in err
@@ -84,7 +84,7 @@ def test_our_own_fault_is_70_and_one_short_message(optc, monkeypatch, good):
 
 def test_debugging_shows_the_traceback_of_our_own_fault(optc, monkeypatch, good):
     monkeypatch.setenv("OPTC_DEBUG", "1")
-    monkeypatch.setattr("optc.cli.check.locate", lambda _: 1 / 0)
+    monkeypatch.setattr("optc.cli.findings.locate", lambda _: 1 / 0)
     code, _, err = optc("check", good)
     assert code == 70
     assert "Traceback" in err
@@ -94,7 +94,7 @@ def test_an_interrupt_is_130_and_quiet(optc, monkeypatch, good):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optc.cli.check.locate", interrupted)
+    monkeypatch.setattr("optc.cli.findings.locate", interrupted)
     assert optc("check", good) == (130, "", "")
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark
 from strategies import files, law
@@ -103,6 +103,7 @@ def test_operators_bind_as_on_paper(text, meaning):
 OPERATORS = {"+": "+", "-": "-", "*": "*", "/": "/", "%": "%", "@": "@", "^": "**"}
 
 
+@law
 @given(st.lists(st.sampled_from(sorted(OPERATORS)), min_size=1, max_size=6), st.randoms())
 def test_arithmetic_groups_as_python_does(operators, random):
     """Python's parser is the oracle: `**` for `^`, and everything else the same."""
@@ -184,7 +185,7 @@ def test_words_that_begin_no_statement_are_free_at_its_start(word):
     assert [type(statement) for statement in found] == [s.Let, s.Let, s.Update, s.Let]
 
 
-@law
+@settings(law, max_examples=20)
 @given(files())
 def test_a_span_covers_exactly_the_text_of_its_node(file):
     """Expressions, names and statements can be cut out by their spans and read alone."""

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import law
 
 from optc.grammar.diagnostic import Fix, Label, Rule, Severity
 from optc.grammar.render import MAX_WIDTH, render_json, render_text, summary
@@ -146,6 +147,7 @@ def test_color_changes_nothing_but_colors():
     assert plain == render_text([finding])
 
 
+@law
 @given(st.text(max_size=40), st.integers(0, 40), st.integers(0, 40))
 def test_any_text_and_span_can_be_shown(text, start, end):
     source = Source("a.opt", text)

@@ -3,10 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import law
 
 from optc.grammar.source import Source, Span
 
 
+@law
 @given(st.text(alphabet="ab\n\r\té漢", max_size=30), st.integers(0, 30))
 def test_a_position_counts_the_line_breaks_before_it(text, offset):
     offset = min(offset, len(text))
@@ -16,6 +18,7 @@ def test_a_position_counts_the_line_breaks_before_it(text, offset):
     assert column == len(before) - (before.rfind("\n") + 1) + 1
 
 
+@law
 @given(st.text(alphabet="ab\n\r", max_size=30))
 def test_lines_are_those_of_split(text):
     source = Source("<string>", text)

@@ -76,7 +76,7 @@ def test_a_missing_character_leaves_the_other_items_alone(text, data):
 @pytest.mark.parametrize(
     "text",
     [
-        "(" * 100_000,
+        "(" * 30_000,
         "func f() { return " + "(" * 5000 + ")" * 5000 + " }",
         "func f() { return " + "-" * 20_000 + "x }",
         "func f() { return " + "not " * 20_000 + "x }",
@@ -108,30 +108,30 @@ def test_a_file_of_more_than_a_mebibyte_is_refused_unread():
 @pytest.mark.parametrize(
     "text",
     [
-        ";" * 200_000,
-        "\x00" * 200_000,
-        '"' * 200_000,
-        "}" * 200_000,
-        "{" * 200_000,
-        "{}" * 100_000,
-        'use "" ' * 30_000,
-        "rule " * 40_000,
-        "x = " * 50_000,
-        "func f() { " + "x = = 3\n" * 20_000 + "}",
-        "func f() { x = 1 }\n" * 10_000 + "}",
-        "func f() { x = }\n" * 10_000,
-        "# " * 100_000 + "\n" + '"""' * 10_001,
-        "rule clip f() {\n" * 10_000,
+        ";" * 60_000,
+        "\x00" * 60_000,
+        '"' * 60_000,
+        "}" * 60_000,
+        "{" * 60_000,
+        "{}" * 30_000,
+        'use "" ' * 9_000,
+        "rule " * 12_000,
+        "x = " * 15_000,
+        "func f() { " + "x = = 3\n" * 8_000 + "}",
+        "func f() { x = 1 }\n" * 3_000 + "}",
+        "func f() { x = }\n" * 3_000,
+        "# " * 30_000 + "\n" + '"""' * 3_001,
+        "rule clip f() {\n" * 4_000,
     ],
     ids=lambda text: text[:20].replace("\x00", "NUL"),
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(text):
-    """200 kB in well under the minute that anything quadratic would take."""
-    start = time.perf_counter()
+    """60 kB in a fraction of what anything quadratic, or worse, would take."""
+    start = time.process_time()
     report = Diagnostics()
     parse(Source("<string>", text), report)
     assert len(report) <= MAX_DIAGNOSTICS
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 10
 
 
 def test_all_mistakes_of_a_file_are_found():

@@ -11,9 +11,10 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import optax
-import optc
 import pytest
-from specimens import criterion, make_batch, make_params, outputs, program, staged
+from specimens import OPTIMIZERS, criterion, make_batch, make_params, outputs, program, staged
+
+import optc
 
 LAYERS, WIDTH, EXAMPLES = 3, 128, 256
 
@@ -74,8 +75,6 @@ def test_the_user_s_functions_are_called_as_often_as_the_method_needs(name):
 
 
 def test_every_shipped_optimizer_is_counted():
-    from specimens import OPTIMIZERS
-
     assert set(CALLS) == set(OPTIMIZERS)
 
 
@@ -121,7 +120,7 @@ def step_flops(optimizer):
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_a_plain_step_is_one_gradient(name):
-    # What is left are some ten operations for each weight, against 2 * 256 * 8 / 3.
+    # Some ten operations for each weight, against 2 * 256 * 8 / 3 = 1365 of the gradient.
     assert step_flops(program(name)()) <= 1.02
 
 
@@ -143,14 +142,14 @@ def test_the_perturbed_steps_are_two_gradients(name):
 
 @pytest.mark.parametrize("name", ["cdat_gd", "cdat_adam"])
 def test_cdat_is_a_gradient_and_a_second_derivative_along_a_line(name):
-    """u'Hu by nested jvp: a layer with a tangent of its input has at most 6 products.
+    """u'Hu by nested jvp, in (7 L - 4) P with the gradient: 2.125 gradients for 3 layers.
 
-    z, its tangent in h and in W, each of those again, and the mixed one twice; 2 in the first
-    layer, whose input is constant. With the gradient that is (3 L - 1) + 6 (L - 1) + 2, at most
-    22 / 8 of a gradient for 3 layers, where the product of a Hessian and a vector by a gradient of
-    a gradient would alone cost twice the gradient and more.
+    A layer z = h W has the products of its first derivative, h' W and h W', and of its second,
+    h'' W and h' W' (twice the same): 4, and 1 in the first layer, whose input is constant. The
+    forward pass is that of the gradient. A Hessian times a vector, by the derivative of the
+    gradient, would cost two more gradients.
     """
-    bound = (3 * LAYERS - 1 + 6 * (LAYERS - 1) + 2) / (3 * LAYERS - 1)
+    bound = (3 * LAYERS - 1 + 4 * (LAYERS - 1) + 1) / (3 * LAYERS - 1)
     assert step_flops(program(name)()) <= 1.02 * bound
 
 
@@ -171,9 +170,9 @@ LARGE = {name: jax.ShapeDtypeStruct((512, 512), jnp.float32) for name in "abc"}
 WEIGHTS = 3 * 512 * 512
 
 
-def compiled_update(name):
-    """The update of given gradients, applied, in place."""
-    tx = program(name)().transform()
+def compiled_update(tx):
+    """The update of given gradients, applied, in place; and the bytes that are kept."""
+    tx = program(tx)().transform() if isinstance(tx, str) else tx
     state = jax.eval_shape(tx.init, LARGE)
 
     def step(params, state, grads):
@@ -188,12 +187,11 @@ def compiled_update(name):
 @pytest.mark.parametrize(
     ("name", "bytes_per_weight"),
     [
-        # XLA on a CPU makes one kernel for each output. Adam: p reads g, mu, nu, p; mu and nu read
-        # themselves and g; three are written. The others have one state or none.
-        ("adamw", 4 * (4 + 2 + 2 + 3)),
-        ("lion", 4 * (3 + 2 + 2)),
-        ("momentum", 4 * (3 + 2 + 2)),
-        ("signum", 4 * (3 + 2 + 2)),
+        # XLA on a CPU makes one kernel for each output. Those of the states read the state and g;
+        # that of the weights reads the new states and p.
+        ("adamw", 4 * (2 + 2 + 3 + 3)),
+        ("momentum", 4 * (2 + 2 + 2)),
+        ("signum", 4 * (2 + 2 + 2)),
         ("sgd", 4 * (2 + 1)),
     ],
 )
@@ -205,6 +203,9 @@ def test_an_update_moves_no_more_than_it_must_and_works_in_place(name, bytes_per
     assert memory.alias_size_in_bytes == kept
 
 
-def test_adamw_moves_at_most_40_bytes_for_each_weight():
-    compiled, _ = compiled_update("adamw")
-    assert compiled.cost_analysis()["bytes accessed"] <= 40.1 * WEIGHTS
+def test_lion_moves_no_more_than_that_of_optax():
+    """XLA copies the old momentum, which the direction reads while it is overwritten: 36 bytes."""
+    ours, _ = compiled_update("lion")
+    theirs, _ = compiled_update(optax.lion(1e-4))
+    ours, theirs = (x.cost_analysis()["bytes accessed"] for x in (ours, theirs))
+    assert ours <= 1.001 * theirs

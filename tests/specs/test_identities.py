@@ -4,14 +4,16 @@ Everything here is float64. `ROUNDING` is some hundred roundings of 2^-53.
 """
 
 from functools import cache
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optc
 import pytest
 from jax.flatten_util import ravel_pytree
 from specimens import SPLIT, bits, make_batch, make_params, program, staged, trajectory
+
+import optc
 
 ROUNDING = 1e-13
 
@@ -116,7 +118,7 @@ def softmax_loss(logits, batch):
 def classify(layers):
     """A softmax classifier with these widths: its objective, weights as one vector, and batch."""
     rng = np.random.default_rng(6)
-    shapes = [(a, b) for a, b in zip(layers, layers[1:], strict=False)]
+    shapes = list(pairwise(layers))
     tree = [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
     x, unravel = ravel_pytree(tree)
 
@@ -171,7 +173,11 @@ def test_sam_minus_functional_sam_is_the_gauss_newton_part_to_first_order():
     def matrices(x):
         z, jacobian = outputs(x), jax.jacobian(outputs)(x)
         gauss_newton = jacobian.T @ jax.hessian(head)(z) @ jacobian
-        return jacobian.T @ jax.grad(head)(z), gauss_newton, jax.hessian(lambda x: head(outputs(x)))(x)
+        return (
+            jacobian.T @ jax.grad(head)(z),
+            gauss_newton,
+            jax.hessian(lambda x: head(outputs(x)))(x),
+        )
 
     g, gauss_newton, hessian = matrices(x)
     along = g / jnp.linalg.norm(g)
@@ -383,9 +389,7 @@ def test_armijo_accepts_up_to_twice_one_minus_c(c):
 
 def test_armijo_starts_with_its_start_grows_and_is_capped():
     _, objective = quadratic(0.1, 0.1)
-    written = staged(
-        "tune step armijo(start = 1, grow = 1.5, max_step = 3)", "observe eta as eta"
-    )
+    written = staged("tune step armijo(start = 1, grow = 1.5, max_step = 3)", "observe eta as eta")
     _, report = trajectory(written(), {"x": jnp.ones(2)}, None, objective, 5)
     np.testing.assert_allclose(report.observed["eta"], [1, 1.5, 2.25, 3, 3], rtol=ROUNDING)
 

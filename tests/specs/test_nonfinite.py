@@ -18,8 +18,6 @@ def spoiled(kind):
             return batch | {"y": batch["y"].at[0, 0].set(1e30)}
         case "gradient is nan":
             return batch | {"root": jnp.zeros(())}
-        case "gradient is inf":
-            return batch | {"x": batch["x"].at[0, 0].set(jnp.inf)}
     raise ValueError(kind)
 
 
@@ -67,8 +65,7 @@ GUARDED = {
 
 @pytest.mark.parametrize("name", GUARDED)
 def test_a_guarded_step_that_is_not_finite_changes_nothing(name):
-    stages = sorted(GUARDED[name], key=lambda stage: stage.startswith("guard"))
-    optimizer = staged(*stages, "observe norm(g) as grad_norm")()
+    optimizer = staged(*GUARDED[name], "observe norm(g) as grad_norm")()
     params = make_params()
     state = optimizer.init(params)
     params, state, report = optimizer.step(params, state, make_batch(), SPLIT)

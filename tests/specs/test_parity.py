@@ -4,21 +4,22 @@ Errors are relative to the largest element of each step: within one element a su
 Float64 holds to 1e-12: some hundred roundings of 2^-53, amplified at most a thousandfold by the
 debiasing, which divides by 1 - decay^t.
 
-Float32 holds to `STEPS * 2^-23 / (1 - decay)` with the largest decay of the rule. Each step adds a
-few roundings of 2^-24 to what it carries over. Ours takes `decay` rounded to float32 where optax has
-it in float64, so 1 - decay differs by a relative 2^-24 / (1 - decay).
+Float32 holds to `STEPS * 2^-23 / (1 - decay)` with the largest decay of the rule. Each step adds
+a few roundings of 2^-24 to what it carries over. Ours takes `decay` rounded to float32 where optax
+has it in float64, so 1 - decay differs by a relative 2^-24 / (1 - decay).
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optc
 import pytest
 from jax import lax
+from specimens import SPLIT, described, loss, make_batch, make_params, program, staged, trajectory
+
+import optc
 from optc.compiler import library
 from optc.grammar import syntax
-from specimens import SPLIT, described, loss, make_batch, make_params, program, staged, trajectory
 
 STEPS = 50
 DOUBLE = 1e-12
@@ -132,7 +133,9 @@ def assert_close(found, expected, tolerance):
     """Equal trees of stacked tensors, relative to the largest element of each step."""
     assert described(found) == described(expected)
     a, b = (
-        np.concatenate([np.asarray(x, float).reshape(STEPS, -1) for x in jax.tree.leaves(t)], axis=1)
+        np.concatenate(
+            [np.asarray(x, float).reshape(STEPS, -1) for x in jax.tree.leaves(t)], axis=1
+        )
         for t in (found, expected)
     )
     bound = tolerance * np.abs(b).max(axis=1)

@@ -1,0 +1,94 @@
+"""Specs that between them have every op and every statement, for laws that hold for all specs."""
+
+SPECIMENS = {
+    "everything elementwise": """
+    rule precondition own() {
+      state m = zeros(g)
+      m <- 0.9 * m + (1 - 0.9) * g
+      a = where(m > 0 and not (g < 0), sqrt(abs(m)), -m)
+      b = clamp(m, -1, 1) * max(g, 0) + min(m, g, 0) - sign(g)^2
+      return a / (1 + b^2) + tanh(m) * exp(-abs(g)) * 1 + 0 * m
+    }
+    optimizer one(lr = 0.1) { precondition own()  tune step lr * (1 - 0.9) }
+    """,
+    "reductions and parts": """
+    rule precondition own() {
+      u = g / norm(g, per = unit) + g * mean(g, per = row) + g / (1 + max(g, per = column)^2)
+      return u * min(1, 1 / norm(u)) + sum(w) * g + dot(g, w) * w
+    }
+    optimizer one() { precondition own()  tune step 0.1  observe norm(u) as length }
+    """,
+    "loops and choices": """
+    rule precondition own(n: int = 3) {
+      state count = 0
+      state m = zeros(g)
+      var x = g
+      var i = 0
+      if norm(g) > 0.3 { count <- count + 1  m <- m + g } else { m <- 0.5 * m }
+      every 2 { m <- m + 0.1 * hvp(g) }
+      repeat n while i < 2 + t {
+        repeat 2 { x <- 0.5 * x + 0.1 * m }
+        i <- i + 1
+      }
+      return x + 0 + grad(w + 0.1 * g) * 1
+    }
+    optimizer one() { precondition own()  tune step 0.1  observe precondition.count as seen }
+    """.replace("observe precondition.count as seen", "observe loss as seen"),
+    "choices by tensor": """
+    rule precondition own() {
+      state m = zeros(g)
+      when ndim >= 2 {
+        state v = zeros(g)
+        v <- 0.9 * v + g^2
+        m <- g / sqrt(v + 1e-8)
+      } else {
+        m <- g
+      }
+      return m
+    }
+    optimizer one() {
+      clip global_norm(1.0)
+      group matrices where ndim >= 2 { precondition own()  decay weights(0.1)  tune step 0.1 }
+      group rest { decay weights(0.1) where size > 1  tune step 0.2 }
+    }
+    """,
+    "random fields": """
+    rule perturb noise() {
+      var total = g
+      repeat 2 { total <- total + 0.1 * normal(w) }
+      return total + 0.01 * rademacher(w) + 0.01 * uniform(w)
+    }
+    optimizer one() { perturb noise()  tune step 0.1 }
+    """,
+    "the same twice": """
+    rule precondition own() {
+      a = g * g + w * g
+      b = w * g + g * g
+      h = hvp(g) + hvp(g, at = w)
+      return a - b + h * dot(g, hvp(g)) + g * dot(hvp(w), w)
+    }
+    optimizer one() { precondition own()  tune step 0.1 * dot(u, hvp(u)) / dot(u, hvp(u)) }
+    """,
+    "the step as a whole": """
+    rule constrain positive() { return max(w_next, -10) }
+    optimizer one(n: int = 2) {
+      perturb sam()
+      accumulate n
+      precondition adam()
+      tune step 0.1
+      decay weights(0.01)
+      constrain positive()
+      average schedule_free()
+      guard finite()
+      observe norm(g) as size every 2
+    }
+    """,
+    "static choices": """
+    rule precondition own(mode: bool, n: int) {
+      state m = zeros(g)
+      when mode { m <- m + g } else { m <- g }
+      when n > 100 { error "too many" } else { return m * n + 0 }
+    }
+    optimizer one(mode: bool = true, n: int = 2) { precondition own(mode, n)  tune step 0.1 }
+    """,
+}
