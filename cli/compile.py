@@ -1,6 +1,7 @@
 """`optc compile`: writes the module of a spec, and says what a step costs."""
 
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from itertools import chain, repeat
 from typing import Annotated
@@ -8,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..compiler import driver
-from ..compiler.records import Hyperparameter
+from ..compiler.locate import Located
+from ..compiler.records import Hyperparameter, Scalar
 from ..grammar.render import render_text
 from . import settings
 from .output import deliver, note, wants_color
@@ -55,20 +57,23 @@ def compile_(
       optc compile adamw --emit graph -o adamw.json
     """
     defaults = settings.parse(set_ or [])
-    compiled = driver.compile_spec(locate(spec), defaults)
+    located = locate(spec)
+    compiled = driver.compile_spec(located, defaults)
     if len(compiled.diagnostics):
         note(render_text(compiled.diagnostics, color=wants_color(sys.stderr)))
     output = output or _FILE_NAMES[emit].format(compiled.name)
-    deliver(output, _text(compiled, emit))
+    deliver(output, _text(compiled, emit, located, defaults))
     note(_summary(compiled, output))
 
 
-def _text(compiled: driver.Compiled, emit: Emit) -> str:
+def _text(
+    compiled: driver.Compiled, emit: Emit, located: Located, defaults: Mapping[str, Scalar]
+) -> str:
     match emit:
         case Emit.PYTHON:
             return compiled.source
         case Emit.OPTAX:
-            return driver.emit_optax(compiled)
+            return driver.optax_chain(located, defaults)
         case Emit.GRAPH:
             return compiled.graph.model_dump_json(indent=2)
         case Emit.STABLEHLO:

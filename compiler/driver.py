@@ -7,19 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 
+from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
-from ..grammar.source import Source, Span
+from ..grammar.parse import parse
+from ..grammar.source import Span
+from .chain import chain_text
 from .check import chosen, lowered
-from .declarations import NOT_YET
+from .declarations import gather
 from .freeze import freeze
 from .graph import Graph, walk
-from .locate import Located
+from .locate import Located, open_use
 from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE
 from .plan import plan
 from .printing.module import module_text
 from .records import Hyperparameter, Scalar
+from .resolve import resolve
 from .view import verify
 
 UNKNOWN_SETTING = declare(
@@ -134,11 +138,20 @@ def summary(graph: Graph) -> Summary:
     return Summary(stages, counts, kept, graph.hyperparameters)
 
 
-def emit_optax(compiled: Compiled) -> str:
-    """A pipeline of optax's own transformations, where every stage has a twin.
+def optax_chain(located: Located, settings: Mapping[str, Scalar] | None = None) -> str:
+    """The spec as a chain of optax's own transformations.
 
-    Comes with the work on parity; until then it is refused as not yet compiled.
+    Raises SpecError where the spec has a mistake, or a stage without a twin in optax.
     """
-    source = Source(compiled.graph.file, "")
-    message = "`--emit optax` is not there yet; it comes with the parity of every rule"
-    raise SpecError([NOT_YET.at(Span(source, 0, 0), message)])
+    compiled = compile_spec(located, settings)
+    report = Diagnostics()
+    file = parse(located.source, report)
+    declarations = gather(file, open_use(located), report)
+    named = [i for i in file.items if isinstance(i, syntax.OptimizerDecl)]
+    decl = [d for d in named if located.name in (None, d.name.id)][-1]
+    spec = resolve(decl, declarations, report)
+    spec = replace(spec, hyperparameters=compiled.graph.hyperparameters)
+    text = chain_text(spec, report)
+    if text is None:
+        raise SpecError(report.sorted())
+    return text

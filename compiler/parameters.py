@@ -9,6 +9,7 @@ from ..grammar.diagnostic import Diagnostics, Label, declare, did_you_mean
 from ..grammar.source import Span
 from .constants import OPERATORS, evaluate
 from .declarations import DUPLICATE_NAME
+from .ops import OPS
 from .records import Hyperparameter, Scalar, Term
 
 UNKNOWN_TYPE = declare(
@@ -220,15 +221,16 @@ def _hyperparameter(param: syntax.Param, default: Scalar | None) -> Hyperparamet
 
 
 def _derived(param: syntax.Param) -> Term | None:
-    term = _term(param.default) if param.default is not None else None
-    return term if term is not None and _speaks_of_parameters(term) else None
+    default = term(param.default) if param.default is not None else None
+    return default if default is not None and _speaks_of_parameters(default) else None
 
 
-def _speaks_of_parameters(term: Term) -> bool:
-    return term.op == "parameter" or any(_speaks_of_parameters(t) for t in term.terms)
+def _speaks_of_parameters(each: Term) -> bool:
+    return each.op == "parameter" or any(_speaks_of_parameters(t) for t in each.terms)
 
 
-def _term(expr: syntax.Expr) -> Term | None:
+def term(expr: syntax.Expr) -> Term | None:
+    """An expression as a term over parameters, or None where it is more than arithmetic."""
     match expr:
         case syntax.Number() | syntax.Bool() | syntax.String():
             return Term(op="literal", arguments=(expr.value,))
@@ -241,12 +243,14 @@ def _term(expr: syntax.Expr) -> Term | None:
             return _application("neg" if expr.op == "-" else "not", (expr.operand,))
         case syntax.Binary() if expr.op in OPERATORS:
             return _application(OPERATORS[expr.op], (expr.left, expr.right))
-        case syntax.Call(function=syntax.Name(id=function)):
+        case syntax.Call(function=syntax.Name(id=function)) if function in OPS:
             return _application(function, tuple(a.value for a in expr.arguments))
         case _:
             return None
 
 
 def _application(op: str, arguments: tuple[syntax.Expr, ...]) -> Term | None:
-    terms = [_term(a) for a in arguments]
+    if OPS[op].scalar is None or OPS[op].arity != len(arguments):
+        return None
+    terms = [term(a) for a in arguments]
     return None if None in terms else Term(op=op, arguments=tuple(t for t in terms if t))

@@ -5,6 +5,7 @@ Terms are decided once, when the weights' shapes are known, and never on data.
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
@@ -29,11 +30,14 @@ BAD_PATTERN = declare(
     "a regular expression that is wrong or too slow",
     """
     `matches` searches a path with a regular expression in Python's notation. Patterns whose
-    search could take more than linear or quadratic time are refused: a repeated group that
-    contains another repetition (`(a+)+`), references back (`\\1`), looking around (`(?=...)`), and
-    more than three unbounded repetitions. Patterns are at most 500 characters long.
+    search could take long are refused: a repeated group that contains another repetition
+    (`(a+)+`), references back (`\\1`), looking around (`(?=...)`), more than three repetitions, and
+    too many parts that may be there or not (`a?a?a?...`) or be one of several. Patterns are at most
+    500 characters long.
     """,
 )
+
+_MOST_WAYS = 1024
 
 TENSOR_NAMES = ("ndim", "size", "path", "dtype", "shape")
 """What a predicate can ask of a tensor."""
@@ -125,11 +129,32 @@ def _refusal(pattern: str) -> str | None:
     bare = re.sub(r"\\[^0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern)
     if re.search(r"\\[0-9]|\(\?(?!:)", bare):
         return "the pattern refers back or looks around"
-    if len(re.findall(r"[*+]|\{\d*,\d*\}", bare)) > 3:
+    repetitions = len(re.findall(r"[*+]|\{\d*,\d*\}", bare))
+    if repetitions > 3:
         return "the pattern has more than three repetitions"
     if re.search(r"\)\s*(?:[*+]|\{)", bare) and re.search(r"[*+{|?].*\)\s*(?:[*+]|\{)", bare):
         return "the pattern repeats a group that itself repeats or chooses"
+    # A failing search tries every combination; each repetition tries many lengths besides.
+    if _ways(bare) * 8**repetitions > _MOST_WAYS:
+        return "the pattern leaves too many choices"
     return None
+
+
+def _ways(bare: str) -> int:
+    """In how many ways the optional parts and the groups of a pattern can be chosen, at most."""
+    ways = 1
+    groups: list[int] = []
+    for before, mark in pairwise(f" {bare}"):
+        match mark:
+            case "(":
+                groups.append(1)
+            case "|" if groups:
+                groups[-1] += 1
+            case ")":
+                ways *= groups.pop()
+            case "?" if before not in "(*+?}":
+                ways *= 2
+    return ways
 
 
 def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:

@@ -156,7 +156,19 @@ class SpecError(OptcError):
         return "\n".join(lines)
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped one was most likely meant to be, or None."""
+    near = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """Help that names the nearest known name, or None when none is near."""
-    near = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"did you mean `{near[0]}`?" if near else None
+    near = nearest(name, known)
+    return f"did you mean `{near}`?" if near else None
+
+
+def correction(span: Span, known: Iterable[str]) -> Fix | None:
+    """The replacement of a mistyped name by the nearest known one, or None."""
+    near = nearest(span.text, known)
+    return Fix(span, near) if near else None

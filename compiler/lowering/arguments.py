@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...grammar import syntax
-from ...grammar.diagnostic import Label, declare, did_you_mean
+from ...grammar.diagnostic import Label, correction, declare, did_you_mean
 from ...grammar.source import Span
 from ..parameters import OUT_OF_RANGE, Bounds, bounds, kind
 from ..records import Scalar
@@ -70,7 +70,8 @@ def match(
             if help is None and names:
                 help = f"it takes {', '.join(f'`{n}`' for n in names)}"
             message = f"`{callee}` has no parameter `{name}`"
-            ctx.report.add(UNKNOWN_ARGUMENT.at(argument.name.span, message, help=help))
+            fix = correction(argument.name.span, names)
+            ctx.report.add(UNKNOWN_ARGUMENT.at(argument.name.span, message, help=help, fix=fix))
             sound = False
         elif name in found:
             message = f"`{name}` is given twice"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...grammar import syntax
-from ...grammar.diagnostic import declare, did_you_mean
+from ...grammar.diagnostic import correction, declare, did_you_mean
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..declarations import Found
 from ..ops import NOT_YET, OPS
@@ -113,7 +113,8 @@ def _unknown(ctx: Context, site: Site, name: syntax.Name) -> Value:
         help = f"`{name.id}` is {a_kind(kinds[0])}, which cannot be called here"
     what = f"{site.kind} rule, schedule or function" if site.kind == "tune" else "function"
     message = f"no {what} is named `{name.id}`"
-    ctx.report.add(UNKNOWN_FUNCTION.at(name.span, message, label="unknown", help=help))
+    fix = correction(name.span, known)
+    ctx.report.add(UNKNOWN_FUNCTION.at(name.span, message, label="unknown", help=help, fix=fix))
     return MISTAKE
 
 

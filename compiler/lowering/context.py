@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...grammar import syntax
-from ...grammar.diagnostic import Diagnostics, Label, Rule, declare, did_you_mean
+from ...grammar.diagnostic import Diagnostics, Label, Rule, correction, declare, did_you_mean
 from ...grammar.source import Span
 from ..declarations import Declarations
 from ..ops import OPS
@@ -228,8 +228,14 @@ class Context(Builder):
         self, name: syntax.Name, known: Iterable[str], what: str = "is not known here"
     ) -> Value:
         """Report a name that stands for nothing."""
-        help = did_you_mean(name.id, known)
+        known = tuple(known)
         self.report.add(
-            UNKNOWN_NAME.at(name.span, f"`{name.id}` {what}", label="unknown", help=help)
+            UNKNOWN_NAME.at(
+                name.span,
+                f"`{name.id}` {what}",
+                label="unknown",
+                help=did_you_mean(name.id, known),
+                fix=correction(name.span, known),
+            )
         )
         return MISTAKE

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ...grammar import syntax
-from ...grammar.diagnostic import Diagnostics, declare, did_you_mean
+from ...grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
 from ..library import names as library_names
 from ..records import Output, Slot, Term
 from ..spec import Spec, SpecObserve, SpecStage
@@ -195,13 +195,15 @@ class _Pipeline:
         return self.signal_name
 
     def _unknown_rule(self, kind: str, name: syntax.Name) -> None:
-        help = did_you_mean(name.id, self.spec.declarations.names(kind))
+        known = self.spec.declarations.names(kind)
+        help = did_you_mean(name.id, known)
         if help is None and (kinds := self.spec.declarations.kinds_of(name.id)):
             help = f"`{name.id}` is {a_kind(kinds[0])}"
-        if help is None and (known := library_names(kind)):
-            help = f"the library has {', '.join(f'`{n}`' for n in known)}"
+        if help is None and (shelf := library_names(kind)):
+            help = f"the library has {', '.join(f'`{n}`' for n in shelf)}"
         message = f"no {kind} rule is named `{name.id}`"
-        self.report.add(UNKNOWN_RULE.at(name.span, message, label="not a rule", help=help))
+        fix = correction(name.span, known)
+        self.report.add(UNKNOWN_RULE.at(name.span, message, label="not a rule", help=help, fix=fix))
 
     def _site(self, stage: SpecStage) -> Site:
         self._enter_hyperparameters()

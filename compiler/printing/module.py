@@ -22,6 +22,7 @@ from .layout import (
     quoted,
     tuple_of,
 )
+from .terms import term_text
 
 
 def module_text(plan: Plan, version: str) -> str:
@@ -266,7 +267,7 @@ def _quoted_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
 def _hyperparameter(parameter: Hyperparameter) -> Piece:
     entries: list[Piece] = [quoted(parameter.name)]
     if parameter.derived is not None:
-        entries.append(f"default=lambda h: {_term(parameter.derived, 0)}")
+        entries.append(f"default=lambda h: {term_text(parameter.derived, _read)}")
     elif parameter.default is not None:
         entries.append(f"default={literal(parameter.default)[0]}")
     for bound in ("low", "high"):
@@ -280,20 +281,8 @@ def _hyperparameter(parameter: Hyperparameter) -> Piece:
     return call("rt.Hyperparameter", *entries)
 
 
-def _term(term: Term, binding: int) -> str:
-    if term.op == "literal":
-        (value,) = term.arguments
-        assert not isinstance(value, Term)
-        return literal(value)[0]
-    if term.op == "parameter":
-        return f'h["{term.arguments[0]}"]'
-    op = OPS[term.op]
-    template = op.static or op.python
-    if "{" not in template:
-        return f"{template}({', '.join(_term(t, 0) for t in term.terms)})"
-    parts = [_term(t, op.binding + (place > 0)) for place, t in enumerate(term.terms)]
-    text = template.format(*parts)
-    return f"({text})" if op.binding < binding else text
+def _read(name: str) -> str:
+    return f"h[{quoted(name)}]"
 
 
 def _condition(term: Term) -> list[str]:

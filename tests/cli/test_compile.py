@@ -1,6 +1,8 @@
 import ast
 import json
 
+import jax.numpy as jnp
+import optax
 import pytest
 
 
@@ -64,10 +66,23 @@ def test_the_graph_is_json(optc, good):
     assert json.loads(out)
 
 
-def test_optax_says_what_it_does_not_do_yet(optc, good):
-    code, out, err = optc("compile", good, "--emit", "optax", "-o", "-")
+def test_a_pipeline_of_twins_is_printed_as_an_optax_chain(optc):
+    code, out, _ = optc("compile", "adamw", "--emit", "optax", "-o", "-", "--set", "lr=0.5")
+    assert code == 0
+    names = {}
+    exec(out, names)
+    params, grads = {"w": jnp.array([1.0, -2.0])}, {"w": jnp.array([0.5, 3.0])}
+    for ours, theirs in ((names["adamw"](), optax.adamw(0.5, weight_decay=0.01)),):
+        updates, _ = ours.update(grads, ours.init(params), params)
+        expected, _ = theirs.update(grads, theirs.init(params), params)
+        assert jnp.array_equal(updates["w"], expected["w"])
+
+
+def test_a_stage_without_a_twin_is_named(optc):
+    code, out, err = optc("compile", "fsam", "--emit", "optax", "-o", "-")
     assert (code, out) == (1, "")
-    assert "error" in err
+    assert "error[no-optax-twin]" in err
+    assert "perturb      functional_sam(radius = rho)" in err
 
 
 @pytest.mark.parametrize("name", ["adamw", "fsam"])

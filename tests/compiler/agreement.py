@@ -228,7 +228,7 @@ def interpret(
     weights, count = list(model.weights), 0
     slots = _stored(graph, runner.start(weights), None)
     trace = Trace(_named(graph, slots))
-    with np.errstate(all="ignore"):
+    with jax.enable_x64(True), np.errstate(all="ignore"):
         for step in range(steps):
             key = jax.random.fold_in(wrap_key(jnp.array([0, 0], jnp.uint32)), count)
             runner.oracles = asked = Asked(model, model.batch(step))
@@ -403,9 +403,8 @@ def agree(
     """The trace of a spec, after checking that interpreter and program leave the same."""
     case = text if isinstance(text, Specimen) else specimen(text)
     optimizer = case.program(**values)
-    with jax.enable_x64(True):
-        plain = interpret(case.plain, model, steps, optimizer.values)
-        passed = interpret(case.graph, model, steps, optimizer.values)
+    plain = interpret(case.plain, model, steps, optimizer.values)
+    passed = interpret(case.graph, model, steps, optimizer.values)
     assert_same(passed, plain)
     assert_same(execute(optimizer, model, steps), plain)
     return plain

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from specimens import OPTIMIZERS, criterion, make_batch, make_params, outputs, program, staged
+from shipped import OPTIMIZERS, criterion, make_batch, make_params, outputs, program, staged
 
 import optc
 

@@ -3,7 +3,7 @@
 import jax
 import jax.export
 import pytest
-from specimens import OPTIMIZERS, SPLIT, bits, make_batch, make_params, program
+from shipped import OPTIMIZERS, SPLIT, bits, make_batch, make_params, program
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from specimens import SPLIT, loss, make_batch, make_params, program
+from shipped import SPLIT, loss, make_batch, make_params, program
 
 import optc
 

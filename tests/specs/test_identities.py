@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from specimens import SPLIT, bits, make_batch, make_params, program, staged, trajectory
+from shipped import SPLIT, bits, make_batch, make_params, program, staged, trajectory
 
 import optc
 

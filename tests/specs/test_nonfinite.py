@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from specimens import OPTIMIZERS, SPLIT, bits, described, make_batch, make_params, program, staged
+from shipped import OPTIMIZERS, SPLIT, bits, described, make_batch, make_params, program, staged
 
 
 def spoiled(kind):

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 from jax import lax
-from specimens import SPLIT, described, loss, make_batch, make_params, program, staged, trajectory
+from shipped import SPLIT, described, loss, make_batch, make_params, program, staged, trajectory
 
 import optc
 from optc.compiler import library

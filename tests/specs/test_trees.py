@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from specimens import described, loss, make_batch, make_params, program
+from shipped import described, loss, make_batch, make_params, program
 
 import optc
 

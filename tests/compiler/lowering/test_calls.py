@@ -1,6 +1,5 @@
 """Calls: functions, schedules and rules that rules call, reductions by part, random fields."""
 
-import jax
 import numpy as np
 import pytest
 from agreement import (
@@ -345,8 +344,7 @@ def test_each_draw_has_a_stream_of_its_own():
 
 def test_random_fields_can_be_handed_in():
     graph = graph_of(direction("rademacher(w)"))
-    with jax.enable_x64(True):
-        trace = interpret(graph, steps=1)
+    trace = interpret(graph, steps=1)
     moved = [np.abs(a - b) for a, b in zip(trace.last.weights, net().weights, strict=True)]
     assert all(np.allclose(x, 0.1) for x in moved)
 

@@ -64,6 +64,6 @@ def test_a_literal_keeps_the_type_of_what_it_replaces():
     assert all(isinstance(v, float) for v in values if v == 2)
 
 
-def test_nothing_is_folded_into_numbers_that_overflow():
-    _, after = folded("g * (9 ^ 9 ^ 9 ^ 9) * (1e200 * 1e200)")
+def test_huge_powers_are_not_worked_out():
+    _, after = folded("g * n^2000")
     assert any(node.op == "pow" for node in walk(after.step))

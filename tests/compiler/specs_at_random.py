@@ -1,0 +1,225 @@
+"""Random specs without mistakes: every statement over fields and scalars, around values kept small.
+
+Values pass through bounded functions, so that a few steps of anything neither overflow nor make
+rounding grow. Every name is fresh, and every choice is drawn, so that a failure shrinks.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from hypothesis import strategies as st
+
+
+@dataclass
+class Names:
+    """What an expression may speak of at one place of a rule."""
+
+    draw: st.DrawFn
+    fields: list[str]
+    scalars: list[str]
+    changing: dict[str, str] = field(default_factory=dict)
+    kind: str = "precondition"
+    oracles: bool = True
+    in_loop: bool = False
+    count: list[int] = field(default_factory=lambda: [0])
+    flags: list[str] = field(default_factory=list)
+
+    def fresh(self, stem: str) -> str:
+        self.count[0] += 1
+        return f"{stem}{self.count[0]}"
+
+    def inner(self, **changes: object) -> "Names":
+        lists = {"fields": [*self.fields], "scalars": [*self.scalars]}
+        return replace(self, **lists, changing=dict(self.changing), **changes)
+
+    def pick(self, *choices: str) -> str:
+        return self.draw(st.sampled_from(choices))
+
+    # ---- expressions
+
+    def scalar(self, depth: int = 2) -> str:
+        if depth == 0:
+            return self.pick("0.3", "2", "t", *self.scalars)
+        x, y = self.scalar(depth - 1), self.scalar(depth - 1)
+        f = self.field(depth - 1)
+        asks = [f"tanh(loss(w + 0.1 * tanh({f})))"] if self.oracles else []
+        return self.pick(
+            x,
+            f"({x} + {y})",
+            f"{x} * {y}",
+            f"({x} - {y}) / (1 + ({y})^2)",
+            f"tanh({x})",
+            f"min({x}, {y})",
+            f"clamp({x}, -1, 2)",
+            f"where({self.condition(depth - 1)}, {x}, {y})",
+            f"norm({f})",
+            f"tanh(dot({f}, g))",
+            f"mean({f})",
+            f"max({f})",
+            f"tanh(sum({f}))",
+            *asks,
+        )
+
+    def condition(self, depth: int = 1) -> str:
+        x, y = self.scalar(depth), self.scalar(depth)
+        return self.pick(
+            f"{x} > {y} + 0.01",
+            f"t % 2 == 0 or {x} < 0.123",
+            f"not ({x} <= {y} - 0.01)",
+            f"any({self.field(depth)} > 0.456)",
+        )
+
+    def field(self, depth: int = 2) -> str:
+        if depth == 0:
+            return self.pick("g", "w", *self.fields)
+        x, y, s = self.field(depth - 1), self.field(depth - 1), self.scalar(depth - 1)
+        asks = [f"hvp(tanh({x}))", f"grad(w + 0.1 * tanh({x}))"] if self.oracles else []
+        part = self.pick("tensor", "unit", "row", "column", "matrix")
+        return self.pick(
+            x,
+            f"({x} + {y})",
+            f"({x} - {y})",
+            f"tanh({x} * {y})",
+            f"{x} / (1 + ({y})^2)",
+            f"-{x}",
+            f"tanh({s}) * {x}",
+            f"max({x}, {s})",
+            f"where({x} > {y} + 0.01, {x}, {y})",
+            f"where({self.condition(0)}, {x}, {y})",
+            f"{x} / (1 + norm({y}, per = {part}))",
+            f"(zeros({x}) + ones(w) * {y})",
+            "0.1 * normal(w)",
+            "tanh(uniform(w))",
+            *asks,
+        )
+
+    # ---- statements
+
+    def block(self, length: int, depth: int) -> str:
+        return "\n".join(self.statement(depth) for _ in range(length))
+
+    def statement(self, depth: int) -> str:
+        choices = ["let", "let", "scalar", "update", "update", "var"]
+        choices += [] if self.in_loop else ["state", "scalar state"]
+        if depth:
+            choices += ["if", "every", "repeat", "when"]
+            choices += ["flag"] if self.flags else []
+        return getattr(self, "_" + self.pick(*choices).replace(" ", "_"))(depth)
+
+    def _let(self, depth: int) -> str:
+        value, name = self.field(), self.fresh("x")
+        self.fields.append(name)
+        return f"{name} = {value}"
+
+    def _scalar(self, depth: int) -> str:
+        value, name = self.scalar(), self.fresh("s")
+        self.scalars.append(name)
+        return f"{name} = {value}"
+
+    def _var(self, depth: int) -> str:
+        kind = self.pick("field", "scalar")
+        value = self.field(1) if kind == "field" else self.scalar(1)
+        name = self.fresh("v")
+        (self.fields if kind == "field" else self.scalars).append(name)
+        self.changing[name] = kind
+        return f"var {name} = {value}"
+
+    def _state(self, depth: int) -> str:
+        value = self.pick("zeros(g)", "w", "g", "0.5 * ones(w)", "tanh(w) / 2", self.field(1))
+        name = self.fresh("m")
+        self.fields.append(name)
+        self.changing[name] = "field"
+        return f"state {name} = {value}"
+
+    def _scalar_state(self, depth: int) -> str:
+        value, name = self.pick("0", "0.5", "norm(g)", "norm(w)"), self.fresh("n")
+        self.scalars.append(name)
+        self.changing[name] = "scalar"
+        return f"state {name} = {value}"
+
+    def _update(self, depth: int) -> str:
+        if not self.changing:
+            return self._let(depth)
+        name = self.pick(*self.changing)
+        if self.changing[name] == "scalar":
+            return f"{name} <- tanh({self.scalar()})"
+        return f"{name} <- tanh({self.field()})"
+
+    def _if(self, depth: int) -> str:
+        condition = self.condition()
+        then, other = self._inside(depth), self._inside(depth)
+        rest = f" else {{ {other} }}" if self.draw(st.booleans()) else ""
+        return f"if {condition} {{ {then} }}{rest}"
+
+    def _every(self, depth: int) -> str:
+        return f"every 2 {{ {self._inside(depth)} }}"
+
+    def _repeat(self, depth: int) -> str:
+        count = self.draw(st.integers(0, 3))
+        stop = f" while {self.inner(in_loop=True).condition()}" if self.draw(st.booleans()) else ""
+        return f"repeat {count}{stop} {{ {self._inside(depth, in_loop=True)} }}"
+
+    def _when(self, depth: int) -> str:
+        predicate = self.pick("ndim >= 2", "size == 4", 'path matches "kernel"', "not ndim == 1")
+        then, other = (self._inside(depth, oracles=False) for _ in range(2))
+        rest = f" else {{ {other} }}" if self.draw(st.booleans()) else ""
+        return f"when {predicate} {{ {then} }}{rest}"
+
+    def _flag(self, depth: int) -> str:
+        then, other = self._inside(depth), self._inside(depth)
+        return f"when {self.pick(*self.flags)} {{ {then} }} else {{ {other} }}"
+
+    def _inside(self, depth: int, **changes: object) -> str:
+        return self.inner(**changes).block(self.draw(st.integers(1, 2)), depth - 1)
+
+
+def rule(draw: st.DrawFn, kind: str, oracles: bool) -> str:
+    """A rule `own` of a kind, with a float and a bool parameter."""
+    signal = {"decay": "u", "constrain": "w_next", "average": "w_next"}.get(kind, "g")
+    names = Names(draw, [signal], ["a"], kind=kind, oracles=oracles, flags=["flag"])
+    body = names.block(draw(st.integers(1, 4)), 2)
+    result = f"return {signal} + 0.3 * tanh({names.field()})"
+    if kind != "precondition":
+        body, result = (text.replace("dot(", "dot(w + ") for text in (body, result))
+    if signal != "g":
+        body, result = (_without_g(text, signal) for text in (body, result))
+    last = f"evaluate 0.5 * ({names.fields[-1]} + w_next)\n" if kind == "average" else ""
+    if kind == "average" and names.fields[-1].startswith("x"):
+        last = "evaluate (w + w_next) / 2\n" if False else ""
+    return f"rule {kind} own_{kind}(a, flag: bool) {{\n{body}\n{last}{result}\n}}"
+
+
+def _without_g(text: str, signal: str) -> str:
+    import re
+
+    return re.sub(r"\bg\b", signal, text)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> str:
+    """The text of an optimizer with rules of its own."""
+    accumulated = draw(st.integers(0, 4)) == 0
+    kinds = ["precondition"]
+    kinds += [k for k in ("perturb", "clip", "decay", "constrain") if draw(st.integers(0, 3)) == 0]
+    rules = []
+    for kind in kinds:
+        oracles = kind == "perturb" or (not accumulated and draw(st.booleans()))
+        rules.append(rule(draw, kind, oracles))
+
+    def stage(kind: str, where: str = "") -> str:
+        return f"{kind} own_{kind}(a, flag){where}" if kind in kinds else ""
+
+    body = [stage("perturb"), "accumulate 2" if accumulated else "", stage("clip")]
+    if draw(st.integers(0, 3)) == 0 and "perturb" not in kinds and not any(
+        word in rules[0] for word in ("loss(", "grad(", "hvp(")
+    ):
+        body.append(f"group first where ndim >= 2 {{ {stage('precondition')} tune step lr }}")
+        body.append("group rest { clip value(0.5)  tune step 2 * lr }")
+    else:
+        body += [stage("precondition"), stage("decay"), "tune step lr * min(1, t / 2)"]
+    body.append(stage("constrain"))
+    body.append("average ema(0.5)" if draw(st.integers(0, 3)) == 0 else "")
+    body.append("guard finite()" if draw(st.integers(0, 3)) == 0 else "")
+    body.append(draw(st.sampled_from(("", "observe norm(g) as size", "observe loss as l every 2"))))
+    lines = "\n".join(line for line in body if line)
+    header = "optimizer one(lr = 0.1, a = 0.4 in [0, 1], flag: bool = true)"
+    return "\n".join([*rules, f"{header} {{\n{lines}\n}}"])
