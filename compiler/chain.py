@@ -81,8 +81,8 @@ class _Chain:
         if stage.kind == "tune" and stage.index > 0:
             self._refuse(line.rule.span, "this step size is a whole optimizer in optax")
             return None
-        names = _bound(found.decl, arguments, own)
-        twin = self._twin(found.decl.equals, names, line.rule.span)
+        bound = _bound(found.decl, arguments, own)
+        twin = self._twin(found.decl.equals, bound, line.rule.span)
         return self._limited(stage, twin) if twin is not None else None
 
     def _twin(self, equals: syntax.Call, names: Names, span: Span) -> Piece | None:

@@ -69,7 +69,6 @@ _MARKS = re.compile(
     | (?P<closing> [)}}\]] )
     | (?P<item> (?<![\w.]) (?:{"|".join(ITEM_WORDS)})
         (?= (?: \s | \#[^\n]*+ )++ (?! (?:and|or|is|matches)\b ) ["A-Za-z0-9_] ) )
-    | (?P<base> (?<![\w.]) from \b )
     | (?P<foreign> {FOREIGN} )
     """,
     re.VERBOSE,
@@ -89,6 +88,8 @@ _HEAD = re.compile(
 
 # Possessive, since `# # # ...` can be cut into comments in very many ways.
 _SPACE = re.compile(r"(?:\s|#[^\n]*+)*+")
+_WORD_AT_END = re.compile(r"\w+\Z")
+_BEFORE_NAME = tuple("=+-*/%@^<>.")
 _INDENTATION = re.compile(r"[ \t]*")
 
 
@@ -133,9 +134,9 @@ class _Reader:
         self._text = UNSEEN.sub(" ", source.text)
         self._starts: list[int] = []
         self._doc_end = self._doc_start = 0
-        # Where the name of an item or of a variant's base is expected: it may be an item's word.
-        self._name_after = 0
-        self._variant_possible = False
+        # The end of the last item's word, and whether that is `optimizer` and its head goes on.
+        self._word_end = 0
+        self._in_optimizer_head = False
         self._repairs: list[tuple[int, int, str]] = []
         self._open: list[tuple[str, int]] = []
         self._open_braces = 0
@@ -160,7 +161,6 @@ class _Reader:
             "opening": self._opening,
             "closing": self._closing,
             "item": self._item,
-            "base": self._base,
             "foreign": self._foreign,
         }
         for match in _MARKS.finditer(self._text):
@@ -239,18 +239,36 @@ class _Reader:
             if not _HEAD.match(self._text, start):
                 return
             self._end_item()
-        elif self._name_after and _SPACE.fullmatch(self._text, self._name_after, start):
+        elif self._names_something(start):
             return
-        self._name_after = match.end()
-        self._variant_possible = match[0] == "optimizer"
+        self._word_end = match.end()
+        self._in_optimizer_head = match[0] == "optimizer"
         if self._doc_end and _SPACE.fullmatch(self._text, self._doc_end, start):
             start = self._doc_start
         self._crooked = None
         self._starts.append(start)
 
-    def _base(self, match: re.Match[str]) -> None:
-        if self._variant_possible:
-            self._name_after = match.end()
+    def _names_something(self, start: int) -> bool:
+        """Whether what stands before a word makes it a name: of an item, a base, a value."""
+        end = self._end_before(start)
+        word = _WORD_AT_END.search(self._text, max(0, end - 10), end)
+        if word is None:
+            return self._text[max(0, end - 1) : end] in _BEFORE_NAME
+        in_head = end == self._word_end or (word[0] == "from" and self._in_optimizer_head)
+        return in_head or word[0] in ("and", "or", "not", "matches")
+
+    def _end_before(self, start: int) -> int:
+        """The end of the last thing before an offset that is neither space nor a comment."""
+        comment = len(self.comments)
+        while start > 0:
+            if self._text[start - 1].isspace():
+                start -= 1
+            elif comment > 0 and self.comments[comment - 1].span.end == start:
+                comment -= 1
+                start = self.comments[comment].span.start
+            else:
+                break
+        return start
 
     # ---- brackets
 
@@ -264,7 +282,7 @@ class _Reader:
                     help="give names to parts of it",
                 )
             )
-        self._variant_possible = False
+        self._in_optimizer_head = False
         self._open_braces += match[0] == "{"
         self._open.append((match[0], match.start()))
 

@@ -63,28 +63,23 @@ def directed(*stages):
 # ---- SAM and its kin
 
 
-BASES = {
-    "sam": ("sam", ["precondition momentum(0.9)", "tune step lr"], {"lr": 0.1}),
-    "functional_sam": ("fsam", None, None),
-    "preconditioned_sam": ("psam", None, None),
-    "preconditioned_functional_sam": ("pfsam", None, None),
-}
-ADAMW = [
+RULES = ("sam", "functional_sam", "preconditioned_sam", "preconditioned_functional_sam")
+# What `fsam`, `psam` and `pfsam` do after their first stage, their warm-up shortened.
+BASE = (
     "clip global_norm(1.0)",
     "precondition adam(b1 = 0.9, b2 = 0.95)",
     "decay weights(0.1) where ndim >= 2",
-    "tune step warmup_cosine(peak = lr, warmup = 2.0, total = 100)",
-]
+    "tune step warmup_cosine(peak = 0.01, warmup = 2, total = 100)",
+    "observe norm(g) as grad_norm",
+)
 
 
 @pytest.mark.parametrize("gradient", ["some", "zero"])
-@pytest.mark.parametrize("rule", BASES)
+@pytest.mark.parametrize("rule", RULES)
 def test_radius_zero_is_the_base_optimizer_bit_for_bit(rule, gradient):
     """Not compiled as a whole, so that equal operations give equal bits."""
-    name, stages, values = BASES[rule]
-    base = staged(*(stages or ADAMW), **(values or {"lr": 0.01}))()
-    static = {"total": 100} if stages is None else {}
-    perturbed = program(name)(rho=0.0, **(values or {"lr": 0.01}), **static)
+    base = staged(*BASE)()
+    perturbed = staged(f"perturb {rule}(radius = rho)", *BASE, rho=0.1)(rho=0.0)
     batch = make_batch(float)
     found = expected = make_params(float)
     if gradient == "zero":
@@ -92,16 +87,15 @@ def test_radius_zero_is_the_base_optimizer_bit_for_bit(rule, gradient):
         batch["y"] = jnp.zeros_like(batch["y"])
         found = expected = found | {"second": jnp.zeros_like(found["second"])}
     state, base_state = perturbed.init(found), base.init(expected)
-    for _ in range(3):
+    for _ in range(2):
         found, state, report = perturbed.update(found, state, batch, SPLIT)
         expected, base_state, _ = base.update(expected, base_state, batch, SPLIT)
-        if gradient == "zero":
-            assert float(report.observed["grad_norm"]) == 0
+        assert (float(report.observed["grad_norm"]) == 0) == (gradient == "zero")
         assert bits(found) == bits(expected)
         assert np.isfinite(ravel_pytree(found)[0]).all()
 
 
-@pytest.mark.parametrize("rule", BASES)
+@pytest.mark.parametrize("rule", RULES)
 def test_a_zero_gradient_is_not_perturbed(rule):
     """The guard of the library: the papers divide zero by zero."""
     objective = optc.Objective(outputs=lambda p, b: p["x"], loss=lambda z, b: 0.5 * jnp.sum(z**2))
