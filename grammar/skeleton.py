@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .bounds import MAX_NESTING, NESTED_TOO_DEEPLY
+from .brackets import Brackets
 from .characters import FOREIGN, UNSEEN, foreign_mark, unseen_character
-from .diagnostic import MAX_DIAGNOSTICS, Diagnostics, Label, declare
+from .diagnostic import MAX_DIAGNOSTICS, Diagnostics, declare
 from .source import Source, Span
 from .syntax import KINDS, Comment
 
@@ -30,32 +30,6 @@ UNCLOSED_STRING = declare(
 
     Right: `use "rules.opt"`, and for text of several lines `"""..."""`.
     ''',
-)
-
-UNCLOSED_BRACKET = declare(
-    "unclosed-bracket",
-    "a bracket that is never closed",
-    """
-    Each `{`, `(` and `[` needs its closing bracket before the block around it ends, and before
-    the next item of the file begins.
-
-    Wrong: `mu <- b1 * (mu + g`.
-
-    Right: `mu <- b1 * (mu + g)`.
-    """,
-)
-
-STRAY_BRACKET = declare(
-    "stray-bracket",
-    "a closing bracket that closes nothing",
-    """
-    A closing bracket answers an opening one. One too many usually means that a block ended
-    earlier than it looks.
-
-    Wrong: `return sqrt(nu))`.
-
-    Right: `return sqrt(nu)`.
-    """,
 )
 
 _MARKS = re.compile(
@@ -90,7 +64,6 @@ _HEAD = re.compile(
 _SPACE = re.compile(r"(?:\s|#[^\n]*+)*+")
 _WORD_AT_END = re.compile(r"\w+\Z")
 _BEFORE_NAME = tuple("=+-*/%@^<>.")
-_INDENTATION = re.compile(r"[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +111,9 @@ class _Reader:
         self._word_end = 0
         self._in_optimizer_head = False
         self._repairs: list[tuple[int, int, str]] = []
-        self._open: list[tuple[str, int]] = []
-        self._open_braces = 0
-        # The `{` and `}` of the last block of this item whose two ends are indented differently.
-        self._crooked: tuple[int, int] | None = None
-        # Offsets of mistakes: in a piece that can be read, in a statement, in a piece that cannot.
+        self._brackets = Brackets(source, report)
+        # Offsets of mistakes in what can still be read, and in what cannot.
         self._unsound: list[int] = []
-        self._holes: list[int] = []
         self._unreadable: list[int] = []
 
     def read(self) -> None:
@@ -166,7 +135,7 @@ class _Reader:
         for match in _MARKS.finditer(self._text):
             if match.lastgroup in visit:
                 visit[match.lastgroup](match)
-        self._end_item()
+        self._brackets.end_item()
 
     def repaired(self) -> str:
         """The text with all repairs made; as long as the original."""
@@ -179,14 +148,15 @@ class _Reader:
 
     def pieces(self) -> Iterator[Piece]:
         """The items, and what stands before the first of them if it is not just comments."""
-        for offsets in (self._unsound, self._holes, self._unreadable):
-            offsets.sort()
+        all_holes = sorted(self._brackets.holes)
+        all_unreadable = sorted((*self._unreadable, *self._brackets.unreadable))
+        all_unsound = sorted((*self._unsound, *self._brackets.unsound))
         starts = [0, *self._starts]
         for start, end in zip(starts, [*self._starts, len(self._text)], strict=True):
             if not _SPACE.fullmatch(self._text, start, end):
-                holes = _between(self._holes, start, end)
-                readable = not _between(self._unreadable, start, end)
-                sound = readable and not holes and not _between(self._unsound, start, end)
+                holes = _between(all_holes, start, end)
+                readable = not _between(all_unreadable, start, end)
+                sound = readable and not holes and not _between(all_unsound, start, end)
                 yield Piece(start, end, sound, readable, tuple(holes))
 
     # ---- marks
@@ -200,13 +170,13 @@ class _Reader:
         self._doc_start, self._doc_end = match.span()
 
     def _unclosed_doc(self, match: re.Match[str]) -> None:
-        span = self._span(match.start(), match.start() + 3)
+        span = Span(self._source, match.start(), match.start() + 3)
         self._report.add(
             UNCLOSED_STRING.at(span, "the docstring never ends", help='end it with `"""`')
         )
         self._unreadable.append(match.start())
         # All that follows is inside the docstring, so nothing is known about open brackets.
-        self._open.clear()
+        self._brackets.forget()
 
     def _unclosed_string(self, match: re.Match[str]) -> None:
         # What closes or opens a block at the end of the line was not meant to be in the string.
@@ -214,7 +184,7 @@ class _Reader:
         start, end = match.start(), match.start() + len(text)
         self._report.add(
             UNCLOSED_STRING.at(
-                self._span(start, end),
+                Span(self._source, start, end),
                 "the string does not end on its line",
                 help='end it with `"`; a string has no line breaks',
             )
@@ -223,11 +193,12 @@ class _Reader:
         stand_in = f'"{"_" * (len(text) - 2)}"' if len(text) > 1 else "0"
         self._repairs.append((start, end, stand_in))
         for bracket in _MARKS.finditer(self._text, end, match.end()):
-            (self._opening if bracket["opening"] else self._closing)(bracket)
+            visit = self._opening if bracket["opening"] else self._closing
+            visit(bracket)
 
     def _foreign(self, match: re.Match[str]) -> None:
         start, end = match.span()
-        in_list = bool(self._open) and self._open[-1][0] != "{"
+        in_list = self._brackets.innermost in ("(", "[")
         finding, stand_in = foreign_mark(self._source, start, match[0], in_list=in_list)
         self._report.add(finding)
         self._unsound.append(start)
@@ -235,17 +206,16 @@ class _Reader:
 
     def _item(self, match: re.Match[str]) -> None:
         start = match.start()
-        if self._open:
+        if self._brackets.innermost is not None:
             if not _HEAD.match(self._text, start):
                 return
-            self._end_item()
+            self._brackets.end_item()
         elif self._names_something(start):
             return
         self._word_end = match.end()
         self._in_optimizer_head = match[0] == "optimizer"
         if self._doc_end and _SPACE.fullmatch(self._text, self._doc_end, start):
             start = self._doc_start
-        self._crooked = None
         self._starts.append(start)
 
     def _names_something(self, start: int) -> bool:
@@ -273,84 +243,12 @@ class _Reader:
     # ---- brackets
 
     def _opening(self, match: re.Match[str]) -> None:
-        if len(self._open) == MAX_NESTING:
-            self._unreadable.append(match.start())
-            self._report.add(
-                NESTED_TOO_DEEPLY.at(
-                    self._span(*match.span()),
-                    f"this bracket is nested more than {MAX_NESTING} deep",
-                    help="give names to parts of it",
-                )
-            )
         self._in_optimizer_head = False
-        self._open_braces += match[0] == "{"
-        self._open.append((match[0], match.start()))
+        self._brackets.open(match[0], match.start())
 
     def _closing(self, match: re.Match[str]) -> None:
-        if match[0] == "}" and self._open_braces:
-            while self._open[-1][0] != "{":
-                char, start = self._open.pop()
-                self._holes.append(start)
-                self._unclosed(char, start, Label(self._span(*match.span()), "the block ends here"))
-            self._open_braces -= 1
-            opening = self._open.pop()[1]
-            if self._indentation(opening) != self._indentation(match.start()):
-                self._crooked = opening, match.start()
-        elif match[0] != "}" and self._open and self._open[-1][0] != "{":
-            # `(` and `[` close each other: `in [0, 1)`. The grammar sees to the rest.
-            self._open.pop()
-        else:
-            self._stray(match)
-
-    def _stray(self, match: re.Match[str]) -> None:
-        """A bracket that closes nothing; without it the text is read as if it were not there."""
-        start, end = match.span()
-        spoilt = self._unreadable if match[0] == "}" else self._unsound
-        spoilt.append(start)
-        self._repairs.append((start, end, " "))
-        self._report.add(
-            STRAY_BRACKET.at(
-                self._span(start, end),
-                f"this `{match[0]}` closes nothing",
-                help="delete it, or look above for a bracket that closes too early",
-            )
-        )
-
-    def _end_item(self) -> None:
-        """Report the brackets that are open where the item ends."""
-        for number, (char, start) in enumerate(self._open):
-            self._unreadable.append(start)
-            if number == 0 and self._crooked is not None:
-                # By its looks, an inner block took the `}` that was meant for this one.
-                start, end = self._crooked
-                text = "this closes it, but by its indentation it is meant for a block around it"
-                self._unclosed(char, start, Label(self._span(end, end + 1), text))
-            else:
-                self._unclosed(char, start)
-        self._open.clear()
-        self._open_braces = 0
-        self._crooked = None
-
-    def _unclosed(self, char: str, start: int, *others: Label) -> None:
-        closing = {"{": "}", "(": ")", "[": "]"}[char]
-        self._report.add(
-            UNCLOSED_BRACKET.at(
-                self._span(start, start + 1),
-                f"this `{char}` is never closed",
-                label="opened here",
-                others=others,
-                help=f"close it with `{closing}`",
-            )
-        )
-
-    def _indentation(self, offset: int) -> str:
-        """The white space that begins the line of an offset."""
-        column = self._source.position(offset)[1]
-        match = _INDENTATION.match(self._text, offset - column + 1)
-        return match[0] if match else ""
-
-    def _span(self, start: int, end: int) -> Span:
-        return Span(self._source, start, end)
+        if not self._brackets.close(match[0], match.start()):
+            self._repairs.append((*match.span(), " "))
 
 
 def _between(offsets: list[int], start: int, end: int) -> list[int]:

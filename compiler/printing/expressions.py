@@ -15,10 +15,9 @@ Name = Callable[[int], str | None]
 class Expressions:
     """Prints values over the variables of one function."""
 
-    def __init__(self, nodes: Mapping[int, Node], name: Name, in_kernel: bool) -> None:
+    def __init__(self, nodes: Mapping[int, Node], name: Name) -> None:
         self._nodes = nodes
         self._name = name
-        self._in_kernel = in_kernel
 
     def operand(self, id: int, binding: int = 0) -> str:
         """A value where it is used: its variable, or its expression in parentheses as needed."""

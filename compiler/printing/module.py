@@ -8,8 +8,9 @@ from ..ops import OPS
 from ..plan import Block, Kernel, Plan
 from ..records import Hyperparameter, Term
 from .expressions import literal
-from .functions import Program, kernel_lines, main_lines, program
+from .function import Program, program
 from .hints import RESERVED, hint, identifier
+from .kernels import kernel_lines
 from .layout import (
     INDENT,
     WIDTH,
@@ -22,6 +23,7 @@ from .layout import (
     quoted,
     tuple_of,
 )
+from .mains import main_lines
 from .terms import term_text
 
 

@@ -1,0 +1,343 @@
+"""Printing main functions: oracles, scalars and control flow between the kernels."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from ..graph import Node
+from ..plan import Block, Kernel, is_kernel_work
+from .function import (
+    Function,
+    Program,
+    assignments,
+    bare_tuple,
+    fills,
+    stage_comment,
+    until_it_fits,
+)
+from .layout import INDENT, Piece, call, lines, quoted, signature, tuple_of
+from .statements import Inner, Statement, runs
+
+_UNPACKED = ("parameter", "state")
+
+
+def main_lines(program: Program, block: Block, head: list[str], result: "Result") -> list[str]:
+    """A main function: `head` is its signature and docstring, `result` what it returns."""
+    return until_it_fits(lambda spilled: _MainWriter(program, block, head, result, spilled).write())
+
+
+Result = Callable[[Callable[[int], str]], Piece]
+"""Makes the returned piece, given the text of each value."""
+
+
+class _MainWriter(Function):
+    def __init__(
+        self,
+        program: Program,
+        block: Block,
+        head: list[str],
+        result: Result,
+        spilled: set[int],
+    ) -> None:
+        super().__init__(program, spilled)
+        self.block = block
+        self.head = head
+        self.result = result
+        self.counts: Counter[int] = Counter()
+        self._count(block)
+        self.variables = {id for id in self._all(block) if self._is_bound(id)}
+        for id, node in self.nodes.items():
+            if node.op == "input":
+                self.names.fix(id, str(node["name"]))
+                self.variables.add(id)
+
+    # ---- what is a variable
+
+    def _all(self, block: Block) -> set[int]:
+        found = set(block.arguments)
+        for step in block.steps:
+            if isinstance(step, Kernel):
+                found |= {*step.results}
+            else:
+                found.add(step)
+                for inner in self.program.plan.inner.get(step, ()):
+                    found |= self._all(inner)
+        return found
+
+    def _count(self, block: Block) -> None:
+        """How often each value is read; a kernel's arguments count twice, so they get names."""
+        self.counts.update(block.results)
+        for step in block.steps:
+            if isinstance(step, Kernel):
+                self.counts.update((*step.fields, *step.scalars) * 2)
+                continue
+            self.counts.update(self.nodes[step].inputs)
+            for inner in self.program.plan.inner.get(step, ()):
+                self._count(inner)
+
+    def _is_bound(self, id: int) -> bool:
+        node = self.nodes[id]
+        if node.op in ("if", "loop"):
+            return False
+        if node.op in ("item", "point", "argument", *_UNPACKED):
+            return True
+        if node.op in ("loss", "grad", "outputs", "outputs_grad"):
+            return self.counts[id] > 1
+        if is_kernel_work(node):
+            return True
+        return node.name is not None or id in self.spilled or self.counts[id] > 1
+
+    # ---- statements
+
+    def _statements(self, block: Block) -> list[Statement]:
+        found: list[Statement] = []
+        for step in block.steps:
+            if isinstance(step, Kernel):
+                found.append(self._kernel(step))
+                continue
+            node = self.nodes[step]
+            if node.regions:
+                found.append(self._control(node, block))
+            elif node.op not in ("item", "input") and step in self.variables:
+                found.append(
+                    Statement(
+                        (step,), self.leaves(node.inputs) | self._masks(node), node.stage, 0, node
+                    )
+                )
+        return found
+
+    def _masks(self, node: Node) -> set[int]:
+        return {-node.type.domain} if node.type.domain and fills(node) else set()
+
+    def _kernel(self, kernel: Kernel) -> Statement:
+        uses = self.leaves((*kernel.fields, *kernel.scalars)) | {-m for m in kernel.masks}
+        stages = {self.nodes[i].stage for i in kernel.nodes}
+        stage = stages.pop() if len(stages) == 1 else -1
+        return Statement(kernel.results, uses, stage, kernel=kernel)
+
+    def _control(self, node: Node, block: Block) -> Statement:
+        items = [
+            step
+            for step in block.steps
+            if not isinstance(step, Kernel)
+            and self.nodes[step].op == "item"
+            and self.nodes[step].inputs[0] == node.id
+        ]
+        items.sort(key=lambda i: int(self.nodes[i]["index"]))
+        statement = Statement(tuple(items), self.leaves(node.inputs), node.stage, 0, node)
+        label = self._label(node, items)
+        roles = ("do", "skip") if node.op == "if" else ("body", "while")
+        if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
+            roles = ("do", "otherwise")
+        for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
+            statements = self._statements(inner)
+            arguments = inner.arguments
+            used = self.leaves(inner.results).union(*(s.uses for s in statements))
+            used -= {i for s in statements for i in s.defines} | set(arguments)
+            own = Inner(f"{role}_{label}", arguments, statements, inner.results, used)
+            statement.inner.append(own)
+            statement.uses |= used
+        return statement
+
+    def _label(self, node: Node, items: list[int]) -> str:
+        if node.stage >= 0:
+            label = self.program.graph.stages[node.stage].label
+            return label.removeprefix("observe ").replace(".", "_")
+        return self.program.hints[items[0]] if items else "check"
+
+    # ---- text
+
+    def write(self) -> tuple[list[str], int | None]:
+        statements = self._statements(self.block)
+        end = self.leaves(self.block.results)
+        every = _flattened(statements)
+        reads = end.union(*(s.uses for s in every)) if every else end
+        masks = sorted(-id for id in reads if id < 0)
+        constants = self._constants(every)
+        self.variables |= set(constants)
+        unpacked = [id for id in self.nodes if id in reads and self.nodes[id].op in _UNPACKED]
+        inputs = [id for id, node in self.nodes.items() if node.op == "input"]
+        given = (*inputs, *(-m for m in self._with_parents(masks)), *unpacked, *constants)
+        statements = [s for s in statements if s.node is None or s.node.op not in _UNPACKED]
+        keep = end | {-m for m in masks} | set(constants)
+        self.names.assign(statements, keep, given)
+        rows = [*self.head]
+        rows += self._mask_lines(self._with_parents(masks))
+        rows += self._unpack_lines(unpacked)
+        shown: set[int] = set()
+        rows += self._text(statements, 1, shown)
+        late = self.constants(self.block.results)
+        rows += self.constant_lines([c for c in late if c not in shown], 1)
+        piece = self.result(self.expressions.operand)
+        rows += lines(piece, 1, "return ")
+        return rows, self.too_long
+
+    def _constants(self, statements: list[Statement]) -> list[int]:
+        found: dict[int, None] = {}
+        for statement in statements:
+            found |= dict.fromkeys(self._read_constants(statement))
+        found |= dict.fromkeys(c for c in self.constants(self.block.results))
+        return list(found)
+
+    def _read_constants(self, statement: Statement) -> list[int]:
+        if statement.node is None:
+            return []
+        results = [i for inner in statement.inner for i in inner.results]
+        return self.constants((*statement.node.inputs, *results))
+
+    def _with_parents(self, masks: list[int]) -> list[int]:
+        domains = self.program.graph.domains
+        found: dict[int, None] = {}
+        for mask in masks:
+            chain = [mask]
+            while (parent := domains[chain[-1]].parent) != 0:
+                chain.append(parent)
+            found |= dict.fromkeys(reversed(chain))
+        return list(found)
+
+    def _mask_lines(self, masks: list[int]) -> list[str]:
+        rows = []
+        for mask in masks:
+            domain = self.program.graph.domains[mask]
+            before = f"{self.names(-mask)} = "
+            before += f"{self.names(-domain.parent)} & " if domain.parent else ""
+            rows += lines(call("rt.mask", "w", f"in_{domain.name}"), 1, before)
+        return rows
+
+    def _unpack_lines(self, ids: list[int]) -> list[str]:
+        rows: list[str] = []
+        parameters = [
+            (self.names(i) or "", f'h["{self.nodes[i]["name"]}"]')
+            for i in ids
+            if self.nodes[i].op == "parameter"
+        ]
+        rows += assignments(parameters, 1)
+        by_stage: dict[str, list[tuple[str, str]]] = {}
+        for id in ids:
+            if self.nodes[id].op == "state":
+                slot = self.program.graph.slots[int(self.nodes[id]["name"])]
+                text = f"slots[{quoted(slot.stage)}][{quoted(slot.name)}]"
+                by_stage.setdefault(slot.stage, []).append((self.names(id) or "", text))
+        for pairs in by_stage.values():
+            rows += assignments(pairs, 1)
+        return rows
+
+    def _text(
+        self, statements: list[Statement], indent: int, shown: set[int], around: int = -1
+    ) -> list[str]:
+        rows: list[str] = []
+        for stage, run in runs(statements):
+            fresh = [c for s in run for c in self._read_constants(s) if c not in shown]
+            wanted = list(dict.fromkeys(fresh))
+            shown |= set(wanted)
+            note = stage_comment(self.program.graph, stage, indent) if stage != around else []
+            opens_def = run[0].inner and not wanted and not self._is_static(run[0])
+            rows += [""] if rows and note and opens_def else []
+            rows += note
+            rows += self.constant_lines(wanted, indent)
+            for place, statement in enumerate(run):
+                spaced = bool(rows) and not (place == 0 and note and opens_def)
+                rows += self._statement(statement, indent, shown, spaced)
+        return rows
+
+    def _is_static(self, statement: Statement) -> bool:
+        node = statement.node
+        return node is not None and node.op == "if" and self.nodes[node.inputs[0]].type.static
+
+    def _statement(
+        self, statement: Statement, indent: int, shown: set[int], spaced: bool
+    ) -> list[str]:
+        names = [self.names(id) or "" for id in statement.defines]
+        if statement.kernel is not None:
+            kernel = statement.kernel
+            given = (*kernel.fields, *(-m for m in kernel.masks), *kernel.scalars)
+            arguments = [
+                self.expressions.operand(i) if i >= 0 else self.names(i) or "" for i in given
+            ]
+            made = call(self.program.kernel_names[kernel], *arguments)
+            return lines(made, indent, f"{', '.join(names)} = ")
+        node = statement.node
+        assert node is not None
+        if node.op == "point":
+            asks = (quoted(a) for a in self.program.asks[node.id])
+            made = call("oracles.at", self.expressions.operand(node.inputs[0]), *asks)
+            return lines(made, indent, f"{names[0]} = ")
+        if self._is_static(statement):
+            return self._static_choice(statement, node, indent, shown)
+        if node.regions:
+            return self._control_text(statement, node, names, indent, shown, spaced)
+        return self.spill(node.id, self.expressions.value(node.id), indent, f"{names[0]} = ")
+
+    def _static_choice(
+        self, statement: Statement, node: Node, indent: int, shown: set[int]
+    ) -> list[str]:
+        rows: list[str] = []
+        condition = self.expressions.operand(node.inputs[0])
+        for head, inner in zip((f"if {condition}:", "else:"), statement.inner, strict=True):
+            body = self._text(inner.statements, indent + 1, set(shown), node.stage)
+            pairs = [
+                (self.names(item) or "", self.expressions.operand(result))
+                for item, result in zip(statement.defines, inner.results, strict=False)
+            ]
+            body += assignments([(n, v) for n, v in pairs if n != v], indent + 1)
+            if self._refuses(node, inner):
+                message = next(
+                    n["message"]
+                    for region in node.regions
+                    for n in region.nodes
+                    if n.op == "refuse"
+                )
+                body += lines(call("ValueError", quoted(str(message))), indent + 1, "raise ")
+            if body:
+                rows += [INDENT * indent + head, *body]
+        return rows
+
+    def _refuses(self, node: Node, inner: Inner) -> bool:
+        place = 0 if inner.name.startswith("do") else 1
+        return any(n.op == "refuse" for n in node.regions[place].nodes)
+
+    def _control_text(
+        self,
+        statement: Statement,
+        node: Node,
+        names: list[str],
+        indent: int,
+        shown: set[int],
+        spaced: bool,
+    ) -> list[str]:
+        rows: list[str] = []
+        tab = INDENT * indent
+        for inner in statement.inner:
+            rows += [""] if spaced or rows else []
+            own = [self.names(i) or "" for i in inner.arguments]
+            head = signature(inner.name, own)
+            rows += [tab + row for row in head]
+            rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
+            results = [self.expressions.operand(i) for i in inner.results]
+            one_value = node.op == "if" or inner.name.startswith("while")
+            returned: Piece = bare_tuple(results, indent + 1)
+            if len(results) == 1 and not one_value:
+                returned = f"({results[0]},)"
+            rows += lines(returned, indent + 1, "return ")
+        rows.append("")
+        functions = [inner.name for inner in statement.inner]
+        inputs = [self.expressions.operand(i) for i in node.inputs]
+        if node.op == "if":
+            made = call("jax.lax.cond", inputs[0], *functions)
+        else:
+            carried = tuple_of(inputs[1:])
+            made = call("rt.repeat", inputs[0], functions[0], carried, *functions[1:])
+            read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
+            names = [read.get(place) or "_" for place in range(len(inputs) - 1)]
+        targets = ", ".join(names)
+        if len(names) == 1 and node.op == "loop":
+            targets = f"({targets},)"
+        return rows + lines(made, indent, f"{targets} = ")
+
+
+def _flattened(statements: list[Statement]) -> list[Statement]:
+    found: list[Statement] = []
+    for statement in statements:
+        found.append(statement)
+        for inner in statement.inner:
+            found += _flattened(inner.statements)
+    return found
