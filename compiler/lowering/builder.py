@@ -36,11 +36,15 @@ class TooLargeError(Exception):
 
 @dataclass
 class Cell:
-    """Something that changes while a region runs: a state (`slot` >= 0) or a var."""
+    """Something that changes while a region runs: a state (`slot` >= 0) or a var.
+
+    `domain` are the tensors for which it was declared.
+    """
 
     type: Type
     name: str
     slot: int = -1
+    domain: int = 0
 
 
 @dataclass
@@ -224,7 +228,7 @@ class Builder:
     def new_cell(self, cell: Cell, value: Value) -> int:
         """Something that changes, with its value now; the key finds it in `cells`."""
         key = len(self.cell_info)
-        self.cell_info[key] = cell
+        self.cell_info[key] = replace(cell, domain=self.domain)
         self.cells[key] = value
         return key
 
