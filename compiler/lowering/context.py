@@ -7,7 +7,7 @@ from typing import Literal
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Label, Rule, correction, declare, did_you_mean
 from ...grammar.source import Span
-from ..declarations import Declarations
+from ..declarations import DUPLICATE_NAME, Declarations
 from ..ops import OPS
 from ..parameters import Bounds
 from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, distinct
@@ -103,6 +103,15 @@ class Context(Builder):
 
     def __post_init__(self) -> None:
         super().__init__()
+
+    def define(self, scope: Scope, name: syntax.Name, binding: Binding) -> None:
+        """Give a name its meaning in a scope; a second meaning is reported."""
+        known = scope.find(name.id)
+        if known is not None:
+            others = (Label(known.span, "declared here"),) if known.span else ()
+            message = f"`{name.id}` already has a meaning here"
+            self.report.add(DUPLICATE_NAME.at(name.span, message, label="again", others=others))
+        scope.names[name.id] = binding
 
     # ---- inputs
 

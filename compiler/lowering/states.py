@@ -1,0 +1,214 @@
+"""States: where a rule keeps what lives between steps, and what it holds at first."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ...grammar import syntax
+from ...grammar.diagnostic import declare
+from ..records import Slot
+from ..types import Type, dynamic
+from . import expressions
+from .builder import Cell, Value
+from .context import Binding, Context, Scope, Site
+
+STATE_IN_LOOP = declare(
+    "state-in-loop",
+    "a state is declared inside a loop",
+    """
+    A state exists once for the whole program, so it is declared outside `repeat`. Inside, `<-`
+    may give it new values.
+    """,
+)
+UNKNOWN_DTYPE = declare(
+    "unknown-dtype",
+    "a stored dtype that does not exist",
+    """
+    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32` or `f64` when they
+    say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    """,
+)
+
+DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
+"""How a spec names stored dtypes, and how NumPy does."""
+
+
+def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> None:
+    """Make a slot for a state, and a name for its value."""
+    if any(block.kind == "loop" for block in ctx.frame.blocks):
+        ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
+        scope.names[state.name.id] = Binding("state", state.name.span)
+        return
+    dtype = _dtype(ctx, state)
+    initial, deferred = _initial(ctx, site, scope, state)
+    if initial.type.is_unknown:
+        ctx.define(scope, state.name, Binding("state", state.name.span))
+        return
+    type = _stored_type(ctx, initial.type)
+    number = len(ctx.slots)
+    ctx.slots.append(
+        Slot(stage=site.label, name=_slot_name(ctx, site, state), type=type, dtype=dtype)
+    )
+    cell = Cell(type, state.name.id, number)
+    value = ctx.read(number, cell)
+    if deferred:
+        # The initial value speaks of the first gradient, which a fresh state has not seen.
+        ctx.starts.append(_blank(ctx, type))
+        first = ctx.apply("eq", ctx.count, ctx.constant(1))
+        value = ctx.apply("where", first, initial, value, name=state.name.id)
+    else:
+        ctx.starts.append(initial)
+    if state.stochastic:
+        ctx.stochastic.add(number)
+    key = ctx.new_cell(cell, value)
+    ctx.define(scope, state.name, Binding("state", state.name.span, cell=key))
+
+
+def _dtype(ctx: Context, state: syntax.State) -> str | None:
+    if state.dtype is None:
+        return None
+    if state.dtype.id not in DTYPES:
+        ctx.unknown_dtype(state.dtype, DTYPES, UNKNOWN_DTYPE)
+        return None
+    if state.stochastic and state.dtype.id != "bf16":
+        message = "only `bf16` can be rounded stochastically"
+        ctx.report.add(UNKNOWN_DTYPE.at(state.dtype.span, message))
+    return DTYPES[state.dtype.id]
+
+
+def _slot_name(ctx: Context, site: Site, state: syntax.State) -> str:
+    """The state's own name; that of its rule comes first where two rules of a stage share it."""
+    taken = {slot.name for slot in ctx.slots if slot.stage == site.label}
+    name = state.name.id
+    if name not in taken:
+        return name
+    name, count = f"{site.prefix}{name}", 1
+    unique = name
+    while unique in taken:
+        count += 1
+        unique = f"{name}_{count}"
+    return unique
+
+
+def _initial(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> tuple[Value, bool]:
+    """The initial value, and whether it must wait for the first step."""
+    if _known_at_start(ctx, site, scope, state.initial):
+        with ctx.in_frame(ctx.start):
+            names = _start_scope(ctx, scope, state.initial)
+            fresh = replace(site, signals=dict.fromkeys(site.signals, ctx.weights))
+            initial = expressions.expression(ctx, fresh, names, state.initial)
+            if initial.type.is_field and initial.id == ctx.weights.id:
+                # Weights and state are donated separately, so the state needs its own buffers.
+                initial = ctx.node("copy", (initial,), replace(initial.type, domain=ctx.domain))
+            if initial.type.is_field:
+                initial = ctx.restricted(initial)
+            return _as_stored(ctx, initial, state), False
+    initial = expressions.expression(ctx, site, scope, state.initial)
+    return _as_stored(ctx, initial, state), True
+
+
+def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
+    if not (initial.type.is_scalar or initial.type.is_field or initial.type.is_unknown):
+        return ctx.mistyped(
+            state.initial.span, f"a state keeps a number or a field; this is {initial.type}"
+        )
+    if state.dtype and initial.type.is_scalar:
+        return ctx.mistyped(
+            state.dtype.span, f"only fields have a stored dtype; `{state.name.id}` is a number"
+        )
+    return ctx.as_float(initial)
+
+
+def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
+    """The names that an initial value speaks of, as a fresh state knows them."""
+    names = Scope()
+    for name in _names_of(initial):
+        if (binding := scope.find(name)) is None:
+            continue
+        value = ctx.transplant(binding.value) if binding.kind == "parameter" else None
+        # Other names stand in `zeros` and `ones`, which look at shapes only.
+        names.names[name] = Binding("parameter", None, value or ctx.weights)
+    return names
+
+
+def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr) -> bool:
+    """Whether an initial value speaks only of the weights, of parameters, and of shapes."""
+    for name in _value_names(initial):
+        binding = scope.find(name)
+        if binding is not None and binding.kind != "parameter":
+            return False
+        if binding is not None and not ctx.can_transplant(binding.value):
+            return False
+        if binding is None and name in site.signals and name != "w":
+            return False
+        if binding is None and name == "t":
+            return False
+    return not any(_asks(c) for c in _calls(initial))
+
+
+def _asks(call: syntax.Call) -> bool:
+    return expressions.dotted(call.function) in (
+        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback"),
+        *("normal", "rademacher", "uniform"),
+    )
+
+
+def _stored_type(ctx: Context, type: Type) -> Type:
+    if type.is_field:
+        return Type("field", type.dtype, type.per, ctx.domain)
+    return dynamic(type)
+
+
+def _blank(ctx: Context, type: Type) -> Value:
+    with ctx.in_frame(ctx.start):
+        if not type.is_field:
+            return ctx.constant(0.0 if type.dtype == "float" else False)
+        like = ctx.weights
+        if type.per != "element":
+            part = replace(type, dtype="float")
+            like = ctx.node("sum", (like,), part, attributes={"per": type.per})
+        return ctx.node("zeros", (like,), type)
+
+
+def _names_of(expr: syntax.Expr) -> list[str]:
+    """Every name that an expression speaks of, once."""
+    return list(dict.fromkeys(_names(expr, shapes=True)))
+
+
+def _value_names(expr: syntax.Expr) -> list[str]:
+    return list(dict.fromkeys(_names(expr, shapes=False)))
+
+
+def _names(expr: syntax.Expr, shapes: bool) -> Iterator[str]:
+    match expr:
+        case syntax.Name():
+            yield expr.id
+        case syntax.Call():
+            only_shape = expressions.dotted(expr.function) in ("zeros", "ones")
+            for argument in expr.arguments:
+                plain = isinstance(argument.value, syntax.Name)
+                if shapes or not (only_shape and plain):
+                    yield from _names(argument.value, shapes)
+        case syntax.Unary():
+            yield from _names(expr.operand, shapes)
+        case syntax.Binary():
+            yield from _names(expr.left, shapes)
+            yield from _names(expr.right, shapes)
+        case syntax.Attribute():
+            yield from _names(expr.value, shapes)
+        case _:
+            pass
+
+
+def _calls(expr: syntax.Expr) -> Iterator[syntax.Call]:
+    match expr:
+        case syntax.Call():
+            yield expr
+            for argument in expr.arguments:
+                yield from _calls(argument.value)
+        case syntax.Unary():
+            yield from _calls(expr.operand)
+        case syntax.Binary():
+            yield from _calls(expr.left)
+            yield from _calls(expr.right)
+        case _:
+            pass
