@@ -42,10 +42,17 @@ def _check(
         scope.names[param.name.id] = Binding("parameter", param.name.span, value)
     ctx.active.append(decl)
     site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
+    if isinstance(decl, syntax.RuleDecl) and decl.equals is not None:
+        for argument in decl.equals.arguments:
+            # A claim speaks of the rule's parameters, and is held by tests; only names can be wrong.
+            expressions.expression(ctx, _PARAMETERS_ONLY, scope, argument.value)
     if isinstance(decl, syntax.ScheduleDecl):
         expressions.number(ctx, site, scope, decl.value)
     else:
         statements.body(ctx, site, scope, decl.body)
+
+
+_PARAMETERS_ONLY = Site("claim", "claim", {}, Declarations())
 
 
 def _free(param: syntax.Param) -> Hyperparameter:

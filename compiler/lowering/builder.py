@@ -269,18 +269,19 @@ class Builder:
             sides.append((block, returned, self.cells))
         keys = self._changed(before, sides[0][2], sides[1][2])
         self.cells = before
-        regions, types = [], [self.cell_info[key].type for key in keys]
+        regions, types = [], [self._here(self.cell_info[key].type) for key in keys]
         names = [self.cell_info[key].name for key in keys]
         for block, returned, cells in sides:
             results = [cells.get(key, before.get(key, MISTAKE)) for key in keys]
             results += [returned] if returned is not None else []
+            results = self._handed_out(block, results)
             nodes, ids = tuple(block.nodes), tuple(v.id for v in results)
             regions.append(DraftRegion(nodes=nodes, results=ids))
         returns = [r.type for _, r, _ in sides if r is not None]
         if any(t.is_unknown for t in returns) or condition.type.is_unknown:
             return MISTAKE if returns else None
         if returns:
-            types.append(_widest(returns))
+            types.append(self._here(_widest(returns)))
             names.append(name)
         values = self._items(self._control("if", (condition,), regions), types, names)
         for key, value in zip(keys, values, strict=False):
@@ -327,27 +328,45 @@ class Builder:
         sides = [("body", body)] + ([("while", condition)] if condition else [])
         for which, side in sides:
             infos = [self.cell_info[key] for key in keys]
-            arguments = [self.argument(info.type, info.name) for info in infos]
+            arguments = [self.argument(self._here(info.type), info.name) for info in infos]
             index_node, index = self.argument(Type("scalar", "int"), "i")
             self.cells = before | {k: v for k, (_, v) in zip(keys, arguments, strict=True)}
             with self.open_block("loop", [index, *(v for _, v in arguments)]) as block:
                 block.index = index
                 tested = side()
-            carried = [self.cells[key] for key in keys] if which == "body" else [tested]
+            carried = [self.cells[key] for key in keys]
+            carried = self._handed_out(block, carried) if which == "body" else [tested]
             own = [index_node] if which == "body" else []
             nodes = (*own, *(n for n, _ in arguments), *block.nodes)
             ids = tuple(v.id for v in carried if v is not None)
             names = (*(n.id for n in own), *(n.id for n, _ in arguments))
             regions.append(DraftRegion(arguments=names, nodes=nodes, results=ids))
         self.cells = before
-        initial = [before[key] for key in keys]
+        initial = [self.restricted(before[key]) for key in keys]
         loop = self._control("loop", (count, *initial), regions)
         if loop.type.is_unknown:
             self.cells.update(dict.fromkeys(keys, MISTAKE))
             return
-        types = [info.type for info in infos]
+        types = [self._here(info.type) for info in infos]
         items = self._items(loop, types, [info.name for info in infos])
         self.cells.update(zip(keys, items, strict=True))
+
+    def restricted(self, value: Value) -> Value:
+        """A field as the current domain sees it, for what looks at all its tensors at once."""
+        if not value.type.is_field or value.type.domain == self.domain:
+            return value
+        return self.node("restrict", (value,), self._here(value.type))
+
+    def _here(self, type: Type) -> Type:
+        """The type of a value that has the tensors of the current domain, and no others."""
+        return replace(type, domain=self.domain) if type.is_field else type
+
+    def _handed_out(self, block: Block, values: Sequence[Value]) -> list[Value]:
+        """What a block results in: both sides of a choice, and each round, have the same tensors."""
+        self.frame.blocks.append(block)
+        restricted = [self.restricted(value) for value in values]
+        self.frame.blocks.pop()
+        return restricted
 
     def merge(self, domain: int, inside: Value, outside: Value, name: str | None = None) -> Value:
         """A value that is `inside` for the tensors of `domain` and `outside` for the others."""

@@ -156,13 +156,6 @@ class Context(Builder):
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
 
-    def restricted(self, value: Value) -> Value:
-        """A field as the current domain sees it, for what looks at all its tensors at once."""
-        if not value.type.is_field or value.type.domain == self.domain:
-            return value
-        type = Type("field", value.type.dtype, value.type.per, self.domain)
-        return self.node("restrict", (value,), type)
-
     def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
         """A random field: a stream of its own, another in each micro-step and round of a loop."""
         self.random_sites += 1

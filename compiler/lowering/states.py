@@ -98,7 +98,7 @@ def _initial(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> tup
             initial = expressions.expression(ctx, fresh, names, state.initial)
             if initial.type.is_field and initial.id == ctx.weights.id:
                 # Weights and state are donated separately, so the state needs its own buffers.
-                initial = ctx.node("copy", (initial,), replace(initial.type, domain=ctx.domain))
+                initial = ctx.node("copy", (initial,), initial.type)
             if initial.type.is_field:
                 initial = ctx.restricted(initial)
             return _as_stored(ctx, initial, state), False

@@ -1,5 +1,6 @@
 """What printed functions share: variables, named literals, comments, lines that fit."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -147,7 +148,19 @@ def assignments(pairs: list[tuple[str, str]], indent: int) -> list[str]:
     row = f"{INDENT * indent}{targets} = {values}"
     if len(row) <= WIDTH:
         return [row]
+    if _read_each_other(pairs):
+        return lines(tuple_of([value for _, value in pairs]), indent, f"{targets} = ")
     return [f"{INDENT * indent}{target} = {value}" for target, value in pairs]
+
+
+def _read_each_other(pairs: list[tuple[str, str]]) -> bool:
+    """Whether a value speaks of a variable that was assigned before it."""
+    earlier: set[str] = set()
+    for target, value in pairs:
+        if earlier & set(re.findall(r"\w+", value)):
+            return True
+        earlier.add(target)
+    return False
 
 
 def stage_comment(graph: Graph, stage: int, indent: int) -> list[str]:

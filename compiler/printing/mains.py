@@ -133,7 +133,8 @@ class _MainWriter(Function):
             arguments = inner.arguments
             used = self.leaves(inner.results).union(*(s.uses for s in statements))
             used -= {i for s in statements for i in s.defines} | set(arguments)
-            own = Inner(f"{role}_{label}", arguments, statements, inner.results, used)
+            inline = self._is_static(statement)
+            own = Inner(f"{role}_{label}", arguments, statements, inner.results, used, inline)
             statement.inner.append(own)
             statement.uses |= used
         return statement
@@ -272,7 +273,8 @@ class _MainWriter(Function):
     ) -> list[str]:
         rows: list[str] = []
         condition = self.expressions.operand(node.inputs[0])
-        for head, inner in zip((f"if {condition}:", "else:"), statement.inner, strict=True):
+        heads = (f"if {condition}:", "else:")
+        for head, inner in zip(heads, statement.inner, strict=True):
             body = self._text(inner.statements, indent + 1, set(shown), node.stage)
             pairs = [
                 (self.names(item) or "", self.expressions.operand(result))
@@ -288,6 +290,8 @@ class _MainWriter(Function):
                 )
                 body += lines(call("ValueError", quoted(str(message))), indent + 1, "raise ")
             if body:
+                alone = head == "else:" and not rows
+                head = f"if not {self.expressions.operand(node.inputs[0], 6)}:" if alone else head
                 rows += [INDENT * indent + head, *body]
         return rows
 

@@ -11,7 +11,8 @@ from ..plan import Kernel
 class Inner:
     """A nested function: what it is called, what it takes, its statements, its results.
 
-    `captured` are the variables that it uses of the functions around it.
+    `captured` are the variables that it uses of the functions around it. A side of a static
+    choice is not a function: it is `inline`, and its variables are those of the function it is in.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Inner:
     statements: "list[Statement]"
     results: tuple[int, ...]
     captured: set[int]
+    inline: bool = False
 
 
 @dataclass
@@ -105,6 +107,9 @@ class Names:
             for inner in statement.inner:
                 ends = set(inner.results)
                 names = frozenset(n for id in inner.captured if (n := self(id)) is not None)
+                if inner.inline:
+                    alive = {n for n, root in holders.items() if last.get(root, -1) >= place}
+                    names |= taken | alive
                 self.assign(inner.statements, ends, inner.arguments, names)
             for id in statement.defines:
                 self._bind(id, place, holders, last, taken)
