@@ -1,5 +1,6 @@
 """What the names of a file stand for: its own items, those of used files, the library's."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -69,10 +70,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Declarations:
-    """The names of one file, by kind of declaration; the library stands behind them."""
+    """The names of one file, by kind of declaration; the library stands behind them.
+
+    `broken` are the names of items that could not be parsed: a use of one is no new mistake.
+    """
 
     own: dict[tuple[str, str], Decl] = field(default_factory=dict)
     used: tuple["Declarations", ...] = ()
+    broken: frozenset[str] = frozenset()
 
     def find(self, kind: str, name: str) -> Found | None:
         """What `name` stands for among the declarations of one kind."""
@@ -112,6 +117,9 @@ def gather(file: syntax.File, open_use: OpenUse, report: Diagnostics) -> Declara
     return _Gatherer(open_use, report).gather(file, ())
 
 
+_HEAD = re.compile(r"\b(?:rule\s+\w+|schedule|func|optimizer|extern\s+\w+)\s+(\w+)")
+
+
 class _Gatherer:
     def __init__(self, open_use: OpenUse, report: Diagnostics) -> None:
         self._open_use = open_use
@@ -134,7 +142,8 @@ class _Gatherer:
                     pass
                 case _:
                     self._declare(own, item)
-        return Declarations(own, tuple(used))
+        named = frozenset(_HEAD.findall(file.span.source.text))
+        return Declarations(own, tuple(used), named - {name for _, name in own})
 
     def _declare(self, own: dict[tuple[str, str], Decl], decl: Decl) -> None:
         first = own.setdefault((kind_of(decl), decl.name.id), decl)

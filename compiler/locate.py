@@ -58,8 +58,9 @@ def read(file: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise NotFoundError(f"{file}: {reason.lower()}") from None
-    # What is not UTF-8 becomes a replacement character, which the parser reports in its place.
-    return data.decode("utf-8", errors="replace")
+    # What is not UTF-8 becomes a replacement character, which the parser reports in its place;
+    # the mark that some editors put first says nothing.
+    return data.decode("utf-8-sig", errors="replace")
 
 
 def open_use(located: Located) -> OpenUse:

@@ -44,7 +44,7 @@ def _check(
     site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
     if isinstance(decl, syntax.RuleDecl) and decl.equals is not None:
         for argument in decl.equals.arguments:
-            # A claim speaks of the rule's parameters, and is held by tests; only names can be wrong.
+            # A claim speaks of the rule's parameters; whether it is true, the tests say.
             expressions.expression(ctx, _PARAMETERS_ONLY, scope, argument.value)
     if isinstance(decl, syntax.ScheduleDecl):
         expressions.number(ctx, site, scope, decl.value)

@@ -209,9 +209,9 @@ class _Reader:
         if self._brackets.innermost is not None:
             if not _HEAD.match(self._text, start):
                 return
-            self._brackets.end_item()
         elif self._names_something(start):
             return
+        self._brackets.end_item()
         self._word_end = match.end()
         self._in_optimizer_head = match[0] == "optimizer"
         if self._doc_end and _SPACE.fullmatch(self._text, self._doc_end, start):

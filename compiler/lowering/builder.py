@@ -362,7 +362,7 @@ class Builder:
         return replace(type, domain=self.domain) if type.is_field else type
 
     def _handed_out(self, block: Block, values: Sequence[Value]) -> list[Value]:
-        """What a block results in: both sides of a choice, and each round, have the same tensors."""
+        """What a block results in: each side of a choice, and each round, has the same tensors."""
         self.frame.blocks.append(block)
         restricted = [self.restricted(value) for value in values]
         self.frame.blocks.pop()

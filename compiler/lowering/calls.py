@@ -105,6 +105,8 @@ def call(
 
 
 def _unknown(ctx: Context, site: Site, name: syntax.Name) -> Value:
+    if name.id in site.declarations.broken:
+        return MISTAKE
     known = FUNCTIONS | site.declarations.names("func") | site.declarations.names("schedule")
     if site.kind in CALLABLE_KINDS:
         known |= site.declarations.names(site.kind)

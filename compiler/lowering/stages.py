@@ -220,6 +220,8 @@ class Stages:
         return self.signal_name
 
     def _unknown_rule(self, kind: str, name: syntax.Name) -> None:
+        if name.id in self.spec.declarations.broken:
+            return
         known = self.spec.declarations.names(kind)
         help = did_you_mean(name.id, known)
         if help is None and (kinds := self.spec.declarations.kinds_of(name.id)):

@@ -9,7 +9,7 @@ from optc.grammar.source import Source, Span
 
 # The phase left out explains failures, for which it traces every line of every example.
 law = settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=list(HealthCheck),
