@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .records import Domain, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
+from .records import Domain, Hyperparameter, Output, Refusal, Scalar, Slot, Stage, is_within
 from .types import Type
 
 
@@ -84,9 +84,7 @@ class Graph(Frozen):
 
     def is_within(self, inner: int, outer: int) -> bool:
         """Whether domain `inner` is `outer` or a part of it."""
-        while inner != outer and inner != 0:
-            inner = self.domains[inner].parent
-        return inner == outer
+        return is_within(self.domains, inner, outer)
 
 
 def walk(region: Region) -> Iterator[Node]:

@@ -4,7 +4,7 @@ They are plain frozen dataclasses, so that checking a spec does not import pydan
 that holds them is a pydantic model and validates them with itself.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,6 +111,13 @@ class Output:
     role: Literal["step", "weights", "slot", "loss", "applied", "observed"]
     index: int = -1
     name: str = ""
+
+
+def is_within(domains: Sequence[Domain], inner: int, outer: int) -> bool:
+    """Whether the domain numbered `inner` is `outer` or a part of it."""
+    while inner != outer and inner != 0:
+        inner = domains[inner].parent
+    return inner == outer
 
 
 def distinct(name: str, taken: Collection[str]) -> str:

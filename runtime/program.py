@@ -199,6 +199,7 @@ class Optimizer:
         """
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
         slots = self.program.fresh_slots(_enter(params), self._static | floats)
+        slots = _apart(slots, (params, floats))
         data = key_data(key) if self.program.random else None
         return State(jnp.zeros((), jnp.int32), floats, data, slots)
 
@@ -279,6 +280,19 @@ def _update(
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     report = Report(outcome.loss, observed, oracles.aux, applied)
     return _leave(_next_weights(w, outcome)), after, report
+
+
+def _apart(slots: Slots, others: PyTree) -> Slots:
+    """The slots in buffers of their own: one buffer cannot be donated twice."""
+    taken = {id(x) for x in jax.tree.leaves(others)}
+
+    def own(x: jax.Array) -> jax.Array:
+        x = jnp.copy(x) if id(x) in taken else x
+        taken.add(id(x))
+        return x
+
+    made: Slots = jax.tree.map(own, slots)
+    return made
 
 
 def _next_weights(w: Field, outcome: Outcome) -> Field:

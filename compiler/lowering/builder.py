@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..constants import apply
 from ..ops import OPS, Op
-from ..records import Scalar
+from ..records import Domain, Scalar, is_within
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
 from .draft import DraftNode, DraftRegion
 
@@ -74,6 +74,8 @@ class Frame:
 
 class Builder:
     """Adds nodes to the open block of the current frame."""
+
+    domains: list[Domain]
 
     def __init__(self) -> None:
         self.step = Frame()
@@ -353,13 +355,14 @@ class Builder:
 
     def restricted(self, value: Value) -> Value:
         """A field as the current domain sees it, for what looks at all its tensors at once."""
-        if not value.type.is_field or value.type.domain == self.domain:
-            return value
-        return self.node("restrict", (value,), self._here(value.type))
+        type = self._here(value.type)
+        return value if type == value.type else self.node("restrict", (value,), type)
 
     def _here(self, type: Type) -> Type:
-        """The type of a value that has the tensors of the current domain, and no others."""
-        return replace(type, domain=self.domain) if type.is_field else type
+        """The type of a value that has no tensors but those of the current domain."""
+        if not type.is_field or is_within(self.domains, type.domain, self.domain):
+            return type
+        return replace(type, domain=self.domain)
 
     def _handed_out(self, block: Block, values: Sequence[Value]) -> list[Value]:
         """What a block results in: each side of a choice, and each round, has the same tensors."""

@@ -4,6 +4,7 @@ Values pass through bounded functions, so that a few steps of anything neither o
 rounding grow. Every name is fresh, and every choice is drawn, so that a failure shrinks.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ class Names:
     fields: list[str]
     scalars: list[str]
     changing: dict[str, str] = field(default_factory=dict)
-    kind: str = "precondition"
     oracles: bool = True
     in_loop: bool = False
     count: list[int] = field(default_factory=lambda: [0])
@@ -28,8 +28,9 @@ class Names:
         return f"{stem}{self.count[0]}"
 
     def inner(self, **changes: object) -> "Names":
-        lists = {"fields": [*self.fields], "scalars": [*self.scalars]}
-        return replace(self, **lists, changing=dict(self.changing), **changes)
+        copies = {"fields": [*self.fields], "scalars": [*self.scalars]}
+        copies["changing"] = dict(changes.pop("changing", self.changing))
+        return replace(self, **copies, **changes)
 
     def pick(self, *choices: str) -> str:
         return self.draw(st.sampled_from(choices))
@@ -160,7 +161,9 @@ class Names:
 
     def _when(self, depth: int) -> str:
         predicate = self.pick("ndim >= 2", "size == 4", 'path matches "kernel"', "not ndim == 1")
-        then, other = (self._inside(depth, oracles=False) for _ in range(2))
+        # What is one number for all tensors cannot change for some of them.
+        kept = {name: kind for name, kind in self.changing.items() if kind == "field"}
+        then, other = (self._inside(depth, oracles=False, changing=kept) for _ in range(2))
         rest = f" else {{ {other} }}" if self.draw(st.booleans()) else ""
         return f"when {predicate} {{ {then} }}{rest}"
 
@@ -174,23 +177,16 @@ class Names:
 
 def rule(draw: st.DrawFn, kind: str, oracles: bool) -> str:
     """A rule `own` of a kind, with a float and a bool parameter."""
-    signal = {"decay": "u", "constrain": "w_next", "average": "w_next"}.get(kind, "g")
-    names = Names(draw, [signal], ["a"], kind=kind, oracles=oracles, flags=["flag"])
+    signal = {"decay": "u", "constrain": "w_next"}.get(kind, "g")
+    names = Names(draw, [signal], ["a"], oracles=oracles, flags=["flag"])
     body = names.block(draw(st.integers(1, 4)), 2)
     result = f"return {signal} + 0.3 * tanh({names.field()})"
-    if kind != "precondition":
-        body, result = (text.replace("dot(", "dot(w + ") for text in (body, result))
     if signal != "g":
         body, result = (_without_g(text, signal) for text in (body, result))
-    last = f"evaluate 0.5 * ({names.fields[-1]} + w_next)\n" if kind == "average" else ""
-    if kind == "average" and names.fields[-1].startswith("x"):
-        last = "evaluate (w + w_next) / 2\n" if False else ""
-    return f"rule {kind} own_{kind}(a, flag: bool) {{\n{body}\n{last}{result}\n}}"
+    return f"rule {kind} own_{kind}(a, flag: bool) {{\n{body}\n{result}\n}}"
 
 
 def _without_g(text: str, signal: str) -> str:
-    import re
-
     return re.sub(r"\bg\b", signal, text)
 
 

@@ -1,0 +1,137 @@
+"""Momentum for hidden matrices and AdamW for everything else, as Muon is used.
+
+Compiled from `<test>` by optc. Comments show the lines of the spec.
+"""
+
+import jax.numpy as jnp
+from optc import runtime as rt
+
+HYPERPARAMETERS = (
+    rt.Hyperparameter("lr", default=0.02, line="<test>:3"),
+    rt.Hyperparameter("adam_lr", default=0.0003, line="<test>:3"),
+    rt.Hyperparameter("total", default=1000, static=True, type="int", line="<test>:3"),
+)
+
+
+def in_hidden(tensor):
+    return tensor.ndim >= 2 and not rt.matches(tensor.path, "embed|head")
+
+
+def in_rest(tensor):
+    return not (tensor.ndim >= 2 and not rt.matches(tensor.path, "embed|head"))
+
+
+def init(w, h):
+    """The slots of a fresh state."""
+    hidden = rt.mask(w, in_hidden)
+    rest = rt.mask(w, in_rest)
+    return {
+        "hidden.precondition": {"trace": rt.zeros(w, hidden)},
+        "rest.precondition": {"mu": rt.zeros(w, rest), "nu": rt.zeros(w, rest)},
+    }
+
+
+@rt.per_tensor
+def update(
+    g,
+    trace,
+    w,
+    mu,
+    nu,
+    hidden,
+    rest,
+    scale,
+    eta,
+    one_minus_b1_to_t,
+    one_minus_b2_to_t,
+    eta_2,
+):
+    # 4 | clip global_norm(1.0)
+    g = scale * g
+    # 7 | precondition nesterov(0.95)
+    beta = 0.95
+    if hidden:
+        trace = g + beta * trace
+        u = g + beta * trace
+    # 8 | decay weights(0.01)
+    rate = 0.01
+    if hidden:
+        u = u + rate * w
+    # 9 | tune step wsd(peak = lr, warmup = 0.02 * total, total = total)
+    if hidden:
+        step = eta * u
+    # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
+    b1, b2, eps = 0.9, 0.95, 1e-08
+    if rest:
+        mu = b1 * mu + (1 - b1) * g
+        nu = b2 * nu + (1 - b2) * g**2
+        u = mu / one_minus_b1_to_t / (jnp.sqrt(nu / one_minus_b2_to_t) + eps)
+    # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
+    if rest:
+        step = eta_2 * u
+    return trace, mu, nu, step
+
+
+def step(w, slots, t, h, oracles):
+    """One step from the weights `w`, the `t`-th."""
+    hidden = rt.mask(w, in_hidden)
+    rest = rt.mask(w, in_rest)
+    lr, adam_lr, total = h["lr"], h["adam_lr"], h["total"]
+    trace = slots["hidden.precondition"]["trace"]
+    mu, nu = slots["rest.precondition"]["mu"], slots["rest.precondition"]["nu"]
+    at_w = oracles.at(w, "loss", "grad")
+    g = at_w.grad
+    # 4 | clip global_norm(1.0)
+    limit = 1.0
+    grad_norm = rt.norm(g)
+    scale = jnp.minimum(1, limit / grad_norm)
+    # 9 | tune step wsd(peak = lr, warmup = 0.02 * total, total = total)
+    decay = 0.2
+    warmup = 0.02 * total
+    clamped = jnp.clip(
+        jnp.minimum(t / max(warmup, 1), (total - t) / (decay * total)),
+        0,
+        1,
+    )
+    eta = lr * clamped
+    # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
+    b1, b2 = 0.9, 0.95
+    one_minus_b1_to_t = 1 - b1**t
+    one_minus_b2_to_t = 1 - b2**t
+    # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
+    eta_2 = adam_lr * clamped
+    trace, mu, nu, value = update(
+        g,
+        trace,
+        w,
+        mu,
+        nu,
+        hidden,
+        rest,
+        scale,
+        eta,
+        one_minus_b1_to_t,
+        one_minus_b2_to_t,
+        eta_2,
+    )
+    return rt.Outcome(
+        step=value,
+        loss=at_w.loss,
+        slots={
+            "hidden.precondition": {"trace": trace},
+            "rest.precondition": {"mu": mu, "nu": nu},
+        },
+        observed={"grad_norm": grad_norm},
+    )
+
+
+grouped = rt.Program(
+    name="grouped",
+    doc=__doc__,
+    source_file="<test>",
+    hyperparameters=HYPERPARAMETERS,
+    needs={"grad": "<test>:4 | clip global_norm(1.0)"},
+    init=init,
+    step=step,
+    observed=("grad_norm",),
+)
