@@ -200,4 +200,4 @@ def python(term: Term, binding: int = 0) -> str:
 def _literal(value: Term | Scalar) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-    return repr(value)
+    return repr(value).replace("e+", "e")

@@ -334,7 +334,7 @@ class Builder:
             index_node, index = self.argument(Type("scalar", "int"), "i")
             self.cells = before | {k: v for k, (_, v) in zip(keys, arguments, strict=True)}
             with self.open_block("loop", [index, *(v for _, v in arguments)]) as block:
-                block.index = index
+                block.index = index if which == "body" else None
                 tested = side()
             carried = [self.cells[key] for key in keys]
             carried = self._handed_out(block, carried) if which == "body" else [tested]

@@ -43,10 +43,11 @@ RECURSION = declare(
 )
 RANDOM_OF = declare(
     "random-of",
-    "a random field is asked for something that is not the weights",
+    "a random field is asked for something that is not the weights, or where none can be drawn",
     """
     `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
-    scale or shift it, use arithmetic.
+    scale or shift it, use arithmetic. Each round of a loop draws another one; the condition of
+    `repeat ... while` is not part of a round, so it draws none.
     """,
 )
 
@@ -263,6 +264,10 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
     if like.id != ctx.weights.id:
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
+        return MISTAKE
+    if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
+        message = f"`{function}` cannot be drawn in the condition of a loop"
+        ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
         return MISTAKE
     return ctx.random(function, like, ctx.weights.type, name)
 

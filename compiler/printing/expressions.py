@@ -27,6 +27,12 @@ class Expressions:
         text, strength = self._text(self._nodes[id])
         return f"({text})" if strength < binding else text
 
+    def condition(self, id: int) -> str:
+        """A static condition behind `if`, without the parentheses that it has inside another."""
+        text = self.operand(id)
+        wrapped = self._nodes[id].op in ("and", "or", "not") and self._name(id) is None
+        return text[1:-1] if wrapped else text
+
     def value(self, id: int) -> Piece:
         """The expression that defines a value, as a piece that can be laid out."""
         node = self._nodes[id]
@@ -115,7 +121,8 @@ def literal(value: Scalar) -> tuple[str, int]:
     if isinstance(value, float) and abs(value) == float("inf"):
         return ("jnp.inf", CALL) if value > 0 else ("-jnp.inf", 13)
     negative = not isinstance(value, bool) and value < 0
-    return repr(value), 13 if negative else CALL
+    # Formatters write exponents without a plus sign.
+    return repr(value).replace("e+", "e"), 13 if negative else CALL
 
 
 def _is_simple(text: str) -> bool:

@@ -12,6 +12,7 @@ RESERVED = {
     *dir(builtins),
     *("jax", "jnp", "rt", "slots", "h", "oracles", "tensor", "init", "step", "evaluate"),
     "HYPERPARAMETERS",
+    *("l", "O", "I"),  # linters take them for digits
 }
 """Names that a printed program uses itself, or that Python does."""
 

@@ -25,7 +25,7 @@ def main_lines(program: Program, block: Block, head: list[str], result: "Result"
     return until_it_fits(lambda spilled: _MainWriter(program, block, head, result, spilled).write())
 
 
-Result = Callable[[Callable[[int], str]], Piece]
+Result = Callable[[Callable[[int], Piece]], Piece]
 """Makes the returned piece, given the text of each value."""
 
 
@@ -168,7 +168,7 @@ class _MainWriter(Function):
         rows += self._text(statements, 1, shown)
         late = self.constants(self.block.results)
         rows += self.constant_lines([c for c in late if c not in shown], 1)
-        piece = self.result(self.expressions.operand)
+        piece = self.result(lambda id: self._name(id) or self.expressions.value(id))
         rows += lines(piece, 1, "return ")
         return rows, self.too_long
 
@@ -272,7 +272,7 @@ class _MainWriter(Function):
         self, statement: Statement, node: Node, indent: int, shown: set[int]
     ) -> list[str]:
         rows: list[str] = []
-        condition = self.expressions.operand(node.inputs[0])
+        condition = self.expressions.condition(node.inputs[0])
         heads = (f"if {condition}:", "else:")
         for head, inner in zip(heads, statement.inner, strict=True):
             body = self._text(inner.statements, indent + 1, set(shown), node.stage)

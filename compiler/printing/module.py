@@ -187,10 +187,10 @@ class _Module:
             message, place = quoted(refusal.message), quoted(stage.place)
             head += lines(call("rt.refuse", "w", tensors, message, place), 1)
 
-        def result(value: Callable[[int], str]) -> Piece:
+        def result(value: Callable[[int], Piece]) -> Piece:
             pieces: list[tuple[str, str, Piece]] = []
             for slot, id in zip(self.graph.slots, block.results, strict=True):
-                piece: Piece = value(id)
+                piece = value(id)
                 if slot.dtype is not None:
                     piece = call("rt.stored", piece, quoted(slot.dtype))
                 pieces.append((slot.stage, slot.name, piece))
@@ -204,22 +204,22 @@ class _Module:
             f'{INDENT}"""One step from the weights `w`, the `t`-th."""',
         ]
 
-        def result(value: Callable[[int], str]) -> Piece:
+        def result(value: Callable[[int], Piece]) -> Piece:
             entries: list[Piece] = []
             slots: list[tuple[int, Piece]] = []
             observed: list[tuple[str, Piece]] = []
             for output, id in zip(self.graph.outputs, block.results, strict=True):
-                text = value(id)
+                piece = value(id)
                 match output.role:
                     case "slot":
-                        slots.append((output.index, text))
+                        slots.append((output.index, piece))
                     case "observed":
-                        observed.append((output.name, text))
+                        observed.append((output.name, piece))
                     case role:
-                        entries.append(f"{role}={text}")
+                        entries.append(Labelled(f"{role}=", piece))
             named = [
-                (self.graph.slots[i].stage, self.graph.slots[i].name, text)
-                for i, text in sorted(slots)
+                (self.graph.slots[i].stage, self.graph.slots[i].name, piece)
+                for i, piece in sorted(slots, key=lambda slot: slot[0])
             ]
             entries.append(Labelled("slots=", _slots(named)))
             if observed:
@@ -274,7 +274,7 @@ def _hyperparameter(parameter: Hyperparameter) -> Piece:
         entries.append(f"default={literal(parameter.default)[0]}")
     for bound in ("low", "high"):
         if (value := getattr(parameter, bound)) is not None:
-            entries.append(f"{bound}={value!r}")
+            entries.append(f"{bound}={literal(value)[0]}")
             if getattr(parameter, f"{bound}_open"):
                 entries.append(f"{bound}_open=True")
     if parameter.static:

@@ -226,7 +226,7 @@ def interpret(
     tensors = Tensors([leaf.path for leaf in model.tree.leaves], ["float64"] * len(model.weights))
     runner = Interpreter(graph, tensors, {**defaults, **(values or {})})
     weights, count = list(model.weights), 0
-    slots = _stored(graph, runner.start(weights), None)
+    slots = _stored(graph, model, runner.start(weights), {})
     trace = Trace(_named(graph, slots))
     with jax.enable_x64(True), np.errstate(all="ignore"):
         for step in range(steps):
@@ -235,7 +235,8 @@ def interpret(
             runner.draw = _draws(model, key)
             outcome = runner.step(weights, slots, count + 1)
             count += outcome.applied
-            weights, slots = outcome.weights, _stored(graph, outcome.slots, key)
+            slots = _stored(graph, model, outcome.slots, _sites(graph, runner, key))
+            weights = outcome.weights
             evaluation = runner.evaluate(weights, slots, count)
             named = _named(graph, slots)
             trace.moments.append(
@@ -257,21 +258,31 @@ def _draws(model: Model, key: jax.Array) -> Callable[..., list[np.ndarray]]:
     return draw
 
 
-def _stored(graph: Graph, slots: list[Any], key: jax.Array | None) -> list[Any]:
-    """The slots in the dtypes in which they are kept, which the interpreter does not know."""
+def _sites(graph: Graph, runner: Interpreter, key: jax.Array) -> dict[int, tuple[jax.Array, int]]:
+    """The key and site with which each slot was rounded that is rounded stochastically."""
     sites = {}
     for node in walk(graph.step):
         if node.op == "round_stochastic":
+            own = key
+            for number in node.inputs[1:]:
+                own = jax.random.fold_in(own, int(runner._values[number]))
             place = graph.step.results.index(node.id)
-            sites[graph.outputs[place].index] = int(node["site"])
+            sites[graph.outputs[place].index] = own, int(node["site"])
+    return sites
+
+
+def _stored(
+    graph: Graph, model: Model, slots: list[Any], sites: dict[int, tuple[jax.Array, int]]
+) -> list[Any]:
+    """The slots in the dtypes in which they are kept, which the interpreter does not know."""
     kept = list(slots)
     for number, slot in enumerate(graph.slots):
         if slot.dtype is None:
             continue
-        if number in sites and key is not None:
+        if number in sites:
             tensors = [None if x is None else jnp.asarray(x) for x in kept[number]]
-            field = rt.Field(tensors, net().tree)
-            rounded = rt.round_stochastic(key, sites[number], field, "bfloat16").tensors
+            field = rt.Field(tensors, model.tree)
+            rounded = rt.round_stochastic(*sites[number], field, "bfloat16").tensors
             kept[number] = [None if x is None else np.asarray(x) for x in rounded]
         dtype = ml_dtypes.bfloat16 if slot.dtype == "bfloat16" else np.dtype(slot.dtype)
         kept[number] = _each(kept[number], lambda x, to=dtype: np.asarray(x, to).astype(float))
@@ -408,7 +419,6 @@ def agree(
     assert_same(passed, plain)
     assert_same(execute(optimizer, model, steps), plain)
     return plain
-
 
 
 # ---- the same by hand

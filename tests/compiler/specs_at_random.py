@@ -205,8 +205,10 @@ def specs(draw: st.DrawFn) -> str:
         return f"{kind} own_{kind}(a, flag){where}" if kind in kinds else ""
 
     body = [stage("perturb"), "accumulate 2" if accumulated else "", stage("clip")]
-    if draw(st.integers(0, 3)) == 0 and "perturb" not in kinds and not any(
-        word in rules[0] for word in ("loss(", "grad(", "hvp(")
+    if (
+        draw(st.integers(0, 3)) == 0
+        and "perturb" not in kinds
+        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp("))
     ):
         body.append(f"group first where ndim >= 2 {{ {stage('precondition')} tune step lr }}")
         body.append("group rest { clip value(0.5)  tune step 2 * lr }")

@@ -35,8 +35,11 @@ def test_json_loses_nothing(specimen_name):
 
 
 def test_json_keeps_infinite_bounds_and_literals():
-    graph = graph_of("optimizer one(top = inf in (0, inf]) { tune step min(top, 0.1, inf) }"
-                     .replace("top = inf", "top = 1.0"))
+    graph = graph_of(
+        "optimizer one(top = inf in (0, inf]) { tune step min(top, 0.1, inf) }".replace(
+            "top = inf", "top = 1.0"
+        )
+    )
     assert Graph.model_validate_json(graph.model_dump_json()) == graph
 
 

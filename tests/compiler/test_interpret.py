@@ -56,7 +56,7 @@ def test_newton_on_a_bowl_takes_one_step():
 
 
 def test_adam_takes_steps_of_the_rate_where_the_gradient_keeps_its_sign():
-    run = runner("optimizer one() { precondition adam(eps = 0)  tune step 0.1 }")
+    run = runner("optimizer one() { precondition adam(eps = 1e-300)  tune step 0.1 }")
     outcome = run.step(WEIGHTS, run.start(WEIGHTS), 1)
     moved = WEIGHTS[1] - outcome.weights[1]
     np.testing.assert_allclose(moved, 0.1 * np.sign(WEIGHTS[1] - 1), rtol=1e-12)

@@ -28,7 +28,11 @@ def test_an_elementwise_op_means_in_jax_what_it_means_in_numpy(op):
     if op.takes[0] == "bool":
         values = [True, False][: op.arity] if op.name != "where" else [True, 0.75, 0.5]
     expected = getattr(np, op.numpy)(*values)
-    text = op.python if "{" in op.python else f"{op.python}({', '.join(map('{{{}}}'.format, range(op.arity)))})"
+    text = (
+        op.python
+        if "{" in op.python
+        else f"{op.python}({', '.join(map('{{{}}}'.format, range(op.arity)))})"
+    )
     with jax.enable_x64(True):
         found = eval(text.format(*map(repr, values)), {"jnp": jnp})
     # Transcendental functions of two libraries may differ in the last bit.
@@ -36,7 +40,11 @@ def test_an_elementwise_op_means_in_jax_what_it_means_in_numpy(op):
     if op.scalar is not None:
         assert op.scalar(*values) == pytest.approx(expected, rel=1e-15)
     if op.static is not None:
-        static = op.static if "{" in op.static else f"{op.static}({', '.join(map('{{{}}}'.format, range(op.arity)))})"
+        static = (
+            op.static
+            if "{" in op.static
+            else f"{op.static}({', '.join(map('{{{}}}'.format, range(op.arity)))})"
+        )
         assert eval(static.format(*map(repr, values))) == pytest.approx(expected, rel=1e-15)
 
 
@@ -78,9 +86,7 @@ def test_a_fill_or_draw_exists_with_fitting_parameters(op):
             assert len(every) == op.arity + mask
 
 
-@pytest.mark.parametrize(
-    "op", [op for op in ORACLES if op.name != "point"], ids=lambda op: op.name
-)
+@pytest.mark.parametrize("op", [op for op in ORACLES if op.name != "point"], ids=lambda op: op.name)
 def test_an_oracle_is_an_attribute_or_a_method_of_a_point(op):
     name = op.python.partition(".")[2].partition("(")[0]
     if "(" in op.python:

@@ -41,7 +41,10 @@ terms = st.recursive(
     lambda inner: st.one_of(
         st.builds(lambda a: Term(op="not", arguments=(a,)), inner),
         st.builds(
-            lambda op, a, b: Term(op=op, arguments=(a, b)), st.sampled_from(("and", "or")), inner, inner
+            lambda op, a, b: Term(op=op, arguments=(a, b)),
+            st.sampled_from(("and", "or")),
+            inner,
+            inner,
         ),
     ),
     max_leaves=8,
@@ -107,7 +110,9 @@ def test_an_accepted_pattern_ends_soon_on_any_path(pattern):
     assert time.perf_counter() - started < 1
 
 
-@pytest.mark.parametrize("where", ["rank >= 2", "g > 0", "ndim + 1 == 2", "path matches size", "t > 1"])
+@pytest.mark.parametrize(
+    "where", ["rank >= 2", "g > 0", "ndim + 1 == 2", "path matches size", "t > 1"]
+)
 def test_what_does_not_choose_tensors_is_refused(where):
     text = f"optimizer one() {{ clip value(1) where {where}  tune step 0.1 }}"
     assert mistakes(text)[0].startswith("bad-predicate")

@@ -1,7 +1,7 @@
 """`use`: what a spec may read, and whose names hold where."""
 
 import pytest
-from agreement import agree, by_hand, assert_weights, bowl
+from agreement import agree, assert_weights, bowl, by_hand
 
 from optc.compiler.check import check
 from optc.compiler.locate import Located, NotFoundError, find
@@ -76,7 +76,14 @@ def test_one_file_used_twice_is_read_once(write):
 
 @pytest.mark.parametrize(
     "path",
-    ["../secret.opt", "/etc/passwd", "missing.opt", "sub/../../secret.opt", "no_ending", "a\\0.opt"],
+    [
+        "../secret.opt",
+        "/etc/passwd",
+        "missing.opt",
+        "sub/../../secret.opt",
+        "no_ending",
+        "a\\0.opt",
+    ],
 )
 def test_what_lies_outside_or_nowhere_is_refused(write, path, tmp_path):
     (tmp_path / "secret.opt").write_text(RULE)
@@ -103,7 +110,9 @@ def test_a_folder_outside_may_be_allowed(write, tmp_path):
 
 
 def test_a_mistake_in_a_used_file_is_shown_there(write):
-    folder = write(main=f'use "rules.opt"\n{OPTIMIZER}', rules="rule precondition own() { retur g }")
+    folder = write(
+        main=f'use "rules.opt"\n{OPTIMIZER}', rules="rule precondition own() { retur g }"
+    )
     found = check(find(str(folder / "main.opt"))).sorted()
     assert found
     assert found[-1].span.source.name.endswith(("rules.opt", "main.opt"))
@@ -114,17 +123,16 @@ def test_finding_says_what_it_looked_for(tmp_path):
         find("adamv")
     with pytest.raises(NotFoundError, match=r"nowhere\.opt: no such file"):
         find(str(tmp_path / "nowhere.opt"))
+    (tmp_path / "folder.opt").mkdir()
     with pytest.raises(NotFoundError, match="is a directory"):
-        (tmp_path / "folder.opt").mkdir()
         find(str(tmp_path / "folder.opt"))
 
 
 def test_one_optimizer_of_several_is_named_or_the_last_is_meant(write):
-    folder = write(
-        two="optimizer a() { tune step 1 }\noptimizer b() { tune step 2 }\n", none=RULE
-    )
+    folder = write(two="optimizer a() { tune step 1 }\noptimizer b() { tune step 2 }\n", none=RULE)
     path = str(folder / "two.opt")
-    assert agree(find(f"{path}:a"), bowl(), 1).last.weights[1][0] != agree(
-        find(path), bowl(), 1
-    ).last.weights[1][0]
+    assert (
+        agree(find(f"{path}:a"), bowl(), 1).last.weights[1][0]
+        != agree(find(path), bowl(), 1).last.weights[1][0]
+    )
     assert codes(find(f"{path}:c")) == ["no-optimizer"]

@@ -47,9 +47,7 @@ def named(graph, op):
 
 def with_node(graph, node):
     step = graph.step
-    return graph.model_copy(
-        update={"step": step.model_copy(update={"nodes": (*step.nodes, node)})}
-    )
+    return graph.model_copy(update={"step": step.model_copy(update={"nodes": (*step.nodes, node)})})
 
 
 def free_id(graph):
@@ -105,9 +103,7 @@ def test_a_cycle_is_refused(graph):
 
 def test_use_before_definition_is_refused(graph):
     step = graph.step
-    broken = graph.model_copy(
-        update={"step": step.model_copy(update={"nodes": step.nodes[::-1]})}
-    )
+    broken = graph.model_copy(update={"step": step.model_copy(update={"nodes": step.nodes[::-1]})})
     with pytest.raises(InvalidGraphError, match="not defined before"):
         verify(broken)
 
@@ -211,9 +207,7 @@ def test_a_result_that_nothing_gives_is_refused(graph):
 def test_a_value_of_some_tensors_cannot_be_read_for_all():
     graph = graph_of(SPECIMENS["choices by tensor"])
     node = next(n for n in walk(graph.step) if n.op == "sqrt" and n.type.domain)
-    user = Node(
-        id=free_id(graph), op="neg", inputs=(node.id,), type=node.type.__class__("field")
-    )
+    user = Node(id=free_id(graph), op="neg", inputs=(node.id,), type=node.type.__class__("field"))
     with pytest.raises(InvalidGraphError, match="its input has not"):
         verify(with_node(graph, user))
 

@@ -59,7 +59,13 @@ def test_elementwise_functions_are_those_of_numpy():
     terms = [f"{name}(g)" for name in ELEMENTWISE]
     terms += [f"{name}(1 + abs(g))" for name in OF_POSITIVE]
     terms += [f"{name}(tanh(g))" for name in OF_SMALL]
-    terms += ["arctan2(g, w)", "clamp(g, -0.5, 1)", "max(g, w, 0)", "min(g, w)", "where(g > w, g, 1)"]
+    terms += [
+        "arctan2(g, w)",
+        "clamp(g, -0.5, 1)",
+        "max(g, w, 0)",
+        "min(g, w)",
+        "where(g > w, g, 1)",
+    ]
 
     def update(t, w, g):
         found = [f(g) for f in ELEMENTWISE.values()]

@@ -89,7 +89,9 @@ def test_a_reduction_in_a_group_runs_over_the_group():
 
 
 def test_groups_before_one_common_step_size():
-    text = DOUBLE + """
+    text = (
+        DOUBLE
+        + """
     optimizer one() {
       group a where path matches "^t" { precondition double() }
       group rest { clip value(0.1) }
@@ -98,6 +100,7 @@ def test_groups_before_one_common_step_size():
       decay weights(0.001)
     }
     """
+    )
     names = sorted(bowl().params)
     chosen = {np.shape(bowl().params[n]) for n in names if n.startswith("t")}
 

@@ -357,9 +357,7 @@ def test_an_oracle_in_the_other_side_of_an_if_is_not_asked():
 
 
 def test_every_runs_on_the_first_step_and_each_nth_after_it():
-    text = rule(
-        "state n = 0  every period { n <- n + 1 }  return g", params="period: int = 2"
-    )
+    text = rule("state n = 0  every period { n <- n + 1 }  return g", params="period: int = 2")
     trace = agree(text)
     assert [m.slots["precondition", "n"] for m in trace.moments] == [1, 1, 2, 2, 3]
 
@@ -367,6 +365,11 @@ def test_every_runs_on_the_first_step_and_each_nth_after_it():
 def test_every_asks_its_oracle_only_when_due():
     trace = agree(rule("state h = zeros(g)  every 3 { h <- hvp(g) }  return g + h"))
     assert [c.get("hvp", 0) for c in trace.counts] == [1, 0, 0, 1, 0]
+
+
+def test_no_random_field_is_drawn_in_the_condition_of_a_loop():
+    text = rule("var k = g  repeat 3 while any(normal(w) > 0) { k <- k + g }  return k")
+    assert mistakes(text) == ["random-of: `normal` cannot be drawn in the condition of a loop"]
 
 
 # ---- loops
@@ -383,13 +386,16 @@ def test_repeat_changes_vars_a_static_number_of_times():
 
 
 def test_repeat_while_stops_when_its_condition_fails():
-    text = rule("""
+    text = rule(
+        """
         var x = 1
         var rounds = 0
         repeat 20 while x < 10 * t { x <- 2 * x  rounds <- rounds + 1 }
         seen = rounds
         return x * g
-    """, more="observe precondition.seen as rounds")
+    """,
+        more="observe precondition.seen as rounds",
+    )
     trace = agree(text, bowl())
     assert [m.observed["rounds"] for m in trace.moments] == [4, 5, 5, 6, 6]
 
@@ -449,7 +455,8 @@ def test_when_inside_a_loop():
 
 
 def test_a_random_field_in_a_loop_is_another_one_in_each_round():
-    text = rule("""
+    text = rule(
+        """
         var total = zeros(w)
         var squares = 0
         repeat 3 {
@@ -460,7 +467,9 @@ def test_a_random_field_in_a_loop_is_another_one_in_each_round():
         }
         together = squares
         return total
-    """, more="observe precondition.together as squares  observe dot(u, u) as sum_squared")
+    """,
+        more="observe precondition.together as squares  observe dot(u, u) as sum_squared",
+    )
     trace = agree(text, steps=3)
     observed = [m.observed["squares"] for m in trace.moments]
     assert len(set(observed)) == 3
@@ -472,3 +481,43 @@ def test_a_random_field_in_a_loop_is_another_one_in_each_round():
 def test_an_oracle_at_a_moving_point_is_asked_in_each_round():
     trace = agree(rule("var p = w  repeat 3 { p <- p - 0.1 * grad(p) }  return w - p"))
     assert [c["grad"] for c in trace.counts] == [4] * 5
+
+
+# ---- choices by tensor, choices while running and loops inside each other
+
+
+START = {"x": "var x = g", "m": "state m = zeros(g)"}
+NESTED = [
+    ("x", "{ repeat 2 { x <- 2 * x } }"),
+    ("x", "{ repeat 2 { x <- 2 * x } } else { repeat 3 { x <- x + 1 } }"),
+    ("m", "{ if t > 1 { m <- g } else { m <- 2 * g } } else { m <- m + 1 }"),
+    ("m", "{ if t > 1 { m <- normal(w) } else { m <- g } }"),
+    ("m", "{ every 2 { state k = w  k <- g  m <- k + w } }"),
+    ("x", "{ var k = 0  repeat 3 while k < 2 { x <- x + g  k <- k + 1 } }"),
+]
+
+
+@pytest.mark.parametrize(("name", "choice"), NESTED)
+def test_control_flow_in_a_choice_by_tensor_concerns_its_tensors_only(name, choice):
+    agree(rule(f"{START[name]}  when ndim >= 2 {choice}  return g + {name}"), steps=3)
+
+
+def test_a_number_for_all_tensors_cannot_change_for_some_of_them():
+    found = mistakes(rule("var n = 1  when ndim >= 2 { n <- 2 }  return n * g"))
+    assert found == [
+        "type-mismatch: `n` is one number for all tensors; some of them cannot change it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "state a = norm(w)  state b = norm(w)  a <- a + 1  b <- b + 2  return g * a * b",
+        "state a = max(w, w)  state b = 2 * w  state c = 2 * w  a <- b  b <- c  c <- a  return a",
+        "state a = scale  state b = scale * ones(w)  state c = scale * ones(w)"
+        "  a <- 2  b <- g  c <- g  return a * b + c",
+    ],
+)
+def test_states_that_start_alike_have_buffers_of_their_own(body):
+    # Programs are run with donated arguments, and one buffer cannot be donated twice.
+    agree(rule(body, params="scale", optimizer="scale = 2.0"), steps=3)
