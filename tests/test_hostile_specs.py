@@ -54,7 +54,7 @@ def hostile():
         "one long line": b"optimizer " + b"x" * 900_000,
         "a huge number": b"optimizer x(lr = 1e999) { tune step 1e999 * lr }",
         "a tower of powers": b"optimizer x(lr = 1) { tune step lr * 9^9^9^9^9 }",
-        "a recursive rule": b"rule clip r() { return r(g) }\noptimizer x() { clip r() tune step 1 }",
+        "a recursive rule": b"rule clip r() { return r(g) }\noptimizer x() { clip r() }",
         "an unclosed string": b'use "somewhere',
         "zero bytes": b"optimizer x(lr = 1) {\0 tune step lr }",
         "a path out": b'use "../../../../etc/passwd.opt"\noptimizer x(lr = 1) { tune step y }',

@@ -336,11 +336,13 @@ class Builder:
             with self.open_block("loop", [index, *(v for _, v in arguments)]) as block:
                 block.index = index if which == "body" else None
                 tested = side()
-            carried = [self.cells[key] for key in keys]
-            carried = self._handed_out(block, carried) if which == "body" else [tested]
+            if which == "body":
+                results = self._handed_out(block, [self.cells[key] for key in keys])
+            else:
+                results = [tested or MISTAKE]
             own = [index_node] if which == "body" else []
             nodes = (*own, *(n for n, _ in arguments), *block.nodes)
-            ids = tuple(v.id for v in carried if v is not None)
+            ids = tuple(v.id for v in results)
             names = (*(n.id for n in own), *(n.id for n, _ in arguments))
             regions.append(DraftRegion(arguments=names, nodes=nodes, results=ids))
         self.cells = before

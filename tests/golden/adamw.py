@@ -6,6 +6,7 @@ Compiled from `optimizer/adamw.opt` by optc. Comments show the lines of the spec
 """
 
 import jax.numpy as jnp
+
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

@@ -4,6 +4,7 @@ Compiled from `optimizer/armijo_gd.opt` by optc. Comments show the lines of the 
 """
 
 import jax.numpy as jnp
+
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

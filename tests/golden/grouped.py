@@ -4,6 +4,7 @@ Compiled from `<test>` by optc. Comments show the lines of the spec.
 """
 
 import jax.numpy as jnp
+
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

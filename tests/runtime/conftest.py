@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import pytest
+
 from optc import runtime as rt
 
 

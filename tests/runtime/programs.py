@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+
 from optc import runtime as rt
 
 LR = rt.Hyperparameter("lr", 0.1, low=0.0, high=10.0, low_open=True, line="program.opt:2")

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+
 from optc import runtime as rt
 from optc.runtime.field import UnknownWeights
 from optc.runtime.tree import Tree

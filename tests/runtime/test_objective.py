@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import pytest
-from optc import runtime as rt
 from programs import fsam, sgd
+
+from optc import runtime as rt
 
 
 def loss(params, batch):

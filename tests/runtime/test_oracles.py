@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from programs import adamw, cdat, fsam, sam, sgd
+
 from optc import runtime as rt
 from optc.runtime.oracles import Given, Oracles
 from optc.runtime.tree import Tree
-from programs import adamw, cdat, fsam, sam, sgd
 
 # The model has two layers and 25 weights: some thirty float64 roundings.
 RTOL = 1e-12

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 from conftest import make_params
-from optc import runtime as rt
 from programs import LR, PLAIN, adamw, averaged, cdat, fsam, guarded, noisy, sam, scaled, sgd
+
+from optc import runtime as rt
 
 
 def squares(params, batch):

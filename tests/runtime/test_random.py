@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from optc import runtime as rt
 from optc.runtime.random import key_data, wrap_key
 from optc.runtime.tree import Tree

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from programs import adamw, noisy, sgd
+
 from optc import runtime as rt
 from optc.runtime.state import Layout
 from optc.runtime.tree import Tree
-from programs import adamw, noisy, sgd
 
 
 def test_slots_are_trees_like_the_weights(params):

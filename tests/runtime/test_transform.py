@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from optc import runtime as rt
 from programs import PLAIN, adamw, averaged, cdat, fsam, polyak, sam, sgd
+
+from optc import runtime as rt
 
 
 @pytest.mark.parametrize("program", [*PLAIN, fsam], ids=lambda program: program.name)
