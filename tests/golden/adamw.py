@@ -6,7 +6,6 @@ Compiled from `optimizer/adamw.opt` by optc. Comments show the lines of the spec
 """
 
 import jax.numpy as jnp
-
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

@@ -4,7 +4,6 @@ Compiled from `optimizer/armijo_gd.opt` by optc. Comments show the lines of the 
 """
 
 import jax.numpy as jnp
-
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

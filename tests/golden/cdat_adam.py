@@ -5,7 +5,6 @@ Compiled from `optimizer/cdat_adam.opt` by optc. Comments show the lines of the 
 """
 
 import jax.numpy as jnp
-
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

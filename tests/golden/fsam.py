@@ -7,7 +7,6 @@ Compiled from `optimizer/fsam.opt` by optc. Comments show the lines of the spec.
 
 import jax
 import jax.numpy as jnp
-
 from optc import runtime as rt
 
 HYPERPARAMETERS = (

@@ -4,7 +4,6 @@ Compiled from `<test>` by optc. Comments show the lines of the spec.
 """
 
 import jax.numpy as jnp
-
 from optc import runtime as rt
 
 HYPERPARAMETERS = (
