@@ -34,7 +34,7 @@ def check(located: Located) -> Diagnostics:
 def lowered(located: Located, report: Diagnostics) -> list[Draft]:
     """The programs of all optimizers of a file, in order. What is wrong is reported."""
     file = parse(located.source, report)
-    declarations = gather(file, open_use(located), report)
+    declarations = gather(file, open_use(located), report, located.modules)
     observed = observed_names(file)
     drafts = []
     for item in file.items:
@@ -42,7 +42,9 @@ def lowered(located: Located, report: Diagnostics) -> list[Draft]:
             case syntax.OptimizerDecl():
                 check_structure(item, observed, report)
                 drafts.append(lower(resolve(item, declarations, report), report))
-            case syntax.RuleDecl() | syntax.ScheduleDecl() | syntax.FuncDecl():
+            case (
+                syntax.RuleDecl() | syntax.ExternDecl() | syntax.ScheduleDecl() | syntax.FuncDecl()
+            ):
                 check_structure(item, observed, report)
     check_rules(file, declarations, report)
     return drafts

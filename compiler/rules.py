@@ -6,30 +6,29 @@ kind would lower it, so that its types and names are checked by the same code.
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics
-from .declarations import Declarations
+from .declarations import Declarations, Found
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.context import Binding, Context, Scope, Site
+from .lowering.externs import check_extern
 from .parameters import bounds, kind
 from .records import Domain, Hyperparameter, Term
 from .types import FIELD, SCALAR, Type
+
+_Checked = syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl
 
 
 def check_rules(file: syntax.File, declarations: Declarations, report: Diagnostics) -> None:
     """Report what is wrong inside the declarations of a file, whatever their arguments are."""
     for item in file.items:
-        if isinstance(item, syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl):
+        if isinstance(item, _Checked):
             try:
                 _check(item, declarations, report)
             except TooLargeError:
                 return
 
 
-def _check(
-    decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl,
-    declarations: Declarations,
-    report: Diagnostics,
-) -> None:
+def _check(decl: _Checked, declarations: Declarations, report: Diagnostics) -> None:
     everything = Domain(name="all", parent=0, predicate=Term(op="literal", arguments=(True,)))
     parameters = {p.name.id: _free(p) for p in decl.params}
     ctx = Context(report, parameters, [everything])
@@ -40,6 +39,9 @@ def _check(
             # A function takes fields and scalars alike: nothing is known of its arguments.
             value = MISTAKE
         scope.names[param.name.id] = Binding("parameter", param.name.span, value)
+    if isinstance(decl, syntax.ExternDecl):
+        check_extern(ctx, scope, decl, Found(decl, declarations))
+        return
     ctx.active.append(decl)
     site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
     if isinstance(decl, syntax.RuleDecl) and decl.equals is not None:

@@ -67,6 +67,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
             used = set(_names(decl.body))
         case syntax.ScheduleDecl():
             used = set(_names(decl.value))
+        case syntax.ExternDecl():
+            used = set(_names(decl.target))
         case syntax.OptimizerDecl():
             used = {name for element in decl.body for name in _names(element)}
     used |= {n for p in decl.params if p.default for n in _names(p.default)}

@@ -23,6 +23,7 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
 """
 
 from .control import repeat
+from .extern import Extern, Opaque, extern, select
 from .field import (
     Field,
     Mask,
@@ -61,10 +62,12 @@ from .state import Outcome, Report, State
 from .tree import matches
 
 __all__ = [
+    "Extern",
     "Field",
     "Hyperparameter",
     "Mask",
     "Objective",
+    "Opaque",
     "Optimizer",
     "Oracles",
     "Outcome",
@@ -77,6 +80,7 @@ __all__ = [
     "copy",
     "dot",
     "dot_per",
+    "extern",
     "full",
     "mask",
     "matches",
@@ -96,6 +100,7 @@ __all__ = [
     "repeat",
     "restrict",
     "round_stochastic",
+    "select",
     "stored",
     "sum",
     "sum_per",
