@@ -14,7 +14,6 @@ from .parameters import bounds, kind
 from .records import Domain, Hyperparameter, Term
 from .types import FIELD, SCALAR, Type
 
-
 _Body = syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl
 """The items that are lowered here; an optimizer is lowered as a whole."""
 
