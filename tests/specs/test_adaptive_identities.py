@@ -1,9 +1,11 @@
 """The adaptive family where optax has no twin: identities, closed forms, and the papers' formulas.
 
 By the reference interpreter on gradients that are given: float64, and no JAX. A few roundings of
-2^-53 for each of twenty steps, in the rules and in the weights whose differences are the steps, stay
-below `CLOSE` relative to the largest; tests that divide by small numbers say what they allow.
+2^-53 for each of twenty steps, in the rules and in the weights whose differences are the steps,
+stay below `CLOSE` relative to the largest; tests that divide by small numbers say what they allow.
 """
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -114,7 +116,7 @@ def test_mars_limits_the_length_of_each_tensor():
     visited = trace(staged("precondition mars()"), GRADIENTS, WEIGHTS)
     lengths = [
         np.linalg.norm(a - b)
-        for old, new in zip(visited, visited[1:], strict=False)
+        for old, new in pairwise(visited)
         for a, b in zip(old, new, strict=True)
     ]
     assert max(lengths) <= 1 + CLOSE
@@ -244,7 +246,7 @@ def test_novograd_divides_each_tensor_by_its_norm():
 
 
 def test_amsgrad_never_shrinks_its_denominator():
-    """Without momentum the step over the gradient is one over it; in torch's dialect it can grow."""
+    """Without momentum the step over the gradient is one over it; in torch's dialect it grows."""
     path = [[g * (10 if i < 3 else 1) for g in now] for i, now in enumerate(GRADIENTS)]
     g = np.stack([flat(now) for now in path])
 
@@ -419,7 +421,7 @@ def test_yogi_changes_its_moment_by_a_share_of_the_square_whatever_the_distance(
 
 
 def test_adabelief_takes_large_steps_where_gradients_are_as_expected():
-    """With a constant gradient its distance from the average is b1^t g, and Adam's moment is g^2."""
+    """With a constant gradient its distance from the average is b1^t g, and its moment falls."""
     found = steps("adabelief", CONSTANT, WEIGHTS, lr=1.0, eps=0.0, eps_root=0.0)
     t = np.arange(1, STEPS + 1)
     squares = np.array([np.sum(1e-3 * 0.999 ** (n - t[:n]) * 0.9 ** (2.0 * t[:n])) for n in t])

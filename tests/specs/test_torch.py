@@ -1,8 +1,8 @@
 """Our optimizers go where torch.optim went, step by step, on the gradients that it was given.
 
 Both are float64 and differ in the order of operations. The debiased moments divide by 1 - b^t, at
-least 1e-3, in which a power may differ by 2^-53: a step differs by some 1e-13 of itself. Twenty-five
-steps of at most 2 leave 1e-12 of the largest weight, which is of order 1.
+least 1e-3, in which a power may differ by 2^-53: a step differs by some 1e-13 of itself.
+Twenty-five steps of at most 2 leave 1e-12 of the largest weight, which is of order 1.
 """
 
 import json
