@@ -39,7 +39,7 @@ CASES = {
     "sgd_nesterov": Case(
         "SGD",
         {"lr": 0.1, "momentum": 0.8, "nesterov": True},
-        "nesterov",
+        "sgd_nesterov",
         {"lr": 0.1, "beta": 0.8},
     ),
     "sgd_dampening": Case(
