@@ -90,8 +90,8 @@ def _signals(
     names: dict[str, tuple[tuple[str, Type], ...]] = {
         "decay": (("u", FIELD),),
         "tune": (("u", FIELD), ("g", FIELD)),
-        "constrain": (("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
-        "average": (("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
+        "constrain": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
+        "average": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
         "guard": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD), ("loss", SCALAR)),
     }
     own = names.get(decl.kind.id, (("g", FIELD),))
