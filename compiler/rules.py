@@ -57,10 +57,16 @@ def _check_claim(
 def _check_arguments(ctx: Context, scope: Scope, call: syntax.Call) -> None:
     for argument in call.arguments:
         value = argument.value
-        if isinstance(value, syntax.Call) and isinstance(value.function, syntax.Attribute):
+        if isinstance(value, syntax.Call) and _is_of_claims(value.function):
             _check_arguments(ctx, scope, value)
         else:
             expressions.expression(ctx, _PARAMETERS_ONLY, scope, value)
+
+
+def _is_of_claims(function: syntax.Expr) -> bool:
+    """Whether a call is one of Python: of a dotted name, or `tuple(...)`."""
+    tuple_of = isinstance(function, syntax.Name) and function.id == "tuple"
+    return tuple_of or isinstance(function, syntax.Attribute)
 
 
 def _free_parameters(

@@ -100,9 +100,13 @@ def ours(item, chosen, usual):
     return staged(*stages, **({} if usual else chosen))().transform()
 
 
+def _tuple(*values):
+    return values
+
+
 def theirs(item, chosen):
     """The transformation that the item claims to be, descending like ours."""
-    tx = value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
+    tx = value(item.equals, {"optax": optax, "inf": np.inf, "tuple": _tuple, **chosen})
     return tx if kind(item) in ("tune", "optimizer") else optax.chain(tx, optax.scale(-1.0))
 
 
