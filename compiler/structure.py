@@ -43,8 +43,9 @@ UNUSED_STATE = declare(
     "unused-state",
     "a state that is never read or never written",
     """
-    A state costs memory for every weight. One that is never written keeps its initial value, and
-    one that is never read has no effect.
+    A state costs memory for every weight. One that is never written keeps its initial value, which
+    has a use only when that is the weights (`state first = w`), and one that is never read has no
+    effect.
     """,
     Severity.WARNING,
 )
@@ -140,6 +141,8 @@ def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnos
             case syntax.State() if node.name.id not in reads:
                 message = f"the state `{node.name.id}` is never read"
                 report.add(UNUSED_STATE.at(node.name.span, message))
+            case syntax.State(initial=syntax.Name(id="w")):
+                continue  # the first weights, which many methods measure from
             case syntax.State() if node.name.id not in writes:
                 message = f"the state `{node.name.id}` is never written"
                 report.add(UNUSED_STATE.at(node.name.span, message))
