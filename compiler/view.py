@@ -12,9 +12,10 @@ from .graph import Graph, Node, Region, walk
 from .ops import OPS
 
 ARITY_FREE = {
-    *("loop", "normal", "rademacher", "uniform", "round_stochastic", "extern", "extern_init")
+    *("loop", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
+    *("extern", "extern_init"),
 }
-"""Ops that take more inputs than their row says: carried values, rounds, arguments."""
+"""Ops that take more inputs than their row says: carried values, rounds, sizes, arguments."""
 
 
 class InvalidGraphError(AssertionError):

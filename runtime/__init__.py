@@ -22,6 +22,7 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
     )
 """
 
+from .arrange import View, extent, rank_as, unview, view
 from .control import repeat
 from .extern import Extern, Opaque, extern, select
 from .field import (
@@ -37,6 +38,7 @@ from .field import (
     stored,
     zeros,
 )
+from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .hyperparameters import Hyperparameter
 from .objective import Objective
 from .oracles import Oracles, Point
@@ -64,7 +66,12 @@ from .tree import matches
 __all__ = [
     "Extern",
     "Field",
+    "Finding",
+    "Group",
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
+    "Limited",
     "Mask",
     "Objective",
     "Opaque",
@@ -75,11 +82,14 @@ __all__ = [
     "Program",
     "Report",
     "State",
+    "TensorRow",
+    "View",
     "all",
     "any",
     "copy",
     "dot",
     "dot_per",
+    "extent",
     "extern",
     "full",
     "mask",
@@ -96,6 +106,7 @@ __all__ = [
     "ones",
     "per_tensor",
     "rademacher",
+    "rank_as",
     "refuse",
     "repeat",
     "restrict",
@@ -105,5 +116,7 @@ __all__ = [
     "sum",
     "sum_per",
     "uniform",
+    "unview",
+    "view",
     "zeros",
 ]

@@ -6,7 +6,7 @@ from .. import predicate
 from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..plan import Block, Kernel, Plan
-from ..records import Hyperparameter, Term
+from ..records import Hyperparameter, Stage, Term, distinct
 from .expressions import literal
 from .externs import extern_names, maker_lines, modules
 from .function import Program, program
@@ -23,6 +23,7 @@ from .layout import (
     mapping,
     quoted,
     tuple_of,
+    worded,
 )
 from .mains import main_lines
 from .terms import term_text
@@ -75,6 +76,7 @@ def _kernels(plan: Plan, block: Block) -> Iterator[Kernel]:
 def _taken(plan: Plan) -> set[str]:
     """Names that a function of the module cannot have."""
     taken = {*RESERVED, plan.graph.name, *(f"in_{d.name}" for d in plan.graph.domains)}
+    taken |= {f"is_{group.name}" for group in plan.graph.groups}
     taken |= {module.partition(".")[0] for module in modules(plan.nodes)}
     # A variable of a main function would hide a function of its name.
     return taken | {hint(node, plan.nodes) for node in plan.nodes.values()}
@@ -122,7 +124,7 @@ class _Module:
         self.version = version
 
     def rows(self) -> list[str]:
-        body = [*self._hyperparameters(), *self._predicates()]
+        body = [*self._hyperparameters(), *self._predicates(), *self._groups()]
         body += maker_lines(self.graph, self.plan.nodes, self.program.extern_names)
         body += self._function("start", self.plan.start, self._start)
         body += self._function("step", self.plan.step, self._step)
@@ -161,8 +163,12 @@ class _Module:
             while number:
                 wanted.add(number)
                 number = domains[number].parent
-        for number in sorted(wanted):
+        groups = self._group_predicates()
+        for number in sorted(wanted | groups.keys()):
             domain = domains[number]
+            if number in groups:
+                rows += groups[number]
+                continue
             rows += ["", "", f"def in_{domain.name}(tensor):"]
             rows += _condition(domain.predicate)
         return rows
@@ -180,7 +186,65 @@ class _Module:
         nodes = self.plan.nodes.values()
         found = {n.type.domain for n in nodes if OPS[n.op].op_class in ("fill", "random")}
         found |= {r.domain for r in self.graph.refusals}
+        found |= {s.domain for s in self.graph.stages if self._is_limited(s)}
         return found - {0}
+
+    # ---- groups
+
+    def _is_limited(self, stage: Stage) -> bool:
+        """Whether `where` limits a stage: its tensors are not simply those of its group."""
+        return bool(stage.domain) and stage.domain not in {g.domain for g in self.graph.groups}
+
+    def _takers(self) -> dict[int, str]:
+        """The function that says what each group would take, by the group's domain."""
+        domains = self.graph.domains
+        taken = {self.graph.name, *(f"in_{domain.name}" for domain in domains)}
+        found: dict[int, str] = {}
+        for group in self.graph.groups:
+            if group.predicate is not None:
+                name = f"in_{domains[group.domain].name}"
+                if domains[group.domain].predicate != group.predicate:
+                    name = distinct(f"is_{group.name}", taken)
+                taken.add(name)
+                found[group.domain] = name
+        return found
+
+    def _group_predicates(self) -> dict[int, list[str]]:
+        """The functions that choose each group's tensors, by domain: what no earlier one takes."""
+        takers = self._takers()
+        found: dict[int, list[str]] = {}
+        earlier: list[str] = []
+        for group in self.graph.groups:
+            name = f"in_{self.graph.domains[group.domain].name}"
+            own, rows = takers.get(group.domain), []
+            if own is not None and group.predicate is not None:
+                rows += ["", "", f"def {own}(tensor):", *_condition(group.predicate)]
+            if own != name:
+                parts = [f"{own}(tensor)"] if own else []
+                parts += [f"not {function}(tensor)" for function in earlier]
+                rows += ["", "", f"def {name}(tensor):", *_joined("and", parts or ["True"])]
+            found[group.domain] = rows
+            earlier += [own] if own else []
+        return found
+
+    def _groups(self) -> list[str]:
+        """What a table of groups is made of: each group as declared, each limited stage."""
+        takers = self._takers()
+        declared: list[Piece] = []
+        for group in self.graph.groups:
+            pieces: list[Piece] = [quoted(group.name)]
+            if group.domain in takers:
+                pieces += [f"takes={takers[group.domain]}", f"where={worded(group.where)}"]
+            declared.append(call("rt.Group", *pieces, f"line={quoted(group.place)}"))
+        limited = [self._limited(stage) for stage in self.graph.stages if self._is_limited(stage)]
+        rows = ["", ""] if declared or limited else []
+        rows += lines(tuple_of(declared), 0, "GROUPS = ") if declared else []
+        return rows + (lines(tuple_of(limited), 0, "LIMITED = ") if limited else [])
+
+    def _limited(self, stage: Stage) -> Piece:
+        takes = f"in_{self.graph.domains[stage.domain].name}"
+        group = (f"group={quoted(stage.group)}",) if stage.group else ()
+        return call("rt.Limited", quoted(stage.label), takes, *group)
 
     def _function(self, which: str, block: Block, write: Callable[[Block], list[str]]) -> list[str]:
         rows: list[str] = []
@@ -260,6 +324,8 @@ class _Module:
         entries += ["evaluate=evaluate"] if graph.evaluation else []
         entries += ["random=True"] if random else []
         entries += [Labelled("observed=", tuple_of(observed))] if observed else []
+        entries += ["groups=GROUPS"] if graph.groups else []
+        entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
         roots = {module.partition(".")[0] for module in modules(self.plan.nodes)}
         name = identifier(graph.name, RESERVED | roots)
         return ["", "", *lines(call("rt.Program", *entries), 0, f"{name} = ")]
@@ -301,11 +367,16 @@ def _condition(term: Term) -> list[str]:
     text = predicate.python(term)
     if len(f"{INDENT}return {text}") <= WIDTH or term.op not in ("and", "or"):
         return [f"{INDENT}return {text}"]
-    parts = _chain(term, term.op)
     strength = 5 if term.op == "and" else 4
-    texts = [predicate.python(part, strength) for part in parts]
-    rows = [f"{INDENT * 2}{texts[0]}"]
-    rows += [f"{INDENT * 2}{term.op} {text}" for text in texts[1:]]
+    return _joined(term.op, [predicate.python(part, strength) for part in _chain(term, term.op)])
+
+
+def _joined(op: str, parts: list[str]) -> list[str]:
+    """The line that returns the parts joined by `and` or `or`, or a line for each."""
+    row = f"{INDENT}return {f' {op} '.join(parts)}"
+    if len(row) <= WIDTH or len(parts) == 1:
+        return [row]
+    rows = [f"{INDENT * 2}{parts[0]}", *(f"{INDENT * 2}{op} {part}" for part in parts[1:])]
     return [f"{INDENT}return (", *rows, f"{INDENT})"]
 
 
