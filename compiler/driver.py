@@ -128,7 +128,8 @@ def summary(graph: Graph) -> Summary:
     for node in walk(graph.step):
         if node.op in ("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"):
             counts[node.op] = counts.get(node.op, 0) + 1
-    widths = {None: 4.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0, "float64": 8.0}
+    widths = {None: 4.0, "int8": 1.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+    widths["float64"] = 8.0
     kept = sum(
         widths[slot.dtype]
         for slot in graph.slots

@@ -23,12 +23,19 @@ UNKNOWN_DTYPE = declare(
     "unknown-dtype",
     "a stored dtype that does not exist",
     """
-    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32` or `f64` when they
-    say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32`, `f64` or `i8` when
+    they say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    `i8` keeps the nearest whole number from -127 to 127; a scale for it is another state.
     """,
 )
 
-DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
+DTYPES = {
+    "bf16": "bfloat16",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+}
 """How a spec names stored dtypes, and how NumPy does."""
 
 

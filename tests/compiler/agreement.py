@@ -326,6 +326,8 @@ def _stored(
             rounded = rt.round_stochastic(*sites[number], field, "bfloat16").tensors
             kept[number] = [None if x is None else np.asarray(x) for x in rounded]
         dtype = ml_dtypes.bfloat16 if slot.dtype == "bfloat16" else np.dtype(slot.dtype)
+        if slot.dtype == "int8":
+            kept[number] = _each(kept[number], lambda x: np.clip(np.round(x), -127, 127))
         kept[number] = _each(kept[number], lambda x, to=dtype: np.asarray(x, to).astype(float))
     return kept
 
