@@ -10,6 +10,7 @@ from ..types import Type, dynamic
 from . import expressions
 from .builder import Cell, Value
 from .context import Binding, Context, Scope, Site
+from .oracles import refuse_in_example
 
 STATE_IN_LOOP = declare(
     "state-in-loop",
@@ -43,6 +44,9 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
     """Make a slot for a state, and a name for its value."""
     if any(block.kind == "loop" for block in ctx.frame.blocks):
         ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
+        scope.names[state.name.id] = Binding("state", state.name.span)
+        return
+    if refuse_in_example(ctx, state, f"the state `{state.name.id}` is kept"):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
@@ -153,7 +157,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
-        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback"),
+        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback", "examples"),
+        "per_example_mean",
         *("normal", "rademacher", "uniform"),
     )
 
