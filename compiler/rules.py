@@ -14,42 +14,65 @@ from .parameters import bounds, kind
 from .records import Domain, Hyperparameter, Term
 from .types import FIELD, SCALAR, Type
 
+_Body = syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl
+"""The items that are lowered here; an optimizer is lowered as a whole."""
+
 
 def check_rules(file: syntax.File, declarations: Declarations, report: Diagnostics) -> None:
     """Report what is wrong inside the declarations of a file, whatever their arguments are."""
     for item in file.items:
-        if isinstance(item, syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl):
-            try:
+        try:
+            if isinstance(item, syntax.RuleDecl | syntax.ScheduleDecl | syntax.OptimizerDecl):
+                _check_claim(item, report)
+            if isinstance(item, _Body):
                 _check(item, declarations, report)
-            except TooLargeError:
-                return
+        except TooLargeError:
+            return
 
 
-def _check(
-    decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl,
-    declarations: Declarations,
-    report: Diagnostics,
-) -> None:
-    everything = Domain(name="all", parent=0, predicate=Term(op="literal", arguments=(True,)))
-    parameters = {p.name.id: _free(p) for p in decl.params}
-    ctx = Context(report, parameters, [everything])
-    scope = Scope()
-    for param in decl.params:
-        value = ctx.hyperparameter(param.name.id)
-        if isinstance(decl, syntax.FuncDecl) and param.type is None:
-            # A function takes fields and scalars alike: nothing is known of its arguments.
-            value = MISTAKE
-        scope.names[param.name.id] = Binding("parameter", param.name.span, value)
+def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None:
+    ctx, scope = _free_parameters(decl.params, report)
+    if isinstance(decl, syntax.FuncDecl):
+        for param in decl.params:
+            if param.type is None:
+                # A function takes fields and scalars alike: nothing is known of its arguments.
+                scope.names[param.name.id].value = MISTAKE
     ctx.active.append(decl)
     site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
-    if isinstance(decl, syntax.RuleDecl) and decl.equals is not None:
-        for argument in decl.equals.arguments:
-            # A claim speaks of the rule's parameters; whether it is true, the tests say.
-            expressions.expression(ctx, _PARAMETERS_ONLY, scope, argument.value)
     if isinstance(decl, syntax.ScheduleDecl):
         expressions.number(ctx, site, scope, decl.value)
     else:
         statements.body(ctx, site, scope, decl.body)
+
+
+def _check_claim(
+    decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.OptimizerDecl, report: Diagnostics
+) -> None:
+    """A claim speaks of the parameters of its item; whether it is true, the tests say."""
+    if decl.equals is not None:
+        ctx, scope = _free_parameters(decl.params, report)
+        _check_arguments(ctx, scope, decl.equals)
+
+
+def _check_arguments(ctx: Context, scope: Scope, call: syntax.Call) -> None:
+    for argument in call.arguments:
+        value = argument.value
+        if isinstance(value, syntax.Call) and isinstance(value.function, syntax.Attribute):
+            _check_arguments(ctx, scope, value)
+        else:
+            expressions.expression(ctx, _PARAMETERS_ONLY, scope, value)
+
+
+def _free_parameters(
+    params: tuple[syntax.Param, ...], report: Diagnostics
+) -> tuple[Context, Scope]:
+    everything = Domain(name="all", parent=0, predicate=Term(op="literal", arguments=(True,)))
+    ctx = Context(report, {p.name.id: _free(p) for p in params}, [everything])
+    scope = Scope()
+    for param in params:
+        value = ctx.hyperparameter(param.name.id)
+        scope.names[param.name.id] = Binding("parameter", param.name.span, value)
+    return ctx, scope
 
 
 _PARAMETERS_ONLY = Site("claim", "claim", {}, Declarations())
@@ -68,7 +91,7 @@ def _free(param: syntax.Param) -> Hyperparameter:
     )
 
 
-def _site_kind(decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl) -> str:
+def _site_kind(decl: _Body) -> str:
     match decl:
         case syntax.RuleDecl():
             return decl.kind.id
@@ -78,9 +101,7 @@ def _site_kind(decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl) ->
             return "func"
 
 
-def _signals(
-    ctx: Context, decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl
-) -> dict[str, Value]:
+def _signals(ctx: Context, decl: _Body) -> dict[str, Value]:
     """What a stage of the rule's kind sees, as values of which only the type is known."""
     if isinstance(decl, syntax.ScheduleDecl):
         return {}

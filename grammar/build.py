@@ -139,9 +139,9 @@ class Builder(Transformer[Token, s.Item]):
         return s.FuncDecl(span, _name(name), params, _one_doc(doc, inside), body)
 
     def schedule(self, parts: Parts) -> s.ScheduleDecl:
-        doc, word, name, params, _, value = parts
+        doc, word, name, params, _, equals, _, value = parts
         return s.ScheduleDecl(
-            _around(doc, word, value), _name(name), params, _one_doc(doc, None), value
+            _around(doc, word, value), _name(name), params, equals, _one_doc(doc, None), value
         )
 
     def extern(self, parts: Parts) -> s.ExternDecl:
@@ -150,10 +150,10 @@ class Builder(Transformer[Token, s.Item]):
         return s.ExternDecl(span, _kind(kind), _name(name), params, _one_doc(doc, None), target)
 
     def optimizer(self, parts: Parts) -> s.OptimizerDecl:
-        before, word, name, params, _, inside, *body, brace = parts
+        before, word, name, params, _, equals, _, inside, *body, brace = parts
         doc = _one_doc(before, _doc(inside, inside=True))
         span = _around(before, word, brace)
-        return s.OptimizerDecl(span, _name(name), params, doc, tuple(body))
+        return s.OptimizerDecl(span, _name(name), params, equals, doc, tuple(body))
 
     def variant(self, parts: Parts) -> s.VariantDecl:
         doc, word, name, _, base, _, params, _, inside, *edits, brace = parts

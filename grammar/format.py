@@ -53,7 +53,7 @@ def _item(page: Page, item: s.Item) -> None:
             page.write(f"use {quote(item.path.value)}", 0)
         case s.RuleDecl():
             _doc_before(page, item.doc, item.kind)
-            _rule_head(page, item)
+            _head(page, f"rule {item.kind.id} {item.name.id}", item, "{")
             _body(page, item.doc, item.body, 0)
         case s.FuncDecl():
             _doc_before(page, item.doc, item.name)
@@ -67,7 +67,7 @@ def _item(page: Page, item: s.Item) -> None:
             _definition(page, f"extern {item.kind.id} {item.name.id}", item, item.target)
         case s.OptimizerDecl():
             _doc_before(page, item.doc, item.name)
-            page.put_params(f"optimizer {item.name.id}", item.params, " {")
+            _head(page, f"optimizer {item.name.id}", item, "{")
             _pipeline(page, item.doc, item.body, item.span.end, 0)
         case s.VariantDecl():
             _doc_before(page, item.doc, item.name)
@@ -76,29 +76,38 @@ def _item(page: Page, item: s.Item) -> None:
             assert_never(item)
 
 
-def _rule_head(page: Page, rule: s.RuleDecl) -> None:
-    """A rule up to its opening brace: on one line, or `equals` and the brace on their own."""
-    head = f"rule {rule.kind.id} {rule.name.id}"
-    if rule.equals is None:
-        page.put_params(head, rule.params, " {")
+Claims = s.RuleDecl | s.ScheduleDecl | s.OptimizerDecl
+"""The items that may say what they equal."""
+
+
+def _head(page: Page, head: str, item: Claims, end: str) -> None:
+    """An item up to `end`, its brace or `=`: on one line, or `equals` and `end` on their own."""
+    if item.equals is None:
+        page.put_params(head, item.params, f" {end}")
         return
-    equals = f"equals {inline(rule.equals)}"
-    short = f"{head}{inline_params(rule.params)}"
-    if page.in_params(rule.params) or fits(f"{short} {equals} {{", 0) or not fits(short, 0):
-        page.put_params(head, rule.params, f" {equals} {{")
+    equals = f" equals {inline(item.equals)} {end}"
+    short = f"{head}{inline_params(item.params)}"
+    broken = page.in_params(item.params) or not fits(short, 0)
+    if fits(f"){equals}" if broken else f"{short}{equals}", 0):
+        page.put_params(head, item.params, equals)
     else:
-        page.write(short, 0)
-        page.write(equals, 1)
-        page.write("{", 0)
+        page.put_params(head, item.params, "")
+        page.put("equals ", item.equals, "", 1)
+        page.write(end, 0)
 
 
 def _definition(page: Page, head: str, item: s.ScheduleDecl | s.ExternDecl, value: s.Expr) -> None:
     """An item that is `head(params) = value`: on one line, or with the value on its own."""
+    claim = item.equals if isinstance(item, s.ScheduleDecl) else None
     flat = f"{head}{inline_params(item.params)} = "
-    if fits(flat + inline(value), 0) and not page.between(item.name.span.end, value.span.start):
+    alone = page.between(item.name.span.end, value.span.start)
+    if claim is None and fits(flat + inline(value), 0) and not alone:
         page.put(flat, value, "", 0)
         return
-    page.put_params(head, item.params, " =")
+    if isinstance(item, s.ScheduleDecl):
+        _head(page, head, item, "=")
+    else:
+        page.put_params(head, item.params, " =")
     page.opened()
     page.reach(value.span.start, 1)
     page.put("", value, "", 1)

@@ -299,10 +299,11 @@ class RuleDecl(Node):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDecl(Node):
-    """`schedule NAME(params) = value`."""
+    """`schedule NAME(params) equals CALL = value`."""
 
     name: Name
     params: tuple[Param, ...]
+    equals: Call | None
     doc: Doc | None
     value: Expr
 
@@ -362,10 +363,11 @@ class Group(Node):
 
 @dataclass(frozen=True, slots=True)
 class OptimizerDecl(Node):
-    """`optimizer NAME(params) { ... }`."""
+    """`optimizer NAME(params) equals CALL { ... }`."""
 
     name: Name
     params: tuple[Param, ...]
+    equals: Call | None
     doc: Doc | None
     body: tuple[Stage | Group | Observe, ...]
 

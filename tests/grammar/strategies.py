@@ -181,10 +181,17 @@ edits = st.one_of(
 items = st.one_of(
     node(s.Use, strings),
     node(s.RuleDecl, kinds, names, params, maybe(some_calls), docs, blocks),
-    node(s.ScheduleDecl, names, params, docs_before, expressions),
+    node(s.ScheduleDecl, names, params, maybe(some_calls), docs_before, expressions),
     node(s.FuncDecl, names, params, docs, blocks),
     node(s.ExternDecl, kinds, names, params, docs_before, some_calls),
-    node(s.OptimizerDecl, names, params, docs, many(stages | observes | groups, most=5)),
+    node(
+        s.OptimizerDecl,
+        names,
+        params,
+        maybe(some_calls),
+        docs,
+        many(stages | observes | groups, most=5),
+    ),
     node(s.VariantDecl, names, names, params, docs, many(edits)),
 )
 

@@ -207,6 +207,30 @@ def test_a_long_head_keeps_equals_on_a_line_of_its_own():
     )
 
 
+def test_a_claim_that_is_too_long_is_broken_like_any_call():
+    check(
+        """
+        optimizer a(lr = 0.1, b = 0.9) equals optax.chain(optax.ema(b, debias = false),
+          optax.scale_by_sign(), optax.scale_by_learning_rate(lr)) { tune step lr }
+        schedule fall(peak, total) equals optax.linear_schedule(peak, 0, total) = peak * t / total
+        """,
+        """
+        optimizer a(lr = 0.1, b = 0.9)
+          equals optax.chain(
+            optax.ema(b, debias = false),
+            optax.scale_by_sign(),
+            optax.scale_by_learning_rate(lr),
+          )
+        {
+          tune step lr
+        }
+
+        schedule fall(peak, total) equals optax.linear_schedule(peak, 0, total) =
+          peak * t / total
+        """,
+    )
+
+
 def test_a_chain_of_choices_stays_in_one_column():
     check(
         "func f(x) { when x is [] { return 1 } else { when x is [.., n] { } else { return 2 } } }",

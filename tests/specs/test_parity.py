@@ -1,4 +1,4 @@
-"""Rules that claim to equal optax, optimizers and schedules that have a twin: 50 steps of each.
+"""Rules and optimizers that claim to equal optax, schedules that have a twin: 50 steps of each.
 
 Errors are relative to the largest element of each step: within one element a sum may cancel.
 Float64 holds to 1e-12: some hundred roundings of 2^-53, amplified at most a thousandfold by the
@@ -26,16 +26,22 @@ DOUBLE = 1e-12
 
 
 def claims():
-    """Every rule of the library that says what it equals."""
-    for kind in syntax.KINDS:
+    """Every rule and optimizer of the library that says what it equals."""
+    for kind in (*syntax.KINDS, "optimizer"):
         for name in library.names(kind):
             for item in library.file(kind, name).items:
-                if isinstance(item, syntax.RuleDecl) and item.equals is not None:
+                claiming = isinstance(item, syntax.RuleDecl | syntax.OptimizerDecl)
+                if claiming and item.equals is not None:
                     yield item
 
 
+def kind(item):
+    """The kind of a rule, or `optimizer`."""
+    return item.kind.id if isinstance(item, syntax.RuleDecl) else "optimizer"
+
+
 CLAIMS = pytest.mark.parametrize(
-    "rule", list(claims()), ids=lambda rule: f"{rule.kind.id} {rule.name.id}"
+    "item", list(claims()), ids=lambda item: f"{kind(item)} {item.name.id}"
 )
 
 
@@ -58,32 +64,46 @@ def value(expression, names):
             raise NotImplementedError(f"a claim with {expression}")
 
 
-def settings(rule, usual):
-    """The rule's parameters at their defaults, or at values that are no defaults.
+def settings(item, usual):
+    """The item's parameters at their defaults, or at values that are no defaults.
 
     0.7 d + 0.05 leaves every default d of the library inside its range, and moves it.
     """
-    defaults = {p.name.id: value(p.default, {"inf": np.inf}) for p in rule.params}
-    return defaults if usual else {name: 0.7 * d + 0.05 for name, d in defaults.items()}
+    defaults = {p.name.id: value(p.default, {"inf": np.inf}) for p in item.params}
+    return defaults if usual else {name: _moved(d) for name, d in defaults.items()}
 
 
-def ours(rule, chosen, usual):
-    """The rule as a program of one stage.
+def _moved(default):
+    match default:
+        case bool():
+            return not default
+        case int():
+            return default + 1
+        case float():
+            return 0.7 * default + 0.05
+        case _:
+            return default
 
-    Numbers of the spec are folded into it, hyperparameters are its inputs: the defaults are
-    given in the first way, others in the second.
+
+def ours(item, chosen, usual):
+    """An optimizer, or a rule as a program of one stage.
+
+    Numbers of the spec are folded into it, hyperparameters are its inputs: the defaults of a
+    rule are given in the first way, others in the second.
     """
-    call = f"{rule.name.id}({'' if usual else ', '.join(f'{name} = {name}' for name in chosen)})"
-    stages = [f"{rule.kind.id} {call}", "tune step 1.0"]
-    if rule.kind.id == "tune":
+    if isinstance(item, syntax.OptimizerDecl):
+        return program(item.name.id)(**chosen).transform()
+    call = f"{item.name.id}({'' if usual else ', '.join(f'{name} = {name}' for name in chosen)})"
+    stages = [f"{item.kind.id} {call}", "tune step 1.0"]
+    if item.kind.id == "tune":
         stages = [f"tune step {call}"]
     return staged(*stages, **({} if usual else chosen))().transform()
 
 
-def theirs(rule, chosen):
-    """The transformation that the rule claims to be, descending like ours."""
-    tx = value(rule.equals, {"optax": optax, "inf": np.inf, **chosen})
-    return tx if rule.kind.id == "tune" else optax.chain(tx, optax.scale(-1.0))
+def theirs(item, chosen):
+    """The transformation that the item claims to be, descending like ours."""
+    tx = value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
+    return tx if kind(item) in ("tune", "optimizer") else optax.chain(tx, optax.scale(-1.0))
 
 
 def series(dtype):
@@ -144,22 +164,22 @@ def assert_close(found, expected, tolerance):
 
 @CLAIMS
 @pytest.mark.parametrize("usual", [True, False], ids=["defaults", "others"])
-def test_a_rule_is_what_it_claims_in_float64(rule, usual):
+def test_what_a_claim_says_holds_in_float64(item, usual):
     with jax.enable_x64(True):
-        chosen = settings(rule, usual)
+        chosen = settings(item, usual)
         inputs = series(jnp.float64)
-        found = updates(ours(rule, chosen, usual), inputs)
-        assert_close(found, updates(theirs(rule, chosen), inputs), DOUBLE)
+        found = updates(ours(item, chosen, usual), inputs)
+        assert_close(found, updates(theirs(item, chosen), inputs), DOUBLE)
 
 
 @CLAIMS
-def test_a_rule_is_what_it_claims_in_float32(rule):
-    chosen = settings(rule, usual=False)
+def test_what_a_claim_says_holds_in_float32(item):
+    chosen = settings(item, usual=False)
     largest = max([0.0, *(x for x in chosen.values() if x < 1)])
     inputs = series(jnp.float32)
     tolerance = STEPS * 2.0**-23 / (1 - largest)
-    found = updates(ours(rule, chosen, usual=False), inputs)
-    assert_close(found, updates(theirs(rule, chosen), inputs), tolerance)
+    found = updates(ours(item, chosen, usual=False), inputs)
+    assert_close(found, updates(theirs(item, chosen), inputs), tolerance)
 
 
 # ---- whole optimizers
