@@ -153,6 +153,7 @@ class _Edited:
             span=self.variant.span,
             name=self.variant.name,
             params=self._params(body),
+            equals=None,  # the base's claim is not the variant's
             doc=self.variant.doc,
             body=body,
         )
