@@ -153,7 +153,7 @@ class Stages:
 
     def _after_step(self, stage: SpecStage, step: Value) -> Value:
         old = self.next_weights(step)
-        signals = self.step_signals() | {"w_next": old}
+        signals = self.step_signals() | {"g": self.gradient, "w_next": old}
         result = self._limited(stage, old, lambda: self.rule(stage, signals))
         self.weights_next = self._field(stage, result)
         if stage.kind == "average":
