@@ -28,6 +28,8 @@ DOUBLE = 1e-12
 LOOSER = {
     # Optax takes 1 - 1 / sqrt(1 + lr^2) as a difference, of which 5e-5 is left at its default.
     "fromage": 2.0**-52 / 5e-5,
+    # Optax takes the root of the step count in float32, and so the weight of each gradient.
+    "madgrad": 2.0**-23,
 }
 """Tolerances in float64 where it is the twin that loses digits."""
 
