@@ -7,6 +7,7 @@ and random draws are functions handed in.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,13 +128,7 @@ class Interpreter:
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
             ):
-                rank, size = np.ndim(w), int(np.size(w))
-                facts: dict[str, Scalar] = {
-                    "path": path,
-                    "dtype": dtype,
-                    "ndim": rank,
-                    "size": size,
-                }
+                facts = {"path": path, "dtype": dtype, **_facts(np.shape(w))}
                 mask.append(inside and holds(domain.predicate, facts))
             masks.append(mask)
         return masks
@@ -258,6 +253,12 @@ class Interpreter:
             self._values |= zip(body.arguments, (round, *carried), strict=True)
             carried = self._region(body)
         return carried
+
+
+def _facts(shape: tuple[int, ...]) -> dict[str, Scalar]:
+    """What predicates ask of a shape."""
+    rows, cols = (1, 1, *shape)[-2:] if len(shape) != 1 else (1, shape[0])
+    return {"ndim": len(shape), "size": prod(shape), "rows": rows, "cols": cols}
 
 
 def _float(x: Any) -> Any:

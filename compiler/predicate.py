@@ -18,9 +18,9 @@ BAD_PREDICATE = declare(
     "a condition that does not choose tensors",
     """
     `where` and `group ... where` choose tensors by what is known before a step runs: `ndim`,
-    `size`, `path` (slash-separated), `dtype` (a name such as "bfloat16") and `shape`. They are
-    compared with literals and joined by `and`, `or` and `not`; a path may be matched with a
-    regular expression.
+    `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
+    as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
+    `not`; a path may be matched with a regular expression.
 
         decay weights(0.1) where ndim >= 2 and not path matches "embed|head"
     """,
@@ -39,8 +39,8 @@ BAD_PATTERN = declare(
 
 _MOST_WAYS = 1024
 
-TENSOR_NAMES = ("ndim", "size", "path", "dtype", "shape")
-"""What a predicate can ask of a tensor."""
+TENSOR_NAMES = ("ndim", "size", "rows", "cols", "path", "dtype", "shape")
+"""What a predicate can ask of a tensor; `rows` and `cols` are 1 where it has no such axis."""
 
 _SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
 
@@ -72,7 +72,7 @@ def predicate(expr: syntax.Expr, report: Diagnostics) -> Term | None:
                     f"`{expr.id}` is not a property of a tensor",
                     label="unknown here",
                     help=did_you_mean(expr.id, TENSOR_NAMES)
-                    or "tensors have `ndim`, `size`, `path`, `dtype` and `shape`",
+                    or "tensors have `ndim`, `size`, `rows`, `cols`, `path`, `dtype` and `shape`",
                 )
             )
         case _:
@@ -81,7 +81,7 @@ def predicate(expr: syntax.Expr, report: Diagnostics) -> Term | None:
                     expr.span,
                     "this cannot choose tensors",
                     label="not a condition on a tensor",
-                    help="compare `ndim`, `size`, `path`, `dtype` or `shape` with literals",
+                    help="compare `ndim`, `size`, `rows`, `cols`, `path` or `dtype` with literals",
                 )
             )
     return None
@@ -158,7 +158,7 @@ def _ways(bare: str) -> int:
 
 
 def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:
-    """Whether a tensor with these properties (`ndim`, `size`, `path`, `dtype`) is chosen."""
+    """Whether a tensor with these properties (all of `TENSOR_NAMES` but `shape`) is chosen."""
     return bool(_value(condition, tensor))
 
 

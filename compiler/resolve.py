@@ -7,10 +7,10 @@ from itertools import pairwise
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
 from ..grammar.source import Span
-from . import predicate
+from . import coverage, predicate
 from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
 from .parameters import hyperparameters
-from .records import Domain, Stage, Term, distinct
+from .records import Domain, Group, Stage, Term, distinct
 from .spec import Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -126,7 +126,7 @@ class _Resolver:
         if stage.where is not None:
             domain = self._limited(stage, parent)
         label = self._label(f"{group}.{kind}" if group else kind)
-        index = self._note(label, stage.span)
+        index = self._note(label, stage.span, domain, group)
         return SpecStage(kind=kind, label=label, syntax=stage, domain=domain, index=index)
 
     def _limited(self, stage: syntax.Stage, parent: int) -> int:
@@ -153,9 +153,9 @@ class _Resolver:
         count = self.labels[label] = self.labels.get(label, 0) + 1
         return label if count == 1 else f"{label}_{count}"
 
-    def _note(self, label: str, span: Span) -> int:
-        text = " ".join(span.text.split())
-        self.stages.append(Stage(label=label, text=text, file=span.source.name, line=span.line))
+    def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
+        text, file = " ".join(span.text.split()), span.source.name
+        self.stages.append(Stage(label, text, file, span.line, domain, group))
         return len(self.stages) - 1
 
     def _observe(self, observe: syntax.Observe, group: str) -> None:
@@ -188,6 +188,8 @@ class _Resolver:
                 self.report.add(NOT_YET.at(group.view.span, "`view` is not compiled yet"))
             term = self._group_term(group)
             own = term
+            if group.where is not None and not (taken and taken[-1].op == "literal"):
+                coverage.check(term, taken, group, groups, self.report)
             for other in taken:
                 own = _and(own, Term(op="not", arguments=(other,)))
             taken.append(term)
@@ -195,7 +197,8 @@ class _Resolver:
             stages = self._stages(group.stages, name, domain)
             for stage in stages:
                 self._check_in_group(stage)
-            found.append(SpecGroup(name=name, domain=domain, stages=stages))
+            declared = _declared(group, domain, term)
+            found.append(SpecGroup(name=name, domain=domain, declared=declared, stages=stages))
         return tuple(found)
 
     def _group_term(self, group: syntax.Group) -> Term:
@@ -285,6 +288,15 @@ class _Resolver:
 
 
 _MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
+
+
+def _declared(group: syntax.Group, domain: int, term: Term) -> Group:
+    span = group.name.span
+    place = f"{span.source.name}:{span.line}"
+    if group.where is None:
+        return Group(group.name.id, domain, None, "", place)
+    text = " ".join(group.where.span.text.split())
+    return Group(group.name.id, domain, term, text, place)
 
 
 def _and(left: Term, right: Term) -> Term:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..grammar import syntax
 from ..grammar.source import Span
 from .declarations import Declarations
-from .records import Domain, Hyperparameter, Stage
+from .records import Domain, Group, Hyperparameter, Stage
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class SpecGroup:
 
     name: str
     domain: int
+    declared: Group
     stages: tuple[SpecStage, ...]
 
 

@@ -36,6 +36,7 @@ from .field import (
     stored,
     zeros,
 )
+from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .hyperparameters import Hyperparameter
 from .objective import Objective
 from .oracles import Oracles, Point
@@ -62,7 +63,12 @@ from .tree import matches
 
 __all__ = [
     "Field",
+    "Finding",
+    "Group",
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
+    "Limited",
     "Mask",
     "Objective",
     "Optimizer",
@@ -72,6 +78,7 @@ __all__ = [
     "Program",
     "Report",
     "State",
+    "TensorRow",
     "all",
     "any",
     "copy",
