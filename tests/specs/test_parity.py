@@ -28,6 +28,10 @@ DOUBLE = 1e-12
 LOOSER = {
     # Optax takes 1 - 1 / sqrt(1 + lr^2) as a difference, of which 5e-5 is left at its default.
     "fromage": 2.0**-52 / 5e-5,
+    # Optax works out 1 - t^-0.8 in float32: a few roundings of 2^-24 for each step.
+    "adafactor": STEPS * 2.0**-23,
+    "adafactor_momentum": STEPS * 2.0**-23,
+    "adafactor_unscaled": STEPS * 2.0**-23,
 }
 """Tolerances in float64 where it is the twin that loses digits."""
 
