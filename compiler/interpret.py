@@ -148,6 +148,8 @@ class Interpreter:
                 return self._elementwise(node, inputs)
             case "reduction":
                 return self._reduction(node, inputs)
+            case "shape":
+                return self._shape(node, inputs)
             case "local":
                 return self._merge(node, *inputs)
             case "fill":
@@ -198,6 +200,13 @@ class Interpreter:
             if inside
             else None
             for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _shape(self, node: Node, inputs: list[Any]) -> Fields:
+        assert node.op == "extent"
+        return [
+            np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])])) if inside else None
+            for x, inside in zip(inputs[0], self._mask(node), strict=True)
         ]
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
@@ -293,6 +302,8 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
 def _axes(shape: tuple[int, ...], per: Scalar) -> tuple[int, ...] | None:
     """The axes that a reduction per part of a tensor sums over; None for all."""
     rank = len(shape)
+    if isinstance(per, int):
+        return tuple(axis for axis in range(rank) if axis != per)
     if per == "unit":
         if sum(n != 1 for n in shape) <= 1:
             return None

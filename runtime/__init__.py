@@ -22,6 +22,7 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
     )
 """
 
+from .arrange import View, extent, rank_as, unview, view
 from .control import repeat
 from .field import (
     Field,
@@ -79,11 +80,13 @@ __all__ = [
     "Report",
     "State",
     "TensorRow",
+    "View",
     "all",
     "any",
     "copy",
     "dot",
     "dot_per",
+    "extent",
     "full",
     "mask",
     "matches",
@@ -99,6 +102,7 @@ __all__ = [
     "ones",
     "per_tensor",
     "rademacher",
+    "rank_as",
     "refuse",
     "repeat",
     "restrict",
@@ -107,5 +111,7 @@ __all__ = [
     "sum",
     "sum_per",
     "uniform",
+    "unview",
+    "view",
     "zeros",
 ]
