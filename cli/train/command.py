@@ -8,6 +8,7 @@ import typer
 
 from .. import settings
 from ..output import CommandError
+from ..spec import AllowExtern
 
 _EXTRAS = {"matplotlib": "matplotlib", "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
 """The optional packages that training uses, by what is imported."""
@@ -54,6 +55,7 @@ def train(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Train on when the loss is not finite.")
     ] = False,
+    allow_extern: AllowExtern = None,
 ) -> None:
     """Train a built-in task, with a progress bar.
 
@@ -88,6 +90,7 @@ def train(
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
                 keep_going=keep_going,
+                allow_extern=tuple(allow_extern or ()),
             )
         )
     except ModuleNotFoundError as error:
