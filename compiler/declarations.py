@@ -100,8 +100,9 @@ class Declarations:
         return own | set(library.names(kind))
 
     def kinds_of(self, name: str) -> tuple[str, ...]:
-        """The kinds of declaration that `name` stands for."""
-        return tuple(kind for kind in library.SHELVES if self.find(kind, name))
+        """The kinds of declaration that `name` stands for; parts of an optimizer come first."""
+        kinds = sorted(library.SHELVES, key=lambda kind: kind == "optimizer")
+        return tuple(kind for kind in kinds if self.find(kind, name))
 
 
 def kind_of(decl: Decl) -> str:

@@ -147,7 +147,7 @@ def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnos
                 report.add(UNUSED_STATE.at(node.name.span, message))
 
 
-def _of_the_start(value: syntax.Expr) -> bool:
+def _of_the_start(value: syntax.Expr | syntax.Argument) -> bool:
     """Whether an initial value says something of the weights or the gradient at the start."""
     match value:
         case syntax.Call(function=syntax.Name(id="zeros" | "ones")):
