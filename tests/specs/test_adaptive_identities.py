@@ -331,7 +331,6 @@ def test_adopt_reads_the_moment_before_it_writes_it():
 
 
 def test_adopt_does_not_move_at_first_whatever_the_gradient():
-    """optax without clipping divides by eps there."""
     for name in ("adopt", "adopt_unclipped"):
         assert not steps(name, [[1e6 * g for g in GRADIENTS[0]]], WEIGHTS).any()
 
