@@ -30,6 +30,10 @@ LOOSER = {
     "fromage": 2.0**-52 / 5e-5,
     # Optax takes the root of the step count in float32, and so the weight of each gradient.
     "madgrad": 2.0**-23,
+    # Optax works out 1 - t^-0.8 in float32: a few roundings of 2^-24 for each step.
+    "adafactor": STEPS * 2.0**-23,
+    "adafactor_momentum": STEPS * 2.0**-23,
+    "adafactor_unscaled": STEPS * 2.0**-23,
 }
 """Tolerances in float64 where it is the twin that loses digits."""
 
