@@ -14,13 +14,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .api.programs import compile, load
     from .grammar.diagnostic import OptcError, SpecError
-    from .runtime import Hyperparameter, Objective, Optimizer, Program, Report, State
+    from .runtime import (
+        GroupTable,
+        GroupWarning,
+        Hyperparameter,
+        Objective,
+        Optimizer,
+        Program,
+        Report,
+        State,
+    )
 
 _HOMES = {
     "OptcError": "grammar.diagnostic",
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
     "load": "api.programs",
+    "GroupTable": "runtime",
+    "GroupWarning": "runtime",
     "Hyperparameter": "runtime",
     "Objective": "runtime",
     "Optimizer": "runtime",
@@ -30,6 +41,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
     "Objective",
     "OptcError",

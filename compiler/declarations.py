@@ -46,13 +46,18 @@ NOT_YET = declare(
     "the language has this, the compiler does not yet",
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrices (`when g is [rows, cols]`,
-    `@`, `.T`, `eye` ...), `view`, variants (`optimizer x from y`), `extern`, `cg` and `ggn`,
-    per-example and sampled gradients.
+    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
+    `view`, `extern`, `cg` and `ggn`, per-example and sampled gradients.
     """,
 )
 
-Decl = syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl | syntax.OptimizerDecl
+Decl = (
+    syntax.RuleDecl
+    | syntax.ScheduleDecl
+    | syntax.FuncDecl
+    | syntax.OptimizerDecl
+    | syntax.VariantDecl
+)
 OpenUse = Callable[[str, Source], Source]
 """Reads a used file: its path as written and the source that uses it. Raises OSError."""
 
@@ -108,7 +113,7 @@ def kind_of(decl: Decl) -> str:
             return "schedule"
         case syntax.FuncDecl():
             return "func"
-        case syntax.OptimizerDecl():
+        case syntax.OptimizerDecl() | syntax.VariantDecl():
             return "optimizer"
 
 
@@ -134,8 +139,6 @@ class _Gatherer:
                 case syntax.Use():
                     if (names := self._use(item, chain)) is not None:
                         used.append(names)
-                case syntax.VariantDecl():
-                    self._not_yet(item, "optimizer variants")
                 case syntax.ExternDecl():
                     self._not_yet(item, "`extern` stages")
                 case syntax.Edition():
@@ -184,7 +187,7 @@ class _Gatherer:
             self._files[source] = self.gather(parsed, chain)
         return self._files[source]
 
-    def _not_yet(self, item: syntax.VariantDecl | syntax.ExternDecl, what: str) -> None:
+    def _not_yet(self, item: syntax.ExternDecl, what: str) -> None:
         self._report.add(
             NOT_YET.at(item.name.span, f"{what} are not compiled yet", label="parsed only")
         )

@@ -1,17 +1,17 @@
 """From the syntax of an optimizer to a `Spec`: stages in a legal order, each with its tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
-from ..grammar.source import Span
-from . import predicate
+from ..grammar.source import Source, Span
+from . import coverage, predicate
 from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
 from .parameters import hyperparameters
-from .records import Domain, Stage, Term, distinct
-from .spec import Spec, SpecGroup, SpecObserve, SpecStage
+from .records import Domain, Group, Stage, Term, distinct
+from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
     "stage-order",
@@ -67,19 +67,25 @@ _RANK = {"perturb": 0, "accumulate": 0, "constrain": 2, "average": 3}
 _IN_GROUPS = ("clip", "precondition", "decay", "tune")
 
 
-def resolve(decl: syntax.OptimizerDecl, declarations: Declarations, report: Diagnostics) -> Spec:
-    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps."""
-    return _Resolver(decl, declarations, report).spec()
+def resolve(
+    decl: syntax.OptimizerDecl, scopes: Mapping[Source, Declarations], report: Diagnostics
+) -> Spec:
+    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps.
+
+    `scopes` are the names that hold in each text that the optimizer is made of: its own, and
+    those of its bases if it is a variant.
+    """
+    return _Resolver(decl, scopes, report).spec()
 
 
 @dataclass
 class _Resolver:
     decl: syntax.OptimizerDecl
-    declarations: Declarations
+    scopes: Mapping[Source, Declarations]
     report: Diagnostics
     domains: list[Domain] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: Labels = field(default_factory=Labels)
     observes: list[SpecObserve] = field(default_factory=list)
 
     def spec(self) -> Spec:
@@ -98,7 +104,6 @@ class _Resolver:
             doc=self.decl.doc.text if self.decl.doc else "",
             file=self.decl.span.source.name,
             span=self.decl.name.span,
-            declarations=self.declarations,
             hyperparameters=hyperparameters(self.decl.params, self.report),
             domains=tuple(self.domains),
             stages=tuple(self.stages),
@@ -125,9 +130,10 @@ class _Resolver:
         domain = parent
         if stage.where is not None:
             domain = self._limited(stage, parent)
-        label = self._label(f"{group}.{kind}" if group else kind)
-        index = self._note(label, stage.span)
-        return SpecStage(kind=kind, label=label, syntax=stage, domain=domain, index=index)
+        label = self.labels.next(kind, group)
+        index = self._note(label, stage.span, domain, group)
+        declarations = self.scopes[stage.rule.span.source]
+        return SpecStage(kind, label, stage, domain, index, declarations)
 
     def _limited(self, stage: syntax.Stage, parent: int) -> int:
         assert stage.where is not None
@@ -149,13 +155,9 @@ class _Resolver:
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
 
-    def _label(self, label: str) -> str:
-        count = self.labels[label] = self.labels.get(label, 0) + 1
-        return label if count == 1 else f"{label}_{count}"
-
-    def _note(self, label: str, span: Span) -> int:
-        text = " ".join(span.text.split())
-        self.stages.append(Stage(label=label, text=text, file=span.source.name, line=span.line))
+    def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
+        text, file = " ".join(span.text.split()), span.source.name
+        self.stages.append(Stage(label, text, file, span.line, domain, group))
         return len(self.stages) - 1
 
     def _observe(self, observe: syntax.Observe, group: str) -> None:
@@ -171,7 +173,8 @@ class _Resolver:
                 )
                 return
         index = self._note(f"observe {name}", observe.span)
-        self.observes.append(SpecObserve(name=name, syntax=observe, group=group, index=index))
+        declarations = self.scopes[observe.value.span.source]
+        self.observes.append(SpecObserve(name, observe, group, index, declarations))
 
     def _groups(self, groups: list[syntax.Group]) -> tuple[SpecGroup, ...]:
         found: list[SpecGroup] = []
@@ -188,6 +191,8 @@ class _Resolver:
                 self.report.add(NOT_YET.at(group.view.span, "`view` is not compiled yet"))
             term = self._group_term(group)
             own = term
+            if group.where is not None and not (taken and taken[-1].op == "literal"):
+                coverage.check(term, taken, group, groups, self.report)
             for other in taken:
                 own = _and(own, Term(op="not", arguments=(other,)))
             taken.append(term)
@@ -195,7 +200,8 @@ class _Resolver:
             stages = self._stages(group.stages, name, domain)
             for stage in stages:
                 self._check_in_group(stage)
-            found.append(SpecGroup(name=name, domain=domain, stages=stages))
+            declared = _declared(group, domain, term)
+            found.append(SpecGroup(name=name, domain=domain, declared=declared, stages=stages))
         return tuple(found)
 
     def _group_term(self, group: syntax.Group) -> Term:
@@ -285,6 +291,15 @@ class _Resolver:
 
 
 _MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
+
+
+def _declared(group: syntax.Group, domain: int, term: Term) -> Group:
+    span = group.name.span
+    place = f"{span.source.name}:{span.line}"
+    if group.where is None:
+        return Group(group.name.id, domain, None, "", place)
+    text = " ".join(group.where.span.text.split())
+    return Group(group.name.id, domain, term, text, place)
 
 
 def _and(left: Term, right: Term) -> Term:

@@ -271,7 +271,7 @@ class _Pipeline:
         if group is None or self.stages.weights_next is not None:
             signals["w_next"] = self.stages.next_weights(self.step)
         signals |= self.stages.group_values.get(observe.group, {})
-        site = Site("observe", observe.name, signals, self.spec.declarations)
+        site = Site("observe", observe.name, signals, observe.declarations)
         with ctx.in_domain(group.domain if group else 0):
             if observe.syntax.every is None:
                 return self._observed(site, observe)
@@ -326,6 +326,7 @@ class _Pipeline:
             start=ctx.start.region(ctx.starts),
             step=ctx.step.region([v for _, v in results]),
             refusals=tuple(ctx.refusals),
+            groups=tuple(group.declared for group in spec.groups),
             outputs=tuple(output for output, _ in results),
             evaluation=self.stages.region_of_evaluation,
         )
