@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api.programs import compile, load
+    from .api.schedules import Schedule, schedule
     from .grammar.diagnostic import OptcError, SpecError
     from .runtime import Hyperparameter, Objective, Optimizer, Program, Report, State
 
@@ -21,6 +22,8 @@ _HOMES = {
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
     "load": "api.programs",
+    "Schedule": "api.schedules",
+    "schedule": "api.schedules",
     "Hyperparameter": "runtime",
     "Objective": "runtime",
     "Optimizer": "runtime",
@@ -36,10 +39,12 @@ __all__ = [
     "Optimizer",
     "Program",
     "Report",
+    "Schedule",
     "SpecError",
     "State",
     "compile",
     "load",
+    "schedule",
 ]
 
 

@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import settings
-from ..output import CommandError
-
-_EXTRAS = {"matplotlib": "matplotlib", "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
-"""The optional packages that training uses, by what is imported."""
+from ..extra import needs_extra
 
 
 class TaskName(Enum):
@@ -71,7 +68,7 @@ def train(
       optc train fsam.opt --out runs/fsam --steps 600 --resume
     """
     pairs = settings.parse(set_ or [])
-    try:
+    with needs_extra("training"):
         from .loop import End
         from .run import Request, run  # JAX and the extras: `optc --help` does without them
 
@@ -90,11 +87,6 @@ def train(
                 keep_going=keep_going,
             )
         )
-    except ModuleNotFoundError as error:
-        package = _EXTRAS.get((error.name or "").partition(".")[0])
-        if package is None:
-            raise
-        raise CommandError(f'training needs {package}: pip install "optc[train]"') from error
     match end:
         case End.FINISHED:
             return
