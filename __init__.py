@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from .api.programs import compile, load
     from .api.schedules import Schedule, schedule
     from .grammar.diagnostic import OptcError, SpecError
-    from .runtime import Hyperparameter, Objective, Optimizer, Program, Report, State
+    from .runtime import (
+        GroupTable,
+        GroupWarning,
+        Hyperparameter,
+        Objective,
+        Optimizer,
+        Program,
+        Report,
+        State,
+    )
 
 _HOMES = {
     "OptcError": "grammar.diagnostic",
@@ -24,6 +33,8 @@ _HOMES = {
     "load": "api.programs",
     "Schedule": "api.schedules",
     "schedule": "api.schedules",
+    "GroupTable": "runtime",
+    "GroupWarning": "runtime",
     "Hyperparameter": "runtime",
     "Objective": "runtime",
     "Optimizer": "runtime",
@@ -33,6 +44,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
     "Objective",
     "OptcError",

@@ -7,6 +7,7 @@ and random draws are functions handed in.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,13 +128,7 @@ class Interpreter:
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
             ):
-                rank, size = np.ndim(w), int(np.size(w))
-                facts: dict[str, Scalar] = {
-                    "path": path,
-                    "dtype": dtype,
-                    "ndim": rank,
-                    "size": size,
-                }
+                facts = {"path": path, "dtype": dtype, **_facts(np.shape(w))}
                 mask.append(inside and holds(domain.predicate, facts))
             masks.append(mask)
         return masks
@@ -153,6 +148,8 @@ class Interpreter:
                 return self._elementwise(node, inputs)
             case "reduction":
                 return self._reduction(node, inputs)
+            case "shape":
+                return self._shape(node, inputs)
             case "local":
                 return self._merge(node, *inputs)
             case "fill":
@@ -203,6 +200,13 @@ class Interpreter:
             if inside
             else None
             for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _shape(self, node: Node, inputs: list[Any]) -> Fields:
+        assert node.op == "extent"
+        return [
+            np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])])) if inside else None
+            for x, inside in zip(inputs[0], self._mask(node), strict=True)
         ]
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
@@ -260,6 +264,12 @@ class Interpreter:
         return carried
 
 
+def _facts(shape: tuple[int, ...]) -> dict[str, Scalar]:
+    """What predicates ask of a shape."""
+    rows, cols = (1, 1, *shape)[-2:] if len(shape) != 1 else (1, shape[0])
+    return {"ndim": len(shape), "size": prod(shape), "rows": rows, "cols": cols}
+
+
 def _float(x: Any) -> Any:
     """Integers as they are used in formulas: in float64."""
     return x if isinstance(x, bool | np.bool_ | np.ndarray | str) else np.float64(x)
@@ -292,6 +302,8 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
 def _axes(shape: tuple[int, ...], per: Scalar) -> tuple[int, ...] | None:
     """The axes that a reduction per part of a tensor sums over; None for all."""
     rank = len(shape)
+    if isinstance(per, int):
+        return tuple(axis for axis in range(rank) if axis != per)
     if per == "unit":
         if sum(n != 1 for n in shape) <= 1:
             return None

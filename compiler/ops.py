@@ -18,7 +18,7 @@ from typing import Any, Literal
 from .types import DType
 
 OpClass = Literal[
-    "elementwise", "local", "reduction", "fill", "random", "oracle", "control", "leaf"
+    "elementwise", "local", "reduction", "shape", "fill", "random", "oracle", "control", "leaf"
 ]
 
 CALL = 16
@@ -219,6 +219,17 @@ REDUCTIONS = (
 )
 """Over the whole parameter vector, or with the attribute `per` over a part of each tensor."""
 
+SHAPES = (
+    Op("extent", "shape", ("any",), "float", "", "rt.extent", r"\operatorname{{extent}}({0})"),
+    Op("view", "shape", ("any",), "join", "", "rt.view", "{0}"),
+    Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", "{0}"),
+    Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", "{0}"),
+)
+"""What looks at the shape of each tensor, or gives it another one; see `compiler.rearrange`.
+
+`extent` is the length of the attribute `axis`, counted from the end. `view` and its inverse take
+the sizes of axes that are parameters as further inputs."""
+
 STRUCTURE = (
     Op("const", "leaf", ()),
     Op("nan", "leaf", (), "float"),
@@ -263,7 +274,9 @@ ORACLES = (
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
-OPS: dict[str, Op] = {op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *STRUCTURE, *ORACLES)}
+OPS: dict[str, Op] = {
+    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES)
+}
 """Every op by its name."""
 
 _MATRIX_FUNCTIONS = (

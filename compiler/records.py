@@ -17,8 +17,8 @@ Scalar = int | float | bool | str
 class Term:
     """An expression over what is known before a step runs: `op` over terms or one literal.
 
-    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `path` and
-    `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
+    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `rows`,
+    `cols`, `path` and `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
     """
 
     op: str
@@ -78,12 +78,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class Stage:
-    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line."""
+    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line.
+
+    `domain` are its tensors, and `group` is the group that it stands in; empty outside.
+    """
 
     label: str
     text: str
     file: str
     line: int
+    domain: int = 0
+    group: str = ""
 
     @property
     def place(self) -> str:
@@ -93,6 +98,20 @@ class Stage:
     def shown(self, file: str) -> str:
         """`line | text`, and the file before it where that is not `file`."""
         return f"{self.line if self.file == file else self.place} | {self.text}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group as it is declared: the tensors that end up in it, and those that it would take.
+
+    `where` is the predicate's own text; a group without a predicate takes what is left.
+    """
+
+    name: str
+    domain: int
+    predicate: Term | None
+    where: str
+    place: str
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from itertools import pairwise
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
 from ..grammar.source import Source, Span
-from . import predicate
+from . import coverage, predicate
 from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
 from .parameters import hyperparameters
-from .records import Domain, Stage, Term, distinct
+from .records import Domain, Group, Stage, Term, distinct
 from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -131,7 +131,7 @@ class _Resolver:
         if stage.where is not None:
             domain = self._limited(stage, parent)
         label = self.labels.next(kind, group)
-        index = self._note(label, stage.span)
+        index = self._note(label, stage.span, domain, group)
         declarations = self.scopes[stage.rule.span.source]
         return SpecStage(kind, label, stage, domain, index, declarations)
 
@@ -155,9 +155,9 @@ class _Resolver:
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
 
-    def _note(self, label: str, span: Span) -> int:
-        text = " ".join(span.text.split())
-        self.stages.append(Stage(label=label, text=text, file=span.source.name, line=span.line))
+    def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
+        text, file = " ".join(span.text.split()), span.source.name
+        self.stages.append(Stage(label, text, file, span.line, domain, group))
         return len(self.stages) - 1
 
     def _observe(self, observe: syntax.Observe, group: str) -> None:
@@ -191,6 +191,8 @@ class _Resolver:
                 self.report.add(NOT_YET.at(group.view.span, "`view` is not compiled yet"))
             term = self._group_term(group)
             own = term
+            if group.where is not None and not (taken and taken[-1].op == "literal"):
+                coverage.check(term, taken, group, groups, self.report)
             for other in taken:
                 own = _and(own, Term(op="not", arguments=(other,)))
             taken.append(term)
@@ -198,7 +200,8 @@ class _Resolver:
             stages = self._stages(group.stages, name, domain)
             for stage in stages:
                 self._check_in_group(stage)
-            found.append(SpecGroup(name=name, domain=domain, stages=stages))
+            declared = _declared(group, domain, term)
+            found.append(SpecGroup(name=name, domain=domain, declared=declared, stages=stages))
         return tuple(found)
 
     def _group_term(self, group: syntax.Group) -> Term:
@@ -288,6 +291,15 @@ class _Resolver:
 
 
 _MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
+
+
+def _declared(group: syntax.Group, domain: int, term: Term) -> Group:
+    span = group.name.span
+    place = f"{span.source.name}:{span.line}"
+    if group.where is None:
+        return Group(group.name.id, domain, None, "", place)
+    text = " ".join(group.where.span.text.split())
+    return Group(group.name.id, domain, term, text, place)
 
 
 def _and(left: Term, right: Term) -> Term:

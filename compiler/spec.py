@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..grammar import syntax
 from ..grammar.source import Span
 from .declarations import Declarations
-from .records import Domain, Hyperparameter, Stage
+from .records import Domain, Group, Hyperparameter, Stage
 
 
 @dataclass
@@ -57,6 +57,7 @@ class SpecGroup:
 
     name: str
     domain: int
+    declared: Group
     stages: tuple[SpecStage, ...]
 
 

@@ -43,8 +43,9 @@ UNUSED_STATE = declare(
     "unused-state",
     "a state that is never read or never written",
     """
-    A state costs memory for every weight. One that is never written keeps its initial value, and
-    one that is never read has no effect.
+    A state costs memory for every weight. One that is never read has no effect, and one that is
+    never written keeps its initial value: that is of use where the value is of the weights, as
+    in `state start = w`, and has no warning there.
     """,
     Severity.WARNING,
 )
@@ -141,9 +142,21 @@ def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnos
             case syntax.State() if node.name.id not in reads:
                 message = f"the state `{node.name.id}` is never read"
                 report.add(UNUSED_STATE.at(node.name.span, message))
-            case syntax.State() if node.name.id not in writes:
+            case syntax.State() if node.name.id not in writes and not _of_the_start(node.initial):
                 message = f"the state `{node.name.id}` is never written"
                 report.add(UNUSED_STATE.at(node.name.span, message))
+
+
+def _of_the_start(value: syntax.Expr | syntax.Argument) -> bool:
+    """Whether an initial value says something of the weights or the gradient at the start."""
+    match value:
+        case syntax.Call(function=syntax.Name(id="zeros" | "ones")):
+            return False
+        case syntax.Name():
+            return value.id in ("w", "g", "u")
+    inner = (getattr(value, name) for name in value.__dataclass_fields__)
+    nodes = (x for part in inner for x in (part if isinstance(part, tuple) else (part,)))
+    return any(_of_the_start(x) for x in nodes if isinstance(x, syntax.Expr | syntax.Argument))
 
 
 def names_read(node: syntax.Node) -> Iterator[str]:

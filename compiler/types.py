@@ -9,10 +9,11 @@ from typing import Literal
 
 Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "unknown"]
 DType = Literal["float", "int", "bool"]
-Per = Literal["element", "tensor", "unit", "row", "column", "matrix"]
+Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
+"""What one number stands for; an axis, counted from 0, is for one number at each of its places."""
 
-PERS: tuple[Per, ...] = ("tensor", "unit", "row", "column", "matrix")
-"""What `per =` accepts; a reduction without it runs over the whole parameter vector."""
+PERS = ("tensor", "unit", "row", "column", "matrix")
+"""What `per =` accepts beside an axis; a reduction without it runs over all the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Type:
                 return "a field of conditions"
             case "field" if self.per == "tensor":
                 return "one scalar per tensor"
+            case "field" if isinstance(self.per, int):
+                return f"one scalar for each place of axis {self.per}"
             case "field" if self.per != "element":
                 return f"one scalar per {self.per}"
             case "field":

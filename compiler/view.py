@@ -11,8 +11,8 @@ import networkx as nx
 from .graph import Graph, Node, Region, walk
 from .ops import OPS
 
-ARITY_FREE = {"loop", "normal", "rademacher", "uniform", "round_stochastic"}
-"""Ops that take more inputs than their row says: carried values, rounds of loops."""
+ARITY_FREE = {"loop", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"}
+"""Ops that take more inputs than their row says: carried values, rounds of loops, sizes."""
 
 
 class InvalidGraphError(AssertionError):

@@ -22,6 +22,7 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
     )
 """
 
+from .arrange import View, extent, rank_as, unview, view
 from .control import repeat
 from .field import (
     Field,
@@ -36,6 +37,7 @@ from .field import (
     stored,
     zeros,
 )
+from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .hyperparameters import Hyperparameter
 from .objective import Objective
 from .oracles import Oracles, Point
@@ -62,7 +64,12 @@ from .tree import matches
 
 __all__ = [
     "Field",
+    "Finding",
+    "Group",
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
+    "Limited",
     "Mask",
     "Objective",
     "Optimizer",
@@ -72,11 +79,14 @@ __all__ = [
     "Program",
     "Report",
     "State",
+    "TensorRow",
+    "View",
     "all",
     "any",
     "copy",
     "dot",
     "dot_per",
+    "extent",
     "full",
     "mask",
     "matches",
@@ -92,6 +102,7 @@ __all__ = [
     "ones",
     "per_tensor",
     "rademacher",
+    "rank_as",
     "refuse",
     "repeat",
     "restrict",
@@ -100,5 +111,7 @@ __all__ = [
     "sum",
     "sum_per",
     "uniform",
+    "unview",
+    "view",
     "zeros",
 ]

@@ -8,6 +8,7 @@ from ...grammar.diagnostic import correction, declare, did_you_mean
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..declarations import Found
 from ..ops import NOT_YET, OPS
+from ..records import Term
 from ..types import PERS, Per, Type
 from . import expressions, statements
 from .arguments import checked, match
@@ -48,6 +49,21 @@ RANDOM_OF = declare(
     `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
     scale or shift it, use arithmetic. Each round of a loop draws another one; the condition of
     `repeat ... while` is not part of a round, so it draws none.
+    """,
+)
+
+NO_AXIS = declare(
+    "no-axis",
+    "an axis that some tensors may not have",
+    """
+    `per = 0`, `per = 1`, ... give one number for each place of an axis. The tensors must be sure to
+    have it: by a `when` around the line, or by the group's `view`.
+
+        when g is [rows, cols] {
+          return g / sqrt(min(max(g^2, per = 0), max(g^2, per = 1)))
+        } else {
+          return sign(g)
+        }
     """,
 )
 
@@ -213,7 +229,7 @@ def _reduction(
     if "per" not in matched:
         whole = [ctx.restricted(v) for v in values]
         return ctx.node(op, whole, Type("scalar", dtype), name=name)
-    per = _per(ctx, matched["per"].value)
+    per = _per(ctx, matched["per"].value, function)
     if per is None:
         return MISTAKE
     type = Type("field", dtype, per, ctx.domain)
@@ -229,15 +245,27 @@ def _not_reducible(value: Value, op: str) -> str | None:
     return "a field of conditions" if wanted == "bool" else "a field"
 
 
-def _per(ctx: Context, expr: syntax.Expr) -> Per | None:
-    if isinstance(expr, syntax.Name):
-        for per in PERS:
-            if expr.id == per:
-                return per
-        ctx.unknown(expr, PERS, "is not a part of a tensor")
-    else:
-        ctx.mistyped(expr.span, "`per` takes one of tensor, unit, row, column, matrix")
+def _per(ctx: Context, expr: syntax.Expr, function: str) -> Per | None:
+    match expr:
+        case syntax.Name(id="tensor" | "unit" | "row" | "column" | "matrix" as per):
+            return per
+        case syntax.Name():
+            ctx.unknown(expr, PERS, "is not a part of a tensor")
+        case syntax.Number(value=int(axis)):
+            number = Term(op="literal", arguments=(axis,))
+            if ctx.sure(Term(op="gt", arguments=(Term(op="ndim"), number))):
+                return axis
+            message = f"`{function}` per axis {axis}, where a tensor may have {_axes(axis)}"
+            help = f"do it in a `when` for enough axes: `when ndim > {axis} {{ ... }}`"
+            ctx.report.add(NO_AXIS.at(expr.span, message, label="no such axis", help=help))
+        case _:
+            message = "`per` takes one of tensor, unit, row, column, matrix, or an axis: 0, 1, ..."
+            ctx.mistyped(expr.span, message)
     return None
+
+
+def _axes(count: int) -> str:
+    return "no axes" if count == 0 else "one axis" if count == 1 else f"{count} axes"
 
 
 def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

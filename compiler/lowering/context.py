@@ -7,6 +7,7 @@ from typing import Literal
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Label, Rule, correction, declare, did_you_mean
 from ...grammar.source import Span
+from .. import coverage
 from ..declarations import DUPLICATE_NAME, Declarations
 from ..ops import OPS
 from ..parameters import Bounds
@@ -21,7 +22,7 @@ UNKNOWN_NAME = declare(
     """
     A rule sees its parameters, the names it made before, `t` (the step count, from 1), `pi`,
     `inf`, and what its kind of stage is given: `g` and `w` in perturb, clip and precondition; `u`
-    and `w` in decay; `u`, `g` and `w` in tune; `w`, `u`, `eta` and `w_next` in constrain and
+    and `w` in decay; `u`, `g` and `w` in tune; `w`, `g`, `u`, `eta` and `w_next` in constrain and
     average; those and `loss` in guard. `observe` sees `g`, `u`, `eta`, `w`, `w_next`, `loss` and
     the named values of stages (`clip.scale`).
     """,
@@ -39,12 +40,16 @@ TYPE_MISMATCH = declare(
 
 @dataclass
 class Binding:
-    """What a name stands for: a fixed value, or the cell of a state or var."""
+    """What a name stands for: a fixed value, or the cell of a state or var.
+
+    `axis` is the axis, from the end, whose length a name of `when g is [rows, cols]` stands for.
+    """
 
     kind: Literal["let", "var", "state", "parameter", "signal"]
     span: Span | None
     value: Value = MISTAKE
     cell: int = -1
+    axis: int = 0
 
 
 class Scope:
@@ -62,6 +67,15 @@ class Scope:
     def known(self) -> set[str]:
         """Every name that stands for something here."""
         return set(self.names) | (self.outer.known() if self.outer else set())
+
+    def dimensions(self) -> dict[str, Term]:
+        """The names that stand for the lengths of the last two axes, as predicates say them."""
+        outer = self.outer.dimensions() if self.outer else {}
+        own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
+        return outer | own
+
+
+_AXES = {-1: "cols", -2: "rows"}
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,17 @@ class Context(Builder):
         name = distinct(name, [known.name for known in self.domains])
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
+
+    def sure(self, term: Term) -> bool:
+        """Whether `term` holds for each tensor of the current domain, whatever the weights are."""
+        chain, number = [self.domain], self.domain
+        while number:
+            number = self.domains[number].parent
+            chain.append(number)
+        known = [self.domains[n].predicate for n in chain]
+        refused = [self.domains[r.domain] for r in self.refusals]
+        known += [Term(op="not", arguments=(d.predicate,)) for d in refused if d.parent in chain]
+        return coverage.implies(known, term)
 
     def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
         """A random field: a stream of its own, another in each micro-step and round of a loop."""

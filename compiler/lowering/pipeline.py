@@ -326,6 +326,7 @@ class _Pipeline:
             start=ctx.start.region(ctx.starts),
             step=ctx.step.region([v for _, v in results]),
             refusals=tuple(ctx.refusals),
+            groups=tuple(group.declared for group in spec.groups),
             outputs=tuple(output for output, _ in results),
             evaluation=self.stages.region_of_evaluation,
         )

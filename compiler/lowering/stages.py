@@ -6,7 +6,6 @@ from dataclasses import replace
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
 from ..library import names as library_names
-from ..records import Term
 from ..spec import Spec, SpecStage
 from ..types import Type
 from . import expressions
@@ -78,7 +77,6 @@ class Stages:
             given = self.direction or own
             self.group_values[group.name] = {"u": given} | ({"eta": self.eta} if self.eta else {})
             results.append((group.domain, own, self.direction, self.eta))
-        self._refuse_leftovers()
         *firsts, (_, result, direction, eta) = results
         for domain, own, own_direction, own_eta in reversed(firsts):
             result = self._merged(domain, own, result)
@@ -93,19 +91,6 @@ class Stages:
         if inside.type.is_unknown or outside.type.is_unknown:
             return MISTAKE
         return self.ctx.merge(domain, inside, outside)
-
-    def _refuse_leftovers(self) -> None:
-        """Tensors that fall into no group are refused when a state is made."""
-        ctx = self.ctx
-        terms = [ctx.domains[g.domain].predicate for g in self.spec.groups]
-        if self.spec.groups[-1].name == "rest":
-            return
-        left = Term(op="not", arguments=(terms[0],))
-        for term in terms[1:]:
-            left = Term(op="and", arguments=(left, Term(op="not", arguments=(term,))))
-        domain = ctx.add_domain("leftover_tensors", left)
-        with ctx.in_stage(0):
-            ctx.refuse_tensors(domain, "a tensor falls into no group; add `group rest { ... }`")
 
     def _transform(self, stage: SpecStage, signal: Value, signals: dict[str, Value]) -> Value:
         result = self._limited(stage, signal, lambda: self.rule(stage, signals))
@@ -153,7 +138,7 @@ class Stages:
 
     def _after_step(self, stage: SpecStage, step: Value) -> Value:
         old = self.next_weights(step)
-        signals = self.step_signals() | {"w_next": old}
+        signals = self.step_signals() | {"g": self.gradient, "w_next": old}
         result = self._limited(stage, old, lambda: self.rule(stage, signals))
         self.weights_next = self._field(stage, result)
         if stage.kind == "average":

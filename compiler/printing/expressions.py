@@ -81,6 +81,8 @@ class Expressions:
             return self._reduction(node)
         if op.op_class == "fill":
             return self._fill(node)
+        if op.op_class == "shape":
+            return self._shape(node)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -92,7 +94,8 @@ class Expressions:
         operands = [self.operand(i) for i in node.inputs]
         function = OPS[node.op].python
         if (per := node.get("per")) is not None:
-            return call(f"{function}_per", *operands, quoted(str(per)))
+            part = str(per) if isinstance(per, int) else quoted(str(per))
+            return call(f"{function}_per", *operands, part)
         return call(function, *operands)
 
     def _fill(self, node: Node) -> Piece:
@@ -101,6 +104,13 @@ class Expressions:
         if node.type.domain and node.op != "copy":
             mask = self._name(-node.type.domain)
             operands.append(mask or "")
+        return call(function, *operands)
+
+    def _shape(self, node: Node) -> Piece:
+        operands = [self.operand(i) for i in node.inputs]
+        function = OPS[node.op].python
+        if node.op == "extent":
+            return call(function, *operands, str(node["axis"]))
         return call(function, *operands)
 
     def _random(self, node: Node) -> Piece:

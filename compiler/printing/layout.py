@@ -56,6 +56,14 @@ def quoted(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else _escape(c) for c in escaped) + '"'
 
 
+def worded(text: str) -> str:
+    """The same, in single quotes where that leaves the text's own quotes as they are."""
+    double = quoted(text)
+    if '"' not in text or "'" in text:
+        return double
+    return "'" + double[1:-1].replace('\\"', '"') + "'"
+
+
 def _escape(char: str) -> str:
     named = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
     if char in named:

@@ -6,7 +6,7 @@ from .. import predicate
 from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..plan import Block, Kernel, Plan
-from ..records import Hyperparameter, Term
+from ..records import Hyperparameter, Stage, Term, distinct
 from .expressions import literal
 from .function import Program, program
 from .hints import RESERVED, hint, identifier
@@ -22,6 +22,7 @@ from .layout import (
     mapping,
     quoted,
     tuple_of,
+    worded,
 )
 from .mains import main_lines
 from .terms import term_text
@@ -73,6 +74,7 @@ def _kernels(plan: Plan, block: Block) -> Iterator[Kernel]:
 def _kernel_names(plan: Plan) -> dict[Kernel, str]:
     names: dict[Kernel, str] = {}
     taken = {*RESERVED, plan.graph.name, *(f"in_{d.name}" for d in plan.graph.domains)}
+    taken |= {f"is_{group.name}" for group in plan.graph.groups}
     # A variable of a main function would hide a kernel of its name.
     taken |= {hint(node, plan.nodes) for node in plan.nodes.values()}
     blocks = [("start", plan.start), ("", plan.step)]
@@ -115,7 +117,7 @@ class _Module:
         self.version = version
 
     def rows(self) -> list[str]:
-        body = [*self._hyperparameters(), *self._predicates()]
+        body = [*self._hyperparameters(), *self._predicates(), *self._groups()]
         body += self._function("start", self.plan.start, self._start)
         body += self._function("step", self.plan.step, self._step)
         if self.plan.evaluation is not None:
@@ -152,8 +154,12 @@ class _Module:
             while number:
                 wanted.add(number)
                 number = domains[number].parent
-        for number in sorted(wanted):
+        groups = self._group_predicates()
+        for number in sorted(wanted | groups.keys()):
             domain = domains[number]
+            if number in groups:
+                rows += groups[number]
+                continue
             rows += ["", "", f"def in_{domain.name}(tensor):"]
             rows += _condition(domain.predicate)
         return rows
@@ -171,7 +177,65 @@ class _Module:
         nodes = self.plan.nodes.values()
         found = {n.type.domain for n in nodes if OPS[n.op].op_class in ("fill", "random")}
         found |= {r.domain for r in self.graph.refusals}
+        found |= {s.domain for s in self.graph.stages if self._is_limited(s)}
         return found - {0}
+
+    # ---- groups
+
+    def _is_limited(self, stage: Stage) -> bool:
+        """Whether `where` limits a stage: its tensors are not simply those of its group."""
+        return bool(stage.domain) and stage.domain not in {g.domain for g in self.graph.groups}
+
+    def _takers(self) -> dict[int, str]:
+        """The function that says what each group would take, by the group's domain."""
+        domains = self.graph.domains
+        taken = {self.graph.name, *(f"in_{domain.name}" for domain in domains)}
+        found: dict[int, str] = {}
+        for group in self.graph.groups:
+            if group.predicate is not None:
+                name = f"in_{domains[group.domain].name}"
+                if domains[group.domain].predicate != group.predicate:
+                    name = distinct(f"is_{group.name}", taken)
+                taken.add(name)
+                found[group.domain] = name
+        return found
+
+    def _group_predicates(self) -> dict[int, list[str]]:
+        """The functions that choose each group's tensors, by domain: what no earlier one takes."""
+        takers = self._takers()
+        found: dict[int, list[str]] = {}
+        earlier: list[str] = []
+        for group in self.graph.groups:
+            name = f"in_{self.graph.domains[group.domain].name}"
+            own, rows = takers.get(group.domain), []
+            if own is not None and group.predicate is not None:
+                rows += ["", "", f"def {own}(tensor):", *_condition(group.predicate)]
+            if own != name:
+                parts = [f"{own}(tensor)"] if own else []
+                parts += [f"not {function}(tensor)" for function in earlier]
+                rows += ["", "", f"def {name}(tensor):", *_joined("and", parts or ["True"])]
+            found[group.domain] = rows
+            earlier += [own] if own else []
+        return found
+
+    def _groups(self) -> list[str]:
+        """What a table of groups is made of: each group as declared, each limited stage."""
+        takers = self._takers()
+        declared: list[Piece] = []
+        for group in self.graph.groups:
+            pieces: list[Piece] = [quoted(group.name)]
+            if group.domain in takers:
+                pieces += [f"takes={takers[group.domain]}", f"where={worded(group.where)}"]
+            declared.append(call("rt.Group", *pieces, f"line={quoted(group.place)}"))
+        limited = [self._limited(stage) for stage in self.graph.stages if self._is_limited(stage)]
+        rows = ["", ""] if declared or limited else []
+        rows += lines(tuple_of(declared), 0, "GROUPS = ") if declared else []
+        return rows + (lines(tuple_of(limited), 0, "LIMITED = ") if limited else [])
+
+    def _limited(self, stage: Stage) -> Piece:
+        takes = f"in_{self.graph.domains[stage.domain].name}"
+        group = (f"group={quoted(stage.group)}",) if stage.group else ()
+        return call("rt.Limited", quoted(stage.label), takes, *group)
 
     def _function(self, which: str, block: Block, write: Callable[[Block], list[str]]) -> list[str]:
         rows: list[str] = []
@@ -251,6 +315,8 @@ class _Module:
         entries += ["evaluate=evaluate"] if graph.evaluation else []
         entries += ["random=True"] if random else []
         entries += [Labelled("observed=", tuple_of(observed))] if observed else []
+        entries += ["groups=GROUPS"] if graph.groups else []
+        entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
         name = identifier(graph.name, RESERVED)
         return ["", "", *lines(call("rt.Program", *entries), 0, f"{name} = ")]
 
@@ -291,11 +357,16 @@ def _condition(term: Term) -> list[str]:
     text = predicate.python(term)
     if len(f"{INDENT}return {text}") <= WIDTH or term.op not in ("and", "or"):
         return [f"{INDENT}return {text}"]
-    parts = _chain(term, term.op)
     strength = 5 if term.op == "and" else 4
-    texts = [predicate.python(part, strength) for part in parts]
-    rows = [f"{INDENT * 2}{texts[0]}"]
-    rows += [f"{INDENT * 2}{term.op} {text}" for text in texts[1:]]
+    return _joined(term.op, [predicate.python(part, strength) for part in _chain(term, term.op)])
+
+
+def _joined(op: str, parts: list[str]) -> list[str]:
+    """The line that returns the parts joined by `and` or `or`, or a line for each."""
+    row = f"{INDENT}return {f' {op} '.join(parts)}"
+    if len(row) <= WIDTH or len(parts) == 1:
+        return [row]
+    rows = [f"{INDENT * 2}{parts[0]}", *(f"{INDENT * 2}{op} {part}" for part in parts[1:])]
     return [f"{INDENT}return (", *rows, f"{INDENT})"]
 
 

@@ -25,6 +25,13 @@ STEPS = 50
 DOUBLE = 1e-12
 
 
+LOOSER = {
+    # Optax takes 1 - 1 / sqrt(1 + lr^2) as a difference, of which 5e-5 is left at its default.
+    "fromage": 2.0**-52 / 5e-5,
+}
+"""Tolerances in float64 where it is the twin that loses digits."""
+
+
 def claims():
     """Every rule and optimizer of the library that says what it equals."""
     for kind in (*syntax.KINDS, "optimizer"):
@@ -100,9 +107,13 @@ def ours(item, chosen, usual):
     return staged(*stages, **({} if usual else chosen))().transform()
 
 
+def _tuple(*values):
+    return values
+
+
 def theirs(item, chosen):
     """The transformation that the item claims to be, descending like ours."""
-    tx = value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
+    tx = value(item.equals, {"optax": optax, "inf": np.inf, "tuple": _tuple, **chosen})
     return tx if kind(item) in ("tune", "optimizer") else optax.chain(tx, optax.scale(-1.0))
 
 
@@ -149,7 +160,22 @@ def updates(tx, inputs):
     return run(inputs)
 
 
-def assert_close(found, expected, tolerance):
+def rounding(item, inputs):
+    """What a step may be off by because it is a difference of weights: some of their last places.
+
+    That of an `average` is the new weights less the old ones, here as in optax. Of n weights, since
+    an inner product of them may decide how far to go.
+    """
+    stages = item.body if isinstance(item, syntax.OptimizerDecl) else ()
+    if not any(isinstance(s, syntax.Stage) and s.kind.id == "average" for s in stages):
+        return 0.0
+    leaves = jax.tree.leaves(inputs[1])
+    largest = max(float(jnp.abs(x).max()) for x in leaves)
+    n = sum(x[0].size for x in leaves)
+    return 8 * n * largest * float(jnp.finfo(inputs[2].dtype).eps)
+
+
+def assert_close(found, expected, tolerance, floor=0.0):
     """Equal trees of stacked tensors, relative to the largest element of each step."""
     assert described(found) == described(expected)
     a, b = (
@@ -158,7 +184,7 @@ def assert_close(found, expected, tolerance):
         )
         for t in (found, expected)
     )
-    bound = tolerance * np.abs(b).max(axis=1)
+    bound = tolerance * np.abs(b).max(axis=1) + floor
     np.testing.assert_array_less(np.abs(a - b).max(axis=1), bound + np.finfo(float).tiny)
 
 
@@ -169,7 +195,9 @@ def test_what_a_claim_says_holds_in_float64(item, usual):
         chosen = settings(item, usual)
         inputs = series(jnp.float64)
         found = updates(ours(item, chosen, usual), inputs)
-        assert_close(found, updates(theirs(item, chosen), inputs), DOUBLE)
+        tolerance = LOOSER.get(item.name.id, DOUBLE)
+        expected = updates(theirs(item, chosen), inputs)
+        assert_close(found, expected, tolerance, rounding(item, inputs))
 
 
 @CLAIMS
@@ -179,7 +207,7 @@ def test_what_a_claim_says_holds_in_float32(item):
     inputs = series(jnp.float32)
     tolerance = STEPS * 2.0**-23 / (1 - largest)
     found = updates(ours(item, chosen, usual=False), inputs)
-    assert_close(found, updates(theirs(item, chosen), inputs), tolerance)
+    assert_close(found, updates(theirs(item, chosen), inputs), tolerance, rounding(item, inputs))
 
 
 # ---- whole optimizers
