@@ -46,8 +46,8 @@ NOT_YET = declare(
     "the language has this, the compiler does not yet",
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`,
-    `eye` ...), `extern`, `cg` and `ggn`, per-example and sampled gradients.
+    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
+    `view`, `extern`, `cg` and `ggn`, per-example and sampled gradients.
     """,
 )
 
@@ -100,8 +100,9 @@ class Declarations:
         return own | set(library.names(kind))
 
     def kinds_of(self, name: str) -> tuple[str, ...]:
-        """The kinds of declaration that `name` stands for."""
-        return tuple(kind for kind in library.SHELVES if self.find(kind, name))
+        """The kinds of declaration that `name` stands for; parts of an optimizer come first."""
+        kinds = sorted(library.SHELVES, key=lambda kind: kind == "optimizer")
+        return tuple(kind for kind in kinds if self.find(kind, name))
 
 
 def kind_of(decl: Decl) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from traced import flat, graph, steps, trace
+from interpreted import flat, graph_of, stages, steps, trace
 
 CLOSE = 1e-13
 STEPS = 20
@@ -28,9 +28,9 @@ CONSTANT = [GRADIENTS[0]] * STEPS
 FIRST = flat(GRADIENTS[0])
 
 
-def staged(*stages):
+def staged(*lines):
     """An optimizer of these stages at rate 1, as text."""
-    return "optimizer staged() {\n  " + "\n  ".join((*stages, "tune step 1.0")) + "\n}\n"
+    return stages(*lines, "...")
 
 
 def assert_same(found, expected, tolerance=CLOSE):
@@ -125,8 +125,8 @@ def test_mars_limits_the_length_of_each_tensor():
 
 def test_mars_lion_keeps_the_momentum_that_it_follows():
     """Lion with b1 = b2 on the same gradients: signum."""
-    stages = ("precondition mars()", "precondition lion(0.95, 0.95)")
-    lion = steps(staged(*stages), GRADIENTS, WEIGHTS)
+    lion = staged("precondition mars()", "precondition lion(0.95, 0.95)")
+    lion = steps(lion, GRADIENTS, WEIGHTS)
     assert_same(steps("mars_lion", GRADIENTS, WEIGHTS, lr=1.0), lion)
 
 
@@ -135,7 +135,7 @@ def test_mars_lion_keeps_the_momentum_that_it_follows():
 
 def rate(name):
     """The default rate of an optimizer."""
-    return next(h.default for h in graph(name).hyperparameters if h.name == "lr")
+    return next(h.default for h in graph_of(name).hyperparameters if h.name == "lr")
 
 
 FIRST_STEPS = {
@@ -191,7 +191,7 @@ FIRST_STEPS = {
 
 @pytest.mark.parametrize("name", FIRST_STEPS)
 def test_the_first_step_is_known(name):
-    names = {h.name for h in graph(name).hyperparameters}
+    names = {h.name for h in graph_of(name).hyperparameters}
     values = {"decay": 0.0} if "decay" in names else {}
     (found,) = steps(name, GRADIENTS[:1], WEIGHTS, **values)
     # eps of 1e-6 over gradients of at least 1e-2, and the rounding of weights of order 1.
@@ -240,6 +240,12 @@ def test_novograd_divides_each_tensor_by_its_norm():
     (found,) = steps("novograd", GRADIENTS[:1], WEIGHTS, lr=1.0, eps=0.0, decay=0.1)
     expected = [g / np.linalg.norm(g) + 0.1 * w for g, w in zip(GRADIENTS[0], WEIGHTS, strict=True)]
     assert_same(found, flat(expected))
+
+
+def test_rprop_of_optax_is_a_step_late_while_signs_stay():
+    late = steps("rprop_optax", CONSTANT, WEIGHTS)
+    assert not late[0].any()
+    assert_same(late[1:], steps("rprop", CONSTANT, WEIGHTS)[:-1])
 
 
 # ---- laws that hold on every path
@@ -390,7 +396,7 @@ def test_noise_has_the_variance_that_the_paper_gives():
         "noisy_sgd",
         zero,
         WEIGHTS,
-        lambda op, site, rounds, count: [np.ones(shape) for shape in SHAPES],
+        draw=lambda op, site, rounds, count: [np.ones(shape) for shape in SHAPES],
         lr=1.0,
         eta=0.3,
         gamma=0.55,
