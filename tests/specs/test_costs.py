@@ -49,6 +49,7 @@ CALLS = {
     "signum": (1, (1, 1)),
     "polyak_sgd": (1, (1, 1)),
     "sam": (2, (2, 2)),
+    "mars_adamw_exact": (2, (2, 2)),
     "psam": (2, (2, 2)),
     "cdat_gd": (2, (2, 2)),
     "cdat_adam": (2, (2, 2)),
