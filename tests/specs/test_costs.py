@@ -54,6 +54,7 @@ CALLS = {
     "momo_adam": (1, (1, 1)),
     "adam_on_plateau": (1, (1, 1)),
     "sam": (2, (2, 2)),
+    "mars_adamw_exact": (2, (2, 2)),
     "psam": (2, (2, 2)),
     "cdat_gd": (2, (2, 2)),
     "cdat_adam": (2, (2, 2)),
