@@ -24,18 +24,20 @@ def chain(spec):
     try:
         return optax_chain(where)
     except SpecError as error:
-        assert {d.code for d in error.diagnostics} == {"no-optax-twin"}
+        if {d.code for d in error.diagnostics} != {"no-optax-twin"}:
+            raise
         return None
 
 
 def draws(size):
     """Trees of random tensors, one for each step, all of another size."""
     rng = np.random.default_rng(size)
-    is_shape = {"is_leaf": lambda x: isinstance(x, tuple)}
-    return [
-        jax.tree.map(lambda s: np.asarray(rng.normal(size=s) * 3.0**-i), SHAPES, **is_shape)
-        for i in range(STEPS)
-    ]
+
+    def draw(shape):
+        return rng.normal(size=(STEPS, *shape))
+
+    drawn = jax.tree.map(draw, SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    return [jax.tree.map(lambda x, i=i: np.asarray(x[i] * 3.0**-i), drawn) for i in range(STEPS)]
 
 
 def assert_same(spec, text):
@@ -65,7 +67,7 @@ def test_most_of_the_library_has_a_chain():
     assert len(PRINTED) > len(library.names("optimizer")) / 3
 
 
-@pytest.mark.parametrize("name", [n for n in PRINTED if "random" not in n])
+@pytest.mark.parametrize("name", PRINTED)
 def test_what_is_printed_makes_the_steps_of_the_program(name):
     assert_same(name, PRINTED[name])
 
