@@ -46,9 +46,8 @@ NOT_YET = declare(
     "the language has this, the compiler does not yet",
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye`
-    ...), variants (`optimizer x from y`), `cg` and `ggn`,
-    per-example and sampled gradients.
+    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
+    `view`, `cg` and `ggn`, per-example and sampled gradients.
     """,
 )
 
@@ -58,6 +57,7 @@ Decl = (
     | syntax.ScheduleDecl
     | syntax.FuncDecl
     | syntax.OptimizerDecl
+    | syntax.VariantDecl
 )
 OpenUse = Callable[[str, Source], Source]
 """Reads a used file: its path as written and the source that uses it. Raises OSError."""
@@ -103,8 +103,9 @@ class Declarations:
         return own | set(library.names(kind))
 
     def kinds_of(self, name: str) -> tuple[str, ...]:
-        """The kinds of declaration that `name` stands for."""
-        return tuple(kind for kind in library.SHELVES if self.find(kind, name))
+        """The kinds of declaration that `name` stands for; parts of an optimizer come first."""
+        kinds = sorted(library.SHELVES, key=lambda kind: kind == "optimizer")
+        return tuple(kind for kind in kinds if self.find(kind, name))
 
 
 def kind_of(decl: Decl) -> str:
@@ -116,7 +117,7 @@ def kind_of(decl: Decl) -> str:
             return "schedule"
         case syntax.FuncDecl():
             return "func"
-        case syntax.OptimizerDecl():
+        case syntax.OptimizerDecl() | syntax.VariantDecl():
             return "optimizer"
 
 
@@ -148,8 +149,6 @@ class _Gatherer:
                 case syntax.Use():
                     if (names := self._use(item, chain)) is not None:
                         used.append(names)
-                case syntax.VariantDecl():
-                    self._not_yet(item, "optimizer variants")
                 case syntax.Edition():
                     pass
                 case _:
@@ -197,8 +196,3 @@ class _Gatherer:
             parsed = parse(source, self._report)
             self._files[source] = self.gather(parsed, chain)
         return self._files[source]
-
-    def _not_yet(self, item: syntax.VariantDecl, what: str) -> None:
-        self._report.add(
-            NOT_YET.at(item.name.span, f"{what} are not compiled yet", label="parsed only")
-        )

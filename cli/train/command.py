@@ -7,11 +7,8 @@ from typing import Annotated
 import typer
 
 from .. import settings
-from ..output import CommandError
+from ..extra import needs_extra
 from ..spec import AllowExtern
-
-_EXTRAS = {"matplotlib": "matplotlib", "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
-"""The optional packages that training uses, by what is imported."""
 
 
 class TaskName(Enum):
@@ -73,7 +70,7 @@ def train(
       optc train fsam.opt --out runs/fsam --steps 600 --resume
     """
     pairs = settings.parse(set_ or [])
-    try:
+    with needs_extra("training"):
         from .loop import End
         from .run import Request, run  # JAX and the extras: `optc --help` does without them
 
@@ -93,11 +90,6 @@ def train(
                 allow_extern=tuple(allow_extern or ()),
             )
         )
-    except ModuleNotFoundError as error:
-        package = _EXTRAS.get((error.name or "").partition(".")[0])
-        if package is None:
-            raise
-        raise CommandError(f'training needs {package}: pip install "optc[train]"') from error
     match end:
         case End.FINISHED:
             return

@@ -275,7 +275,7 @@ class _Pipeline:
         if group is None or self.stages.weights_next is not None:
             signals["w_next"] = self.stages.next_weights(self.step)
         signals |= self.stages.group_values.get(observe.group, {})
-        site = Site("observe", observe.name, signals, self.spec.declarations)
+        site = Site("observe", observe.name, signals, observe.declarations)
         with ctx.in_domain(group.domain if group else 0):
             if observe.syntax.every is None:
                 return self._observed(site, observe)
