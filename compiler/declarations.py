@@ -46,7 +46,8 @@ NOT_YET = declare(
     "the language has this, the compiler does not yet",
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...), variants (`optimizer x from y`), `extern`, `cg` and `ggn`,
+    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
+    variants (`optimizer x from y`), `extern`, `cg` and `ggn`, and
     per-example and sampled gradients.
     """,
 )
