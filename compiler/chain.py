@@ -72,7 +72,7 @@ class _Chain:
             return call("optax.scale_by_learning_rate", _text(rate))
         function = line.rule.function if isinstance(line.rule, syntax.Call) else line.rule
         arguments = line.rule.arguments if isinstance(line.rule, syntax.Call) else ()
-        found = isinstance(function, syntax.Name) and self.spec.declarations.find(
+        found = isinstance(function, syntax.Name) and stage.declarations.find(
             stage.kind, function.id
         )
         if not found or not isinstance(found.decl, syntax.RuleDecl) or found.decl.equals is None:

@@ -47,12 +47,17 @@ NOT_YET = declare(
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
     named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
-    variants (`optimizer x from y`), `extern`, `cg` and `ggn`, and
-    per-example and sampled gradients.
+    `extern`, `cg` and `ggn`, per-example and sampled gradients.
     """,
 )
 
-Decl = syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl | syntax.OptimizerDecl
+Decl = (
+    syntax.RuleDecl
+    | syntax.ScheduleDecl
+    | syntax.FuncDecl
+    | syntax.OptimizerDecl
+    | syntax.VariantDecl
+)
 OpenUse = Callable[[str, Source], Source]
 """Reads a used file: its path as written and the source that uses it. Raises OSError."""
 
@@ -95,8 +100,9 @@ class Declarations:
         return own | set(library.names(kind))
 
     def kinds_of(self, name: str) -> tuple[str, ...]:
-        """The kinds of declaration that `name` stands for."""
-        return tuple(kind for kind in library.SHELVES if self.find(kind, name))
+        """The kinds of declaration that `name` stands for; parts of an optimizer come first."""
+        kinds = sorted(library.SHELVES, key=lambda kind: kind == "optimizer")
+        return tuple(kind for kind in kinds if self.find(kind, name))
 
 
 def kind_of(decl: Decl) -> str:
@@ -108,7 +114,7 @@ def kind_of(decl: Decl) -> str:
             return "schedule"
         case syntax.FuncDecl():
             return "func"
-        case syntax.OptimizerDecl():
+        case syntax.OptimizerDecl() | syntax.VariantDecl():
             return "optimizer"
 
 
@@ -134,8 +140,6 @@ class _Gatherer:
                 case syntax.Use():
                     if (names := self._use(item, chain)) is not None:
                         used.append(names)
-                case syntax.VariantDecl():
-                    self._not_yet(item, "optimizer variants")
                 case syntax.ExternDecl():
                     self._not_yet(item, "`extern` stages")
                 case syntax.Edition():
@@ -184,7 +188,7 @@ class _Gatherer:
             self._files[source] = self.gather(parsed, chain)
         return self._files[source]
 
-    def _not_yet(self, item: syntax.VariantDecl | syntax.ExternDecl, what: str) -> None:
+    def _not_yet(self, item: syntax.ExternDecl, what: str) -> None:
         self._report.add(
             NOT_YET.at(item.name.span, f"{what} are not compiled yet", label="parsed only")
         )

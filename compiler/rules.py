@@ -57,10 +57,16 @@ def _check_claim(
 def _check_arguments(ctx: Context, scope: Scope, call: syntax.Call) -> None:
     for argument in call.arguments:
         value = argument.value
-        if isinstance(value, syntax.Call) and isinstance(value.function, syntax.Attribute):
+        if isinstance(value, syntax.Call) and _is_of_claims(value.function):
             _check_arguments(ctx, scope, value)
         else:
             expressions.expression(ctx, _PARAMETERS_ONLY, scope, value)
+
+
+def _is_of_claims(function: syntax.Expr) -> bool:
+    """Whether a call is one of Python: of a dotted name, or `tuple(...)`."""
+    tuple_of = isinstance(function, syntax.Name) and function.id == "tuple"
+    return tuple_of or isinstance(function, syntax.Attribute)
 
 
 def _free_parameters(
@@ -111,8 +117,8 @@ def _signals(ctx: Context, decl: _Body) -> dict[str, Value]:
     names: dict[str, tuple[tuple[str, Type], ...]] = {
         "decay": (("u", FIELD),),
         "tune": (("u", FIELD), ("g", FIELD)),
-        "constrain": (("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
-        "average": (("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
+        "constrain": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
+        "average": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD)),
         "guard": (("g", FIELD), ("u", FIELD), ("eta", SCALAR), ("w_next", FIELD), ("loss", SCALAR)),
     }
     own = names.get(decl.kind.id, (("g", FIELD),))

@@ -23,7 +23,7 @@ UNKNOWN_NAME = declare(
     """
     A rule sees its parameters, the names it made before, `t` (the step count, from 1), `pi`,
     `inf`, and what its kind of stage is given: `g` and `w` in perturb, clip and precondition; `u`
-    and `w` in decay; `u`, `g` and `w` in tune; `w`, `u`, `eta` and `w_next` in constrain and
+    and `w` in decay; `u`, `g` and `w` in tune; `w`, `g`, `u`, `eta` and `w_next` in constrain and
     average; those and `loss` in guard. `observe` sees `g`, `u`, `eta`, `w`, `w_next`, `loss` and
     the named values of stages (`clip.scale`).
     """,

@@ -273,7 +273,7 @@ class _Pipeline:
         signals |= self.stages.group_values.get(observe.group, {})
         with ctx.in_domain(group.domain if group else 0):
             signals = {name: views.arranged(ctx, value) for name, value in signals.items()}
-            site = Site("observe", observe.name, signals, self.spec.declarations)
+            site = Site("observe", observe.name, signals, observe.declarations)
             if observe.syntax.every is None:
                 return self._observed(site, observe)
             period = expressions.number(ctx, site, self.stages.scope, observe.syntax.every)

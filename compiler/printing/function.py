@@ -180,7 +180,7 @@ def stage_comment(graph: Graph, stage: int, indent: int) -> list[str]:
     if stage < 0:
         return []
     line = graph.stages[stage]
-    text = comment(f"{line.line} | {line.text}")
+    text = comment(line.shown(graph.file))
     room = WIDTH - len(INDENT) * indent
     return [INDENT * indent + (text if len(text) <= room else text[: room - 3] + "...")]
 

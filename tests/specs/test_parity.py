@@ -25,6 +25,19 @@ STEPS = 50
 DOUBLE = 1e-12
 
 
+LOOSER = {
+    # Optax takes 1 - 1 / sqrt(1 + lr^2) as a difference, of which 5e-5 is left at its default.
+    "fromage": 2.0**-52 / 5e-5,
+    # Optax takes the root of the step count in float32, and so the weight of each gradient.
+    "madgrad": 2.0**-23,
+    # Optax works out 1 - t^-0.8 in float32: a few roundings of 2^-24 for each step.
+    "adafactor": STEPS * 2.0**-23,
+    "adafactor_momentum": STEPS * 2.0**-23,
+    "adafactor_unscaled": STEPS * 2.0**-23,
+}
+"""Tolerances in float64 where it is the twin that loses digits."""
+
+
 def claims():
     """Every rule and optimizer of the library that says what it equals."""
     for kind in (*syntax.KINDS, "optimizer"):
@@ -100,9 +113,13 @@ def ours(item, chosen, usual):
     return staged(*stages, **({} if usual else chosen))().transform()
 
 
+def _tuple(*values):
+    return values
+
+
 def theirs(item, chosen):
     """The transformation that the item claims to be, descending like ours."""
-    tx = value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
+    tx = value(item.equals, {"optax": optax, "inf": np.inf, "tuple": _tuple, **chosen})
     return tx if kind(item) in ("tune", "optimizer") else optax.chain(tx, optax.scale(-1.0))
 
 
@@ -149,7 +166,22 @@ def updates(tx, inputs):
     return run(inputs)
 
 
-def assert_close(found, expected, tolerance):
+def rounding(item, inputs):
+    """What a step may be off by because it is a difference of weights: some of their last places.
+
+    That of an `average` is the new weights less the old ones, here as in optax. Of n weights, since
+    an inner product of them may decide how far to go.
+    """
+    stages = item.body if isinstance(item, syntax.OptimizerDecl) else ()
+    if not any(isinstance(s, syntax.Stage) and s.kind.id == "average" for s in stages):
+        return 0.0
+    leaves = jax.tree.leaves(inputs[1])
+    largest = max(float(jnp.abs(x).max()) for x in leaves)
+    n = sum(x[0].size for x in leaves)
+    return 8 * n * largest * float(jnp.finfo(inputs[2].dtype).eps)
+
+
+def assert_close(found, expected, tolerance, floor=0.0):
     """Equal trees of stacked tensors, relative to the largest element of each step."""
     assert described(found) == described(expected)
     a, b = (
@@ -158,7 +190,7 @@ def assert_close(found, expected, tolerance):
         )
         for t in (found, expected)
     )
-    bound = tolerance * np.abs(b).max(axis=1)
+    bound = tolerance * np.abs(b).max(axis=1) + floor
     np.testing.assert_array_less(np.abs(a - b).max(axis=1), bound + np.finfo(float).tiny)
 
 
@@ -169,7 +201,9 @@ def test_what_a_claim_says_holds_in_float64(item, usual):
         chosen = settings(item, usual)
         inputs = series(jnp.float64)
         found = updates(ours(item, chosen, usual), inputs)
-        assert_close(found, updates(theirs(item, chosen), inputs), DOUBLE)
+        tolerance = LOOSER.get(item.name.id, DOUBLE)
+        expected = updates(theirs(item, chosen), inputs)
+        assert_close(found, expected, tolerance, rounding(item, inputs))
 
 
 @CLAIMS
@@ -179,7 +213,7 @@ def test_what_a_claim_says_holds_in_float32(item):
     inputs = series(jnp.float32)
     tolerance = STEPS * 2.0**-23 / (1 - largest)
     found = updates(ours(item, chosen, usual=False), inputs)
-    assert_close(found, updates(theirs(item, chosen), inputs), tolerance)
+    assert_close(found, updates(theirs(item, chosen), inputs), tolerance, rounding(item, inputs))
 
 
 # ---- whole optimizers
@@ -395,66 +429,3 @@ def test_a_schedule_is_that_of_optax(call):
     with jax.enable_x64(True):
         expected = [float(schedule(jnp.asarray(first + i))) for i in range(STEPS)]
         np.testing.assert_allclose(rates(call, STEPS), expected, rtol=DOUBLE, atol=1e-16)
-
-
-# ---- torch, which shares no code with JAX
-
-
-def torch_cases(torch):
-    return {
-        "momentum": (
-            program("momentum")(lr=0.1, beta=0.8),
-            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8),
-        ),
-        "nesterov": (
-            staged("precondition nesterov(0.8)", "tune step 0.1")(),
-            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8, nesterov=True),
-        ),
-        "adamw": (
-            program("adamw")(lr=0.1, b1=0.8, b2=0.95, eps=1e-6, decay=0.2),
-            lambda w: torch.optim.AdamW(w, 0.1, (0.8, 0.95), 1e-6, 0.2),
-        ),
-        # Torch adds eps outside the root, we add it inside: without eps they are one map.
-        "rmsprop": (
-            staged("precondition rmsprop(0.8, eps = 0)", "tune step 0.1")(),
-            lambda w: torch.optim.RMSprop(w, 0.1, alpha=0.8, eps=0.0),
-        ),
-        "adagrad": (
-            staged("precondition adagrad(0.2, eps = 0)", "tune step 0.1")(),
-            lambda w: torch.optim.Adagrad(w, 0.1, initial_accumulator_value=0.2, eps=0.0),
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", ["momentum", "nesterov", "adamw", "rmsprop", "adagrad"])
-def test_trajectories_are_those_of_torch(name):
-    torch = pytest.importorskip("torch")
-    with jax.enable_x64(True):
-        optimizer, make = torch_cases(torch)[name]
-        rng = np.random.default_rng(4)
-        grads = {"m": rng.normal(size=(STEPS, 3, 2)), "v": rng.normal(size=(STEPS, 4))}
-        params = {"m": rng.normal(size=(3, 2)), "v": rng.normal(size=4)}
-
-        theirs = {key: torch.tensor(x, requires_grad=True) for key, x in params.items()}
-        stepper = make(list(theirs.values()))
-        expected = []
-        for i in range(STEPS):
-            for key, weight in theirs.items():
-                weight.grad = torch.tensor(grads[key][i])
-            stepper.step()
-            expected.append({key: w.detach().numpy().copy() for key, w in theirs.items()})
-
-        tx = optimizer.transform()
-
-        @jax.jit
-        def run(params, grads):
-            def step(carry, grads):
-                params, state = carry
-                changes, state = tx.update(grads, state, params)
-                params = optax.apply_updates(params, changes)
-                return (params, state), params
-
-            return lax.scan(step, (params, tx.init(params)), grads)[1]
-
-        found = run(*jax.tree.map(jnp.asarray, (params, grads)))
-        assert_close(found, jax.tree.map(lambda *x: np.stack(x), *expected), DOUBLE)
