@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import rearrange
 from .graph import Graph, Node, Region
 from .ops import OPS
 from .predicate import holds
@@ -147,7 +148,10 @@ class Interpreter:
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
             ):
-                facts = {"path": path, "dtype": dtype, **_facts(np.shape(w))}
+                shape = np.shape(w)
+                if inside and domain.view is not None:
+                    shape = rearrange.shape(domain.view, shape, self.hyperparameters)
+                facts = {"path": path, "dtype": dtype, **_facts(shape)}
                 mask.append(inside and holds(domain.predicate, facts))
             masks.append(mask)
         return masks
@@ -224,11 +228,32 @@ class Interpreter:
         ]
 
     def _shape(self, node: Node, inputs: list[Any]) -> Fields:
-        assert node.op == "extent"
         return [
-            np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])])) if inside else None
-            for x, inside in zip(inputs[0], self._mask(node), strict=True)
+            self._shaped(node, place, *inputs) if inside else None
+            for place, inside in enumerate(self._mask(node))
         ]
+
+    def _shaped(self, node: Node, place: int, field: Fields, *more: Any) -> Tensor:
+        x = field[place]
+        match node.op:
+            case "extent":
+                return np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])]))
+            case "rank_as":
+                return np.reshape(x, (1,) * np.ndim(more[0][place]))
+        before, after = rearrange.sides(str(node["pattern"]))
+        like = x
+        if node.op == "unview":
+            like, more = more[0][place], more[1:]
+        given = iter(more)
+        pairs = (size.split("=") for size in str(node["sizes"]).split())
+        sizes = {name: int(size or next(given)) for name, size in pairs}
+        lengths = rearrange.lengths(before, np.shape(like), sizes)
+        if node.op == "unview":
+            before, after = after, before
+        names = [name for axis in before for name in axis]
+        apart = np.reshape(x, [lengths[name] for name in names])
+        moved = np.transpose(apart, [names.index(name) for axis in after for name in axis])
+        return np.reshape(moved, [prod(lengths[name] for name in axis) for axis in after])
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
         chosen = self._masks[int(node["domain"])]

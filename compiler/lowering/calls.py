@@ -224,6 +224,11 @@ def _reduction(
         values.append(value)
     if any(v.type.is_unknown for v in values):
         return MISTAKE
+    placed = tuple(matched[key].span for key in operands)
+    if op == "dot" or "per" in matched:
+        mixed = expressions.differently_arranged(ctx, tuple(values), placed)
+        if mixed is not None:
+            return mixed
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
