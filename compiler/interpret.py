@@ -43,6 +43,9 @@ class Oracles(Protocol):
     def hvp(self, at: Fields, vector: Fields) -> Fields:
         """The Hessian of the loss times `vector`."""
 
+    def per_example_grads(self, at: Fields) -> list[Fields]:
+        """The gradient of each example of the batch."""
+
 
 Draw = Callable[[str, int, tuple[int, ...], int], Fields]
 """Random fields: op, site, rounds of the loops around it, step count."""
@@ -284,10 +287,25 @@ class Interpreter:
         if node.op == "point":
             return inputs[0]
         assert self.oracles is not None
+        if node.op == "examples":
+            return float(len(self.oracles.per_example_grads(inputs[0])))
+        if node.op == "per_example_mean":
+            return self._per_example_mean(node, self.oracles.per_example_grads(inputs[0]))
         if node.op == "curvature":
             product = self.oracles.hvp(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
         return getattr(self.oracles, node.op)(*inputs)
+
+    def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
+        (region,) = node.regions
+        found = []
+        for gradient in gradients:
+            self._values[region.arguments[0]] = gradient
+            (value,) = self._region(region)
+            found.append(value)
+        if not node.type.is_field:
+            return np.mean(found)
+        return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
 
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "select":
