@@ -7,23 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 
-from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
-from ..grammar.parse import parse
 from ..grammar.source import Span
 from .chain import chain_text
-from .check import chosen, lowered
-from .declarations import gather
+from .check import chosen, lowered, resolved
 from .freeze import freeze
 from .graph import Graph, walk
-from .locate import Located, open_use
+from .locate import Located
 from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE
 from .plan import plan
 from .printing.module import module_text
 from .records import Hyperparameter, Scalar
-from .resolve import resolve
 from .view import verify
 
 UNKNOWN_SETTING = declare(
@@ -134,7 +130,7 @@ def summary(graph: Graph) -> Summary:
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
     )
-    stages = [f"{stage.line} | {stage.text}" for stage in graph.stages]
+    stages = [stage.shown(graph.file) for stage in graph.stages]
     return Summary(stages, counts, kept, graph.hyperparameters)
 
 
@@ -145,11 +141,8 @@ def optax_chain(located: Located, settings: Mapping[str, Scalar] | None = None) 
     """
     compiled = compile_spec(located, settings)
     report = Diagnostics()
-    file = parse(located.source, report)
-    declarations = gather(file, open_use(located), report)
-    named = [i for i in file.items if isinstance(i, syntax.OptimizerDecl)]
-    decl = [d for d in named if located.name in (None, d.name.id)][-1]
-    spec = resolve(decl, declarations, report)
+    spec = chosen(located, resolved(located, report), report)
+    assert spec is not None  # it was compiled
     spec = replace(spec, hyperparameters=compiled.graph.hyperparameters)
     text = chain_text(spec, report)
     if text is None:

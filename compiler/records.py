@@ -95,6 +95,10 @@ class Stage:
         """`file:line`."""
         return f"{self.file}:{self.line}"
 
+    def shown(self, file: str) -> str:
+        """`line | text`, and the file before it where that is not `file`."""
+        return f"{self.line if self.file == file else self.place} | {self.text}"
+
 
 @dataclass(frozen=True)
 class Group:

@@ -1,17 +1,17 @@
 """From the syntax of an optimizer to a `Spec`: stages in a legal order, each with its tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
-from ..grammar.source import Span
+from ..grammar.source import Source, Span
 from . import coverage, predicate
 from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
 from .parameters import hyperparameters
 from .records import Domain, Group, Stage, Term, distinct
-from .spec import Spec, SpecGroup, SpecObserve, SpecStage
+from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
     "stage-order",
@@ -67,19 +67,25 @@ _RANK = {"perturb": 0, "accumulate": 0, "constrain": 2, "average": 3}
 _IN_GROUPS = ("clip", "precondition", "decay", "tune")
 
 
-def resolve(decl: syntax.OptimizerDecl, declarations: Declarations, report: Diagnostics) -> Spec:
-    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps."""
-    return _Resolver(decl, declarations, report).spec()
+def resolve(
+    decl: syntax.OptimizerDecl, scopes: Mapping[Source, Declarations], report: Diagnostics
+) -> Spec:
+    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps.
+
+    `scopes` are the names that hold in each text that the optimizer is made of: its own, and
+    those of its bases if it is a variant.
+    """
+    return _Resolver(decl, scopes, report).spec()
 
 
 @dataclass
 class _Resolver:
     decl: syntax.OptimizerDecl
-    declarations: Declarations
+    scopes: Mapping[Source, Declarations]
     report: Diagnostics
     domains: list[Domain] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: Labels = field(default_factory=Labels)
     observes: list[SpecObserve] = field(default_factory=list)
 
     def spec(self) -> Spec:
@@ -96,9 +102,9 @@ class _Resolver:
         return Spec(
             name=self.decl.name.id,
             doc=self.decl.doc.text if self.decl.doc else "",
+            equals=self.decl.equals,
             file=self.decl.span.source.name,
             span=self.decl.name.span,
-            declarations=self.declarations,
             hyperparameters=hyperparameters(self.decl.params, self.report),
             domains=tuple(self.domains),
             stages=tuple(self.stages),
@@ -125,9 +131,10 @@ class _Resolver:
         domain = parent
         if stage.where is not None:
             domain = self._limited(stage, parent)
-        label = self._label(f"{group}.{kind}" if group else kind)
+        label = self.labels.next(kind, group)
         index = self._note(label, stage.span, domain, group)
-        return SpecStage(kind=kind, label=label, syntax=stage, domain=domain, index=index)
+        declarations = self.scopes[stage.rule.span.source]
+        return SpecStage(kind, label, stage, domain, index, declarations)
 
     def _limited(self, stage: syntax.Stage, parent: int) -> int:
         assert stage.where is not None
@@ -149,10 +156,6 @@ class _Resolver:
         self.domains.append(Domain(name=name, parent=parent, predicate=term))
         return len(self.domains) - 1
 
-    def _label(self, label: str) -> str:
-        count = self.labels[label] = self.labels.get(label, 0) + 1
-        return label if count == 1 else f"{label}_{count}"
-
     def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
         text, file = " ".join(span.text.split()), span.source.name
         self.stages.append(Stage(label, text, file, span.line, domain, group))
@@ -171,7 +174,8 @@ class _Resolver:
                 )
                 return
         index = self._note(f"observe {name}", observe.span)
-        self.observes.append(SpecObserve(name=name, syntax=observe, group=group, index=index))
+        declarations = self.scopes[observe.value.span.source]
+        self.observes.append(SpecObserve(name, observe, group, index, declarations))
 
     def _groups(self, groups: list[syntax.Group]) -> tuple[SpecGroup, ...]:
         found: list[SpecGroup] = []

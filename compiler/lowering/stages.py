@@ -124,7 +124,12 @@ class Stages:
         ctx = self.ctx
         signals = {"u": signal, "g": self.gradient, "w": ctx.weights}
         self.enter_hyperparameters()
-        site = Site("tune", stage.label, signals, self.spec.declarations)
+        if self._is_extern(stage):
+            # It gives the whole step, so the size that it is multiplied with is 1.
+            step = self.rule(stage, signals)
+            self.direction, self.eta = step, ctx.constant(1.0)
+            return step
+        site = Site("tune", stage.label, signals, stage.declarations)
         outside = replace(site, kind="tune")
         eta = expressions.expression(ctx, outside, self.scope, stage.syntax.rule, "eta")
         if not eta.type.is_unknown and not _is_rate(eta.type):
@@ -135,6 +140,14 @@ class Stages:
         if eta.type.is_unknown or signal.type.is_unknown:
             return MISTAKE
         return ctx.apply("mul", self.eta, signal, name="step")
+
+    def _is_extern(self, stage: SpecStage) -> bool:
+        """Whether the step is named as a whole: `tune step mine(...)`, of an `extern tune`."""
+        call = _as_call(stage.syntax.rule)
+        if call is None or not isinstance(call.function, syntax.Name):
+            return False
+        found = stage.declarations.find("tune", call.function.id)
+        return found is not None and isinstance(found.decl, syntax.ExternDecl)
 
     def _after_step(self, stage: SpecStage, step: Value) -> Value:
         old = self.next_weights(step)
@@ -181,10 +194,10 @@ class Stages:
             self.report.add(TYPE_MISMATCH.at(stage.syntax.rule.span, message, help=help))
             return MISTAKE
         name = call.function
-        found = self.spec.declarations.find(stage.kind, name.id)
+        found = stage.declarations.find(stage.kind, name.id)
         if found is None:
             if stage.kind in syntax.KINDS:
-                self._unknown_rule(stage.kind, name)
+                self._unknown_rule(stage, name)
             return MISTAKE
         site = replace(self.site(stage), result=self._result_name(stage))
         return rule(self.ctx, site, self.scope, call, found, signals)
@@ -204,12 +217,13 @@ class Stages:
             self.signal_name = "u"
         return self.signal_name
 
-    def _unknown_rule(self, kind: str, name: syntax.Name) -> None:
-        if name.id in self.spec.declarations.broken:
+    def _unknown_rule(self, stage: SpecStage, name: syntax.Name) -> None:
+        kind = stage.kind
+        if name.id in stage.declarations.broken:
             return
-        known = self.spec.declarations.names(kind)
+        known = stage.declarations.names(kind)
         help = did_you_mean(name.id, known)
-        if help is None and (kinds := self.spec.declarations.kinds_of(name.id)):
+        if help is None and (kinds := stage.declarations.kinds_of(name.id)):
             help = f"`{name.id}` is {a_kind(kinds[0])}"
         if help is None and (shelf := library_names(kind)):
             help = f"the library has {', '.join(f'`{n}`' for n in shelf)}"
@@ -220,7 +234,7 @@ class Stages:
     def site(self, stage: SpecStage) -> Site:
         """Where the arguments of a stage are lowered."""
         self.enter_hyperparameters()
-        return Site("stage", stage.label, {}, self.spec.declarations)
+        return Site("stage", stage.label, {}, stage.declarations)
 
     def enter_hyperparameters(self) -> None:
         """Let arguments speak of the hyperparameters."""

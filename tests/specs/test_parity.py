@@ -28,6 +28,8 @@ DOUBLE = 1e-12
 LOOSER = {
     # Optax takes 1 - 1 / sqrt(1 + lr^2) as a difference, of which 5e-5 is left at its default.
     "fromage": 2.0**-52 / 5e-5,
+    # Optax takes the root of the step count in float32, and so the weight of each gradient.
+    "madgrad": 2.0**-23,
     # Optax works out 1 - t^-0.8 in float32: a few roundings of 2^-24 for each step.
     "adafactor": STEPS * 2.0**-23,
     "adafactor_momentum": STEPS * 2.0**-23,
@@ -427,66 +429,3 @@ def test_a_schedule_is_that_of_optax(call):
     with jax.enable_x64(True):
         expected = [float(schedule(jnp.asarray(first + i))) for i in range(STEPS)]
         np.testing.assert_allclose(rates(call, STEPS), expected, rtol=DOUBLE, atol=1e-16)
-
-
-# ---- torch, which shares no code with JAX
-
-
-def torch_cases(torch):
-    return {
-        "momentum": (
-            program("momentum")(lr=0.1, beta=0.8),
-            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8),
-        ),
-        "nesterov": (
-            staged("precondition nesterov(0.8)", "tune step 0.1")(),
-            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8, nesterov=True),
-        ),
-        "adamw": (
-            program("adamw")(lr=0.1, b1=0.8, b2=0.95, eps=1e-6, decay=0.2),
-            lambda w: torch.optim.AdamW(w, 0.1, (0.8, 0.95), 1e-6, 0.2),
-        ),
-        # Torch adds eps outside the root, we add it inside: without eps they are one map.
-        "rmsprop": (
-            staged("precondition rmsprop(0.8, eps = 0)", "tune step 0.1")(),
-            lambda w: torch.optim.RMSprop(w, 0.1, alpha=0.8, eps=0.0),
-        ),
-        "adagrad": (
-            staged("precondition adagrad(0.2, eps = 0)", "tune step 0.1")(),
-            lambda w: torch.optim.Adagrad(w, 0.1, initial_accumulator_value=0.2, eps=0.0),
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", ["momentum", "nesterov", "adamw", "rmsprop", "adagrad"])
-def test_trajectories_are_those_of_torch(name):
-    torch = pytest.importorskip("torch")
-    with jax.enable_x64(True):
-        optimizer, make = torch_cases(torch)[name]
-        rng = np.random.default_rng(4)
-        grads = {"m": rng.normal(size=(STEPS, 3, 2)), "v": rng.normal(size=(STEPS, 4))}
-        params = {"m": rng.normal(size=(3, 2)), "v": rng.normal(size=4)}
-
-        theirs = {key: torch.tensor(x, requires_grad=True) for key, x in params.items()}
-        stepper = make(list(theirs.values()))
-        expected = []
-        for i in range(STEPS):
-            for key, weight in theirs.items():
-                weight.grad = torch.tensor(grads[key][i])
-            stepper.step()
-            expected.append({key: w.detach().numpy().copy() for key, w in theirs.items()})
-
-        tx = optimizer.transform()
-
-        @jax.jit
-        def run(params, grads):
-            def step(carry, grads):
-                params, state = carry
-                changes, state = tx.update(grads, state, params)
-                params = optax.apply_updates(params, changes)
-                return (params, state), params
-
-            return lax.scan(step, (params, tx.init(params)), grads)[1]
-
-        found = run(*jax.tree.map(jnp.asarray, (params, grads)))
-        assert_close(found, jax.tree.map(lambda *x: np.stack(x), *expected), DOUBLE)
