@@ -39,6 +39,7 @@ from .field import (
 )
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .hyperparameters import Hyperparameter
+from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
@@ -88,6 +89,7 @@ __all__ = [
     "dot_per",
     "extent",
     "full",
+    "interpolate",
     "mask",
     "matches",
     "max",

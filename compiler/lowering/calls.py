@@ -14,6 +14,7 @@ from . import expressions, statements
 from .arguments import checked, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
+from .knots import interpolate
 from .oracles import RESULTS, ask
 
 UNKNOWN_FUNCTION = declare(
@@ -178,6 +179,8 @@ def _elementwise(
 ) -> Value:
     assert isinstance(expr.function, syntax.Name)
     op = expr.function.id
+    if op == "interpolate":
+        return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
