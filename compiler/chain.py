@@ -4,6 +4,7 @@ Twins are the claims `rule ... equals optax.f(...)`, which the test suite holds.
 say as a link of a chain (oracles, groups, averages, a stage of some tensors by path) is refused.
 """
 
+import re
 from collections.abc import Mapping
 
 from ..grammar import syntax
@@ -16,6 +17,7 @@ from .printing.layout import Labelled, Piece, call, docstring, lines, quoted
 from .printing.terms import term_text
 from .records import Hyperparameter, Term
 from .spec import Spec, SpecStage
+from .transformations import TABLE
 
 NO_TWIN = declare(
     "no-optax-twin",
@@ -75,14 +77,15 @@ class _Chain:
         found = isinstance(function, syntax.Name) and stage.declarations.find(
             stage.kind, function.id
         )
-        if not found or not isinstance(found.decl, syntax.RuleDecl) or found.decl.equals is None:
+        equals = _equals(found.decl) if found else None
+        if not found or equals is None:
             self._refuse(line.rule.span, "this stage has no twin in optax")
             return None
         if stage.kind == "tune" and stage.index > 0:
             self._refuse(line.rule.span, "this step size is a whole optimizer in optax")
             return None
-        bound = _bound(found.decl, arguments, own)
-        twin = self._twin(found.decl.equals, bound, line.rule.span)
+        bound = _bound(found.decl.params, arguments, own)
+        twin = self._twin(equals, bound, line.rule.span)
         return self._limited(stage, twin) if twin is not None else None
 
     def _twin(self, equals: syntax.Call, names: Names, span: Span) -> Piece | None:
@@ -113,15 +116,29 @@ def _speaks_of(term: Term, op: str) -> bool:
     return term.op == op or any(_speaks_of(t, op) for t in term.terms)
 
 
+_OPTAX = re.compile(r"optax(\.contrib)?\.[A-Za-z]\w*")
+"""What a chain may call: nothing else of a spec becomes a name in the module."""
+
+
+def _equals(decl: syntax.Node) -> syntax.Call | None:
+    """What a rule claims to be, or what an external stage is, among the public names of optax."""
+    match decl:
+        case syntax.RuleDecl(equals=syntax.Call() as call) | syntax.ExternDecl(target=call):
+            row = TABLE["optax"].get(call.function.span.text.removeprefix("optax."))
+            takes_gradients = row is None or row.sort != "search"
+            return call if _OPTAX.fullmatch(call.function.span.text) and takes_gradients else None
+    return None
+
+
 def _bound(
-    decl: syntax.RuleDecl, arguments: tuple[syntax.Argument, ...], own: Names
+    params: tuple[syntax.Param, ...], arguments: tuple[syntax.Argument, ...], own: Names
 ) -> dict[str, Term]:
     """The parameters of a rule over those of the optimizer; what cannot be said is left out."""
-    names = [p.name.id for p in decl.params]
+    names = [p.name.id for p in params]
     places = iter(names)
     given = {(a.name.id if a.name else next(places)): a.value for a in arguments}
     bound: dict[str, Term] = {}
-    for param in decl.params:
+    for param in params:
         value = given.get(param.name.id)
         scope = own if value is not None else bound
         value = value if value is not None else param.default

@@ -24,6 +24,7 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
 
 from .arrange import View, extent, rank_as, unview, view
 from .control import repeat
+from .extern import Extern, Opaque, extern, select
 from .field import (
     Field,
     Mask,
@@ -64,6 +65,7 @@ from .state import Outcome, Report, State
 from .tree import matches
 
 __all__ = [
+    "Extern",
     "Field",
     "Finding",
     "Group",
@@ -73,6 +75,7 @@ __all__ = [
     "Limited",
     "Mask",
     "Objective",
+    "Opaque",
     "Optimizer",
     "Oracles",
     "Outcome",
@@ -88,6 +91,7 @@ __all__ = [
     "dot",
     "dot_per",
     "extent",
+    "extern",
     "full",
     "interpolate",
     "mask",
@@ -109,6 +113,7 @@ __all__ = [
     "repeat",
     "restrict",
     "round_stochastic",
+    "select",
     "stored",
     "sum",
     "sum_per",

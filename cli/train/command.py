@@ -8,6 +8,7 @@ import typer
 
 from .. import settings
 from ..extra import needs_extra
+from ..spec import AllowExtern
 
 
 class TaskName(Enum):
@@ -51,6 +52,7 @@ def train(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Train on when the loss is not finite.")
     ] = False,
+    allow_extern: AllowExtern = None,
 ) -> None:
     """Train a built-in task, with a progress bar.
 
@@ -85,6 +87,7 @@ def train(
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
                 keep_going=keep_going,
+                allow_extern=tuple(allow_extern or ()),
             )
         )
     match end:

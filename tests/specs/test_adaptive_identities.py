@@ -331,7 +331,6 @@ def test_adopt_reads_the_moment_before_it_writes_it():
 
 
 def test_adopt_does_not_move_at_first_whatever_the_gradient():
-    """optax without clipping divides by eps there."""
     for name in ("adopt", "adopt_unclipped"):
         assert not steps(name, [[1e6 * g for g in GRADIENTS[0]]], WEIGHTS).any()
 
@@ -449,6 +448,27 @@ def test_msvag_damps_by_the_variance_of_the_average():
             np.testing.assert_allclose(
                 found[t - 1], mean**3 / (mean**2 + rho * spread), rtol=1e-9, atol=1e-12
             )
+
+
+def test_pnm_is_the_momentum_of_two_interleaved_series():
+    """Odd and even steps each have a momentum with b1^2; with b0 = 0 the other one has no part."""
+    found = steps(staged("precondition pnm(b0 = 0, b1 = 0.9)"), GRADIENTS, WEIGHTS)
+    for first in (0, 1):
+        one = steps(staged("precondition average_gradient(0.81)"), GRADIENTS[first::2], WEIGHTS)
+        assert_same(found[first::2], one)
+    settled = steps(staged("precondition pnm(b1 = 0)"), CONSTANT, WEIGHTS)
+    assert_same(settled[1:], np.tile(FIRST / np.sqrt(5), (STEPS - 1, 1)))
+
+
+def test_stable_adamw_is_adamw_until_a_gradient_outgrows_its_moment():
+    """Constant gradients have rms 1, and one that is 10 times as long 10 over the moment's root."""
+    values = {"lr": 0.1, "b2": 0.9, "eps": 1e-12, "decay": 0.1}
+    path = [*CONSTANT[:5], [10 * g for g in GRADIENTS[0]]]
+    stable = steps("stable_adamw", path, WEIGHTS, **values)
+    adamw = steps("adamw", path, WEIGHTS, **values)
+    np.testing.assert_allclose(stable[:5], adamw[:5], rtol=1e-9)
+    nu = (0.1 * 100 + 0.9 * (1 - 0.9**5)) / (1 - 0.9**6)
+    np.testing.assert_allclose(stable[5], adamw[5] / (10 / np.sqrt(nu)), rtol=1e-9)
 
 
 def test_msvag_takes_a_constant_gradient_as_it_is():
