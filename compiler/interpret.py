@@ -7,6 +7,7 @@ random draws and transformations of optax are functions handed in.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from . import rearrange
 from .graph import Graph, Node, Region
-from .ops import OPS
+from .ops import OPS, knots
 from .predicate import holds
 from .records import Scalar
 
@@ -205,6 +206,8 @@ class Interpreter:
 
     def _elementwise(self, node: Node, inputs: list[Any]) -> Any:
         meaning = getattr(np, OPS[node.op].numpy)
+        if node.op == "interpolate":
+            meaning = partial(_interpolate, knots(node))
         if not node.type.is_field:
             return meaning(*(_float(x) for x in inputs))
         return [
@@ -359,6 +362,10 @@ def _float(x: Any) -> Any:
 
 def _at(value: Any, place: int) -> Any:
     return value[place] if isinstance(value, list) else value
+
+
+def _interpolate(points: Sequence[tuple[float, float]], x: Tensor) -> Tensor:
+    return np.interp(x, [x for x, _ in points], [y for _, y in points])
 
 
 def _norm(x: Tensor, **how: Any) -> Tensor:
