@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..constants import apply
 from ..ops import OPS, Op
-from ..records import Domain, Scalar, is_within
+from ..records import Domain, Scalar, View, is_within
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
 from .draft import DraftNode, DraftRegion
 
@@ -62,7 +62,7 @@ class Frame:
     """One top region: its inputs, made when first asked for, and the stack of open blocks."""
 
     def __init__(self) -> None:
-        self.inputs: dict[tuple[str, Scalar], tuple[DraftNode, Value]] = {}
+        self.inputs: dict[tuple[str, Scalar | View], tuple[DraftNode, Value]] = {}
         self.blocks: list[Block] = [Block("top")]
 
     def region(self, results: Sequence[Value]) -> DraftRegion:

@@ -15,6 +15,7 @@ from .arguments import checked, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
 from .examples import per_example_mean
+from .knots import interpolate
 from .oracles import RESULTS, ask, refuse_in_example
 
 UNKNOWN_FUNCTION = declare(
@@ -183,6 +184,8 @@ def _elementwise(
 ) -> Value:
     assert isinstance(expr.function, syntax.Name)
     op = expr.function.id
+    if op == "interpolate":
+        return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
@@ -229,6 +232,11 @@ def _reduction(
         values.append(value)
     if any(v.type.is_unknown for v in values):
         return MISTAKE
+    placed = tuple(matched[key].span for key in operands)
+    if op == "dot" or "per" in matched:
+        mixed = expressions.differently_arranged(ctx, tuple(values), placed)
+        if mixed is not None:
+            return mixed
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:

@@ -13,10 +13,12 @@ from .function import (
     fills,
     stage_comment,
     until_it_fits,
+    view_piece,
 )
 from .layout import INDENT, Piece, call, lines, quoted, signature, tuple_of
 from .statements import Inner, Statement, runs
 
+_READ = 'h["{}"]'
 _UNPACKED = ("parameter", "state")
 
 
@@ -209,8 +211,12 @@ class _MainWriter(Function):
         for mask in masks:
             domain = self.program.graph.domains[mask]
             before = f"{self.names(-mask)} = "
-            before += f"{self.names(-domain.parent)} & " if domain.parent else ""
-            rows += lines(call("rt.mask", "w", f"in_{domain.name}"), 1, before)
+            arguments: list[Piece] = ["w", f"in_{domain.name}"]
+            if domain.view is not None:
+                arguments += [self.names(-domain.parent) or "", view_piece(domain.view, _READ)]
+            elif domain.parent:
+                before += f"{self.names(-domain.parent)} & "
+            rows += lines(call("rt.mask", *arguments), 1, before)
         return rows
 
     def _unpack_lines(self, ids: list[int]) -> list[str]:
