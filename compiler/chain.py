@@ -74,6 +74,8 @@ class _Chain:
         names = [p.name for p in spec.hyperparameters]
         self.own = {name: Term(op="parameter", arguments=(name,)) for name in names}
         self.choices: dict[str, list[str]] = {}
+        # From its rate on the signal of optax is minus the step; stages that follow see the step.
+        self.turned_late = _goes_on(spec)
 
     def module(self, transformation: Piece) -> str:
         """The text of a module whose one function returns the transformation."""
@@ -98,6 +100,7 @@ class _Chain:
         links = [*map(self._link, spec.before)]
         links += [self._partition(spec.groups)] if spec.groups else []
         links += map(self._link, spec.after)
+        links += ["optax.scale(-1.0)"] if self.turned_late else []
         return None if self.report.has_errors else _chained(links)
 
     def _refuse(self, span: Span, message: str) -> None:
@@ -119,8 +122,9 @@ class _Chain:
     def _rate(self, stage: SpecStage) -> Piece | None:
         rule = stage.syntax.rule
         if (rate := self._scalar(stage, rule)) is not None:
-            return call("optax.scale_by_learning_rate", rate)
-        if stage.index > 0:
+            flip = ["flip_sign=False"] if self.turned_late else []
+            return call("optax.scale_by_learning_rate", rate, *flip)
+        if stage.index > 0 or self.turned_late:
             self._refuse(rule.span, "this step size has no twin in optax")
             return None
         return self._named(stage)
@@ -181,6 +185,8 @@ class _Chain:
     def _partition(self, groups: tuple[SpecGroup, ...]) -> Piece | None:
         entries = []
         for group in groups:
+            if group.declared.view is not None:
+                self._refuse(self.spec.span, f"optax has no view for the group `{group.name}`")
             links = [self._link(stage, group.domain) for stage in group.stages]
             if not self.report.has_errors:
                 entries.append((group.name, _chained(links)))
@@ -205,6 +211,14 @@ class _Chain:
         self.choices[name] = [f"def {name}({parameters}):", *read, *rows]
 
 
+def _goes_on(spec: Spec) -> bool:
+    """Whether a stage follows a step size."""
+    outside = (*spec.before, *spec.after)
+    tuned = (stage for row in (outside, *(g.stages for g in spec.groups)) for stage in row[:-1])
+    behind_groups = bool(spec.groups and spec.after and spec.after[-1].kind != "tune")
+    return behind_groups or any(stage.kind == "tune" for stage in tuned)
+
+
 def _chained(links: Iterable[Piece | None]) -> Piece:
     pieces = [link for link in links if link is not None]
     return pieces[0] if len(pieces) == 1 else call("optax.chain", *pieces)
@@ -212,7 +226,9 @@ def _chained(links: Iterable[Piece | None]) -> Piece:
 
 def _condition(term: Term) -> str:
     return predicate_text(
-        term, ask=lambda name: _TENSOR.get(name, f"tensor.{name}"), search="re.search({1}, {0})"
+        term,
+        ask=lambda name: _TENSOR.get(name, f"tensor.{name}"),
+        search="bool(re.search({1}, {0}))",
     )
 
 
