@@ -129,7 +129,15 @@ class Expressions:
         function = OPS[node.op].python
         if node.op == "extent":
             return call(function, *operands, str(node["axis"]))
-        return call(function, *operands)
+        if node.op == "rank_as":
+            return call(function, *operands)
+        fields = 2 if node.op == "unview" else 1
+        given = iter(operands[fields:])
+        sizes = (size if size[-1] != "=" else size + next(given) for size in self._sizes(node))
+        return call(function, *operands[:fields], quoted(str(node["pattern"])), *sizes)
+
+    def _sizes(self, node: Node) -> list[str]:
+        return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
         key = "oracles.key"

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from interpreted import flat, graph_of, stages, steps, trace
 
+from optc.compiler.interpret import Interpreter, Tensors
+
 CLOSE = 1e-13
 STEPS = 20
 SHAPES = ((3, 2), (4,), ())
@@ -123,6 +125,21 @@ def test_mars_limits_the_length_of_each_tensor():
     assert min(lengths) < 0.9
 
 
+def test_exact_mars_takes_the_change_on_one_batch():
+    """On quadratics that share a Hessian h: the change is h (w - w_before), whatever the batch."""
+    h, gamma, b1 = 3.0, 0.1, 0.5
+    spec = stages(f"perturb mars_exact(gamma = {gamma}, b1 = {b1})", "tune step 0.1")
+    runner = Interpreter(graph_of(spec), Tensors(["w"], ["float64"]), {})
+    before = w = [np.array([0.05, -0.02])]
+    slots = runner.start(w)
+    for t, centre in enumerate((0.0, 0.01, -0.03), 1):
+        runner.oracles = Quadratic(h, centre)
+        outcome = runner.step(w, slots, t)
+        c = h * (w[0] - centre) + gamma * b1 / (1 - b1) * h * (w[0] - before[0])
+        np.testing.assert_allclose(w[0] - outcome.weights[0], 0.1 * c, rtol=0, atol=1e-16)
+        before, w, slots = w, outcome.weights, outcome.slots
+
+
 def test_mars_lion_keeps_the_momentum_that_it_follows():
     """Lion with b1 = b2 on the same gradients: signum."""
     lion = staged("precondition mars()", "precondition lion(0.95, 0.95)")
@@ -131,6 +148,19 @@ def test_mars_lion_keeps_the_momentum_that_it_follows():
 
 
 # ---- first steps, and constant gradients
+
+
+class Quadratic:
+    """h |w - centre|^2 / 2."""
+
+    def __init__(self, h, centre):
+        self.h, self.centre = h, centre
+
+    def loss(self, at):
+        return sum(self.h * np.sum((x - self.centre) ** 2) / 2 for x in at)
+
+    def grad(self, at):
+        return [self.h * (x - self.centre) for x in at]
 
 
 def rate(name):
