@@ -61,7 +61,6 @@ def refine(
     is tuned anew.
 
     Example:
-      optc train adamw --task text --record-norms --out runs/first
       optc refine runs/first -o refined.opt
       optc plot refined.opt:refined --set peak=1
     """
