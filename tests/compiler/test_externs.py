@@ -261,21 +261,24 @@ def test_line_searches_evaluate_the_loss_of_the_batch(call):
 
     @jax.jit
     def ours(params):
-        state, objective = optimizer.init(params), optc.Objective(loss=loss)
-        for _ in range(3):
-            params, state, _ = optimizer.update(params, state, batch, objective)
-        return params
+        objective = optc.Objective(loss=loss)
+
+        def step(carry, _):
+            return optimizer.update(*carry, batch, objective)[:2], None
+
+        return lax.scan(step, (params, optimizer.init(params)), length=3)[0][0]
 
     @jax.jit
     def theirs(params):
-        state = search.init(params)
-        for _ in range(3):
+        def step(carry, _):
+            params, state = carry
             value, grad = jax.value_and_grad(loss)(params, batch)
             update, state = search.update(
                 grad, state, params, value=value, grad=grad, value_fn=lambda p: loss(p, batch)
             )
-            params = optax.apply_updates(params, update)
-        return params
+            return (optax.apply_updates(params, update), state), None
+
+        return lax.scan(step, (params, search.init(params)), length=3)[0][0]
 
     np.testing.assert_allclose(ours(params)["w"], theirs(params)["w"], rtol=1e-5)
 
