@@ -68,6 +68,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
             used = set(names_read(decl.body))
         case syntax.ScheduleDecl():
             used = set(names_read(decl.value))
+        case syntax.ExternDecl():
+            used = set(names_read(decl.target))
         case syntax.OptimizerDecl():
             used = {name for element in decl.body for name in names_read(element)}
         case syntax.VariantDecl():

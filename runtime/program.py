@@ -277,10 +277,19 @@ class Optimizer:
     def transform(
         self, objective: Objective | None = None
     ) -> optax.GradientTransformationExtraArgs:
-        """The optimizer as an optax transformation; see `transform.transformation`."""
+        """The optimizer as an optax transformation; see `transform.transformation`.
 
-        def advance(*args: Any, **more: Any) -> tuple[Outcome, State, Oracles]:
-            return self.program.advance(*args, static=self._static, **more)
+        A hyperparameter that is bound to an array, traced or not, is what the array is at each
+        update, and not what the state has: so `optax.inject_hyperparams` works around it.
+        """
+        arrays = {name: x for name, x in self._floats.items() if isinstance(x, jax.Array)}
+
+        def advance(w: Field, state: State, *args: Any, **more: Any) -> Any:
+            if arrays:
+                self.program.check_state(state)
+                now = {name: as_scalar(x) for name, x in arrays.items()}
+                state = state._replace(hyperparameters=state.hyperparameters | now)
+            return self.program.advance(w, state, *args, static=self._static, **more)
 
         return transformation(self.init, advance, self.program.asked_by, objective)
 

@@ -1,0 +1,73 @@
+"""The claims of the library: what each rule and optimizer says that it equals."""
+
+import numpy as np
+import optax
+from shipped import program
+
+import optc
+from optc.compiler import library
+from optc.grammar import syntax
+
+Claiming = syntax.RuleDecl | syntax.OptimizerDecl
+
+
+def claims():
+    """Every rule and optimizer of the library that says what it equals."""
+    for shelf in (*syntax.KINDS, "optimizer"):
+        for name in library.names(shelf):
+            for item in library.file(shelf, name).items:
+                if isinstance(item, Claiming) and item.equals is not None:
+                    yield item
+
+
+def kind(item):
+    """The kind of a rule, or `optimizer`."""
+    return item.kind.id if isinstance(item, syntax.RuleDecl) else "optimizer"
+
+
+def title(item):
+    """What a test calls an item: `precondition adam`."""
+    return f"{kind(item)} {item.name.id}"
+
+
+def value(expression, names):
+    """What an expression of a claim stands for in Python."""
+    match expression:
+        case syntax.Number() | syntax.Bool() | syntax.String():
+            return expression.value
+        case syntax.Name():
+            return names[expression.id]
+        case syntax.Unary(op="-"):
+            return -value(expression.operand, names)
+        case syntax.Binary(op=op):
+            left, right = value(expression.left, names), value(expression.right, names)
+            return {"+": left + right, "-": left - right, "*": left * right}[op]
+        case syntax.Attribute():
+            return getattr(value(expression.value, names), expression.name.id)
+        case syntax.Call():
+            args = [value(a.value, names) for a in expression.arguments if a.name is None]
+            named = {a.name.id: value(a.value, names) for a in expression.arguments if a.name}
+            return value(expression.function, names)(*args, **named)
+        case _:
+            raise NotImplementedError(f"a claim with {expression}")
+
+
+def claimed(item, chosen):
+    """What optax makes of a claim, for these values of the item's parameters."""
+    return value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
+
+
+def around(item, scale="1.0"):
+    """A program that is this item: the optimizer, or a rule as its one stage.
+
+    The program has the rule's parameters. A rule's signal becomes `-scale` times the update; a
+    `tune` rule is the whole update.
+    """
+    if isinstance(item, syntax.OptimizerDecl):
+        return program(item.name.id)
+    name, params = item.name.id, ", ".join(p.span.text for p in item.params)
+    call = f"{name}({', '.join(f'{p.name.id} = {p.name.id}' for p in item.params)})"
+    stages = f"{kind(item)} {call}\n  tune step {scale}"
+    if kind(item) == "tune":
+        stages = f"tune step {call}"
+    return optc.compile(f"optimizer {name}({params}) {{\n  {stages}\n}}\n")
