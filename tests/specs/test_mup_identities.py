@@ -8,7 +8,7 @@ import pytest
 from interpreted import Run, stages
 
 BASE = 16
-PATHS = ("input/bias", "input/kernel", "hidden/bias", "hidden/kernel", "readout/kernel")
+PATHS = ("input/bias", "input/kernel", "hidden/bias", "hidden/kernel", "head/kernel")
 RNG = np.random.default_rng(5)
 INPUTS, TARGETS = RNG.normal(size=(12, 8)), RNG.normal(size=(12, 1))
 
