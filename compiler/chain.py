@@ -186,8 +186,7 @@ class _Chain:
         entries = []
         for group in groups:
             if group.declared.view is not None:
-                self._refuse(self.spec.span, f"the group `{group.name}` has a view: optax has none")
-                return None
+                self._refuse(self.spec.span, f"optax has no view for the group `{group.name}`")
             links = [self._link(stage, group.domain) for stage in group.stages]
             if not self.report.has_errors:
                 entries.append((group.name, _chained(links)))

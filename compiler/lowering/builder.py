@@ -51,7 +51,7 @@ class Cell:
 class Block:
     """Nodes being collected, and what kind of block they stand in."""
 
-    kind: Literal["top", "branch", "loop"]
+    kind: Literal["top", "branch", "loop", "example"]
     nodes: list[DraftNode] = field(default_factory=list)
     defined: set[int] = field(default_factory=set)
     points: dict[int, Value] = field(default_factory=dict)
@@ -236,7 +236,7 @@ class Builder:
 
     @contextmanager
     def open_block(
-        self, kind: Literal["branch", "loop"], arguments: Sequence[Value] = ()
+        self, kind: Literal["branch", "loop", "example"], arguments: Sequence[Value] = ()
     ) -> Iterator[Block]:
         """A nested block; the caller makes it a region with `close`."""
         block = Block(kind)

@@ -23,7 +23,10 @@ from .layout import (
 )
 from .statements import Names
 
-ASKS = ("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature")
+ASKS = (
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    *("examples", "per_example_mean"),
+)
 """What a point of the objective can be asked, in the order in which it is printed."""
 
 
