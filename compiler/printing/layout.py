@@ -64,11 +64,11 @@ def quoted(text: str) -> str:
 
 
 def worded(text: str) -> str:
-    """The same, in single quotes where that leaves the text's own quotes as they are."""
+    """The same, in the quotes of which the text itself has fewer."""
     double = quoted(text)
-    if '"' not in text or "'" in text:
+    if text.count('"') <= text.count("'"):
         return double
-    return "'" + double[1:-1].replace('\\"', '"') + "'"
+    return "'" + double[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
 
 
 def _escape(char: str) -> str:

@@ -20,7 +20,6 @@ from .layout import (
     Piece,
     call,
     docstring,
-    flat,
     lines,
     mapping,
     quoted,
@@ -177,14 +176,12 @@ class _Module:
             rows += _condition(domain.predicate)
         return rows
 
-    def _masks(self, number: int) -> list[str]:
-        """The tensor sets whose common part is a domain."""
+    def _mask(self, number: int) -> Piece:
+        """A domain as a set of tensors: what its predicate chooses of its parent's."""
         domain = self.graph.domains[number]
-        if domain.view is not None:
-            within, view = " & ".join(self._masks(domain.parent)), view_piece(domain.view, _READ)
-            return [flat(call("rt.mask", "w", f"in_{domain.name}", within, view))]
-        own = f"rt.mask(w, in_{domain.name})"
-        return [*self._masks(domain.parent), own] if domain.parent else [own]
+        within = [self._mask(domain.parent)] if domain.parent else []
+        view = [view_piece(domain.view, _READ)] if domain.view is not None else []
+        return call("rt.mask", "w", f"in_{domain.name}", *within, *view)
 
     def _all_kernels(self) -> list[Kernel]:
         return list(self.program.kernel_names)
@@ -266,8 +263,7 @@ class _Module:
         head = ["def init(w, h):", f'{INDENT}"""The slots of a fresh state."""']
         for refusal in self.graph.refusals:
             stage = self.graph.stages[refusal.stage]
-            first, *more = self._masks(refusal.domain)
-            tensors = Chain((first, *(f"& {mask}" for mask in more)))
+            tensors = self._mask(refusal.domain)
             message, place = quoted(refusal.message), quoted(stage.place)
             head += lines(call("rt.refuse", "w", tensors, message, place), 1)
 
