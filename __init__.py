@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api.programs import compile, load
+    from .api.schedules import Schedule, schedule
     from .grammar.diagnostic import OptcError, SpecError
     from .runtime import (
         GroupTable,
@@ -30,6 +31,8 @@ _HOMES = {
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
     "load": "api.programs",
+    "Schedule": "api.schedules",
+    "schedule": "api.schedules",
     "GroupTable": "runtime",
     "GroupWarning": "runtime",
     "Hyperparameter": "runtime",
@@ -49,10 +52,12 @@ __all__ = [
     "Optimizer",
     "Program",
     "Report",
+    "Schedule",
     "SpecError",
     "State",
     "compile",
     "load",
+    "schedule",
 ]
 
 

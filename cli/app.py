@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": (".catalog", "list_"),
     "show": (".catalog", "show"),
     "explain": (".explain", "explain"),
+    "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
 }
 """Each command's module and function, in the order of the help."""

@@ -30,6 +30,9 @@ NO_OPTIMIZER = declare(
 _Named = TypeVar("_Named", Draft, Spec)
 
 
+_OPTIMIZERS = syntax.OptimizerDecl | syntax.VariantDecl
+
+
 def check(located: Located) -> Diagnostics:
     """Every diagnostic of a spec. Imports no JAX, executes nothing, writes nothing."""
     report = Diagnostics()
@@ -47,12 +50,12 @@ def lowered(located: Located, report: Diagnostics) -> list[Draft]:
 def resolved(located: Located, report: Diagnostics) -> list[Spec]:
     """The specs of all optimizers of a file, in order. What is wrong in any item is reported."""
     file = parse(located.source, report)
-    declarations = gather(file, open_use(located), report)
-    optimizers = [i for i in file.items if isinstance(i, syntax.OptimizerDecl | syntax.VariantDecl)]
+    declarations = gather(file, open_use(located), report, located.modules)
+    optimizers = [item for item in file.items if isinstance(item, _OPTIMIZERS)]
     wholes = [w for i in optimizers if (w := whole(i, declarations, report))]
     observed = observed_names(each.decl for each in wholes)
     for item in file.items:
-        if isinstance(item, syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl):
+        if not isinstance(item, syntax.Edition | syntax.Use | _OPTIMIZERS):
             check_structure(item, observed, report)
     for each in wholes:
         check_structure(each.decl, observed, report)

@@ -1,8 +1,8 @@
 """The reference interpreter: any graph in NumPy float64, straight from the op table.
 
 It is slow, it shares no code with the printed programs, and it is what they are held against.
-A field is a list with one array for every weight tensor, or None outside its domain. Oracles
-and random draws are functions handed in.
+A field is a list with one array for every weight tensor, or None outside its domain. Oracles,
+random draws and transformations of optax are functions handed in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +47,24 @@ Draw = Callable[[str, int, tuple[int, ...], int], Fields]
 """Random fields: op, site, rounds of the loops around it, step count."""
 
 
+class Extern(Protocol):
+    """Transformations that the graph only names, made of the values of their arguments."""
+
+    def start(self, path: str, arguments: Mapping[str, Any], weights: Fields) -> Any:
+        """The state of the transformation `module.function`; None where it has no tensor."""
+
+    def update(
+        self,
+        path: str,
+        arguments: Mapping[str, Any],
+        signal: Fields,
+        state: Any,
+        weights: Fields,
+        extra: Mapping[str, Any],
+    ) -> tuple[Fields, Any]:
+        """The transformed signal and the next state."""
+
+
 @dataclass(frozen=True)
 class Tensors:
     """What predicates may ask of the weight tensors: a path and a dtype for each."""
@@ -75,6 +93,7 @@ class Interpreter:
     hyperparameters: Mapping[str, Scalar]
     oracles: Oracles | None = None
     draw: Draw | None = None
+    extern: Extern | None = None
     _values: dict[int, Any] = field(default_factory=dict)
     _inputs: dict[tuple[str, Any], Any] = field(default_factory=dict)
     _masks: list[list[bool]] = field(default_factory=list)
@@ -160,6 +179,8 @@ class Interpreter:
                 return self._ask(node, inputs)
             case "control":
                 return self._control(node, inputs)
+            case "opaque":
+                return self._opaque(node, inputs)
 
     def _leaf(self, node: Node, inputs: list[Any]) -> Any:
         match node.op:
@@ -242,6 +263,24 @@ class Interpreter:
             product = self.oracles.hvp(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
         return getattr(self.oracles, node.op)(*inputs)
+
+    def _opaque(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "select":
+            return inputs[1] if inputs[0] else inputs[2]
+        assert self.extern is not None
+        own = 1 if node.op == "extern_init" else 3
+        names = str(node["inputs"]).split()
+        given = zip(names, inputs[own : own + len(names)], strict=True)
+        literals = {key[1:]: value for key, value in node.attributes if key.startswith("=")}
+        arguments = {**literals, **dict(given)}
+        path = f"{node['module']}.{node['function']}"
+        if node.op == "extern_init":
+            return self.extern.start(path, arguments, inputs[0])
+        extra = dict(zip(str(node["extra"]).split(), inputs[own + len(names) :], strict=False))
+        if "value_fn" in str(node["extra"]).split():
+            assert self.oracles is not None
+            extra["value_fn"] = self.oracles.loss
+        return self.extern.update(path, arguments, inputs[0], inputs[1], inputs[2], extra)
 
     def _control(self, node: Node, inputs: list[Any]) -> Any:
         match node.op:

@@ -18,7 +18,16 @@ from typing import Any, Literal
 from .types import DType
 
 OpClass = Literal[
-    "elementwise", "local", "reduction", "shape", "fill", "random", "oracle", "control", "leaf"
+    "elementwise",
+    "local",
+    "reduction",
+    "shape",
+    "fill",
+    "random",
+    "oracle",
+    "control",
+    "leaf",
+    "opaque",
 ]
 
 CALL = 16
@@ -274,8 +283,19 @@ ORACLES = (
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
+EXTERNS = (
+    Op("extern_init", "opaque", ("any",)),
+    Op("extern", "opaque", ("any", "any", "any"), "float", notation=r"T({0})"),
+    Op("select", "opaque", ("bool", "any", "any"), "join", "", "rt.select"),
+)
+"""Transformations of optax. `extern` takes signal, state and weights, and gives signal and state.
+
+The attributes `module`, `function`, the names of `inputs` and `=NAME` for literals say what makes
+the transformation; inputs follow the weights, and then the `extra` arguments of its update.
+"""
+
 OPS: dict[str, Op] = {
-    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES)
+    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
 }
 """Every op by its name."""
 

@@ -4,7 +4,7 @@ Terms are decided once, when the weights' shapes are known, and never on data.
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from itertools import pairwise
 
 from ..grammar import syntax
@@ -194,17 +194,25 @@ def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
     return bool(meaning(*values))
 
 
-def python(term: Term, binding: int = 0) -> str:
-    """A Python expression over a variable `tensor` that says the same."""
+def python(
+    term: Term,
+    binding: int = 0,
+    ask: Callable[[str], str] = "tensor.{}".format,
+    search: str = "rt.matches({0}, {1})",
+) -> str:
+    """A Python expression that says the same of a variable `tensor`.
+
+    `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern.
+    """
     if term.op == "literal":
         return _literal(term.arguments[0])
     if term.op in TENSOR_NAMES:
-        return f"tensor.{term.op}"
+        return ask(term.op)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
-    inner = [python(a, strength + 1) for a in term.terms]
+    inner = [python(a, strength + 1, ask, search) for a in term.terms]
     match term.op:
         case "matches":
-            return f"rt.matches({inner[0]}, {inner[1]})"
+            return search.format(*inner)
         case "not":
             text = f"not {inner[0]}"
         case "and" | "or":

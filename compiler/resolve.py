@@ -102,6 +102,7 @@ class _Resolver:
         return Spec(
             name=self.decl.name.id,
             doc=self.decl.doc.text if self.decl.doc else "",
+            equals=self.decl.equals,
             file=self.decl.span.source.name,
             span=self.decl.name.span,
             hyperparameters=hyperparameters(self.decl.params, self.report),

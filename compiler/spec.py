@@ -66,11 +66,12 @@ class Spec:
     """One optimizer, ready to be lowered.
 
     `before` are the stages that all tensors pass, then come the `groups` (if any), then
-    `after`. `total` says whether the groups cover every tensor by construction.
+    `after`. `equals` is what the optimizer claims to be.
     """
 
     name: str
     doc: str
+    equals: syntax.Call | None
     file: str
     span: Span
     hyperparameters: tuple[Hyperparameter, ...]

@@ -68,6 +68,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
             used = set(names_read(decl.body))
         case syntax.ScheduleDecl():
             used = set(names_read(decl.value))
+        case syntax.ExternDecl():
+            used = set(names_read(decl.target))
         case syntax.OptimizerDecl():
             used = {name for element in decl.body for name in names_read(element)}
         case syntax.VariantDecl():
@@ -147,7 +149,7 @@ def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnos
                 report.add(UNUSED_STATE.at(node.name.span, message))
 
 
-def _of_the_start(value: syntax.Expr) -> bool:
+def _of_the_start(value: syntax.Expr | syntax.Argument) -> bool:
     """Whether an initial value says something of the weights or the gradient at the start."""
     match value:
         case syntax.Call(function=syntax.Name(id="zeros" | "ones")):

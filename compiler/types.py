@@ -1,4 +1,4 @@
-"""Types of graph values: scalars, fields, and what only oracles make and take.
+"""Types of graph values: scalars, fields, and what only oracles or externs make and take.
 
 A field has one tensor for every weight tensor of its domain. `per` says what one number of
 it stands for: an element, or (broadcast over the rest) a whole tensor, an output unit, ...
@@ -7,7 +7,7 @@ it stands for: an element, or (broadcast over the rest) a whole tensor, an outpu
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "unknown"]
+Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "opaque", "unknown"]
 DType = Literal["float", "int", "bool"]
 Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
 """What one number stands for; an axis, counted from 0, is for one number at each of its places."""
@@ -64,6 +64,8 @@ class Type:
                 return "a text"
             case "outputs":
                 return "model outputs"
+            case "opaque":
+                return "the state of a transformation"
             case "point" | "tuple" | "unknown":
                 return f"a {self.kind}"
 
@@ -76,6 +78,7 @@ TEXT = Type("text", static=True)
 POINT = Type("point")
 OUTPUTS = Type("outputs")
 TUPLE = Type("tuple")
+OPAQUE = Type("opaque")
 UNKNOWN = Type("unknown")
 
 

@@ -24,6 +24,7 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
 
 from .arrange import View, extent, rank_as, unview, view
 from .control import repeat
+from .extern import Extern, Opaque, extern, select
 from .field import (
     Field,
     Mask,
@@ -63,6 +64,7 @@ from .state import Outcome, Report, State
 from .tree import matches
 
 __all__ = [
+    "Extern",
     "Field",
     "Finding",
     "Group",
@@ -72,6 +74,7 @@ __all__ = [
     "Limited",
     "Mask",
     "Objective",
+    "Opaque",
     "Optimizer",
     "Oracles",
     "Outcome",
@@ -87,6 +90,7 @@ __all__ = [
     "dot",
     "dot_per",
     "extent",
+    "extern",
     "full",
     "mask",
     "matches",
@@ -107,6 +111,7 @@ __all__ = [
     "repeat",
     "restrict",
     "round_stochastic",
+    "select",
     "stored",
     "sum",
     "sum_per",

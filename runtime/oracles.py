@@ -81,6 +81,14 @@ class Oracles:
             self.aux = aux
         return Point(found | known, evaluation)
 
+    def loss_at(self, params: PyTree) -> jax.Array:
+        """The loss at weights that are given as a tree like the user's."""
+        tree = self._weights.tree
+        point = Field(tree.flatten(params, "the weights"), tree)
+        evaluation = self._evaluation(point, frozenset({"loss"}))
+        loss: jax.Array = evaluation.evaluate(frozenset({"loss"}))["loss"]
+        return loss
+
     def _evaluation(self, point: Field, wanted: frozenset[str]) -> "_Evaluation":
         if self._objective is None:
             oracle = sorted(wanted)[0]

@@ -7,10 +7,8 @@ from typing import Annotated
 import typer
 
 from .. import settings
-from ..output import CommandError
-
-_EXTRAS = {"matplotlib": "matplotlib", "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
-"""The optional packages that training uses, by what is imported."""
+from ..extra import needs_extra
+from ..spec import AllowExtern
 
 
 class TaskName(Enum):
@@ -54,6 +52,7 @@ def train(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Train on when the loss is not finite.")
     ] = False,
+    allow_extern: AllowExtern = None,
 ) -> None:
     """Train a built-in task, with a progress bar.
 
@@ -71,7 +70,7 @@ def train(
       optc train fsam.opt --out runs/fsam --steps 600 --resume
     """
     pairs = settings.parse(set_ or [])
-    try:
+    with needs_extra("training"):
         from .loop import End
         from .run import Request, run  # JAX and the extras: `optc --help` does without them
 
@@ -88,13 +87,9 @@ def train(
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
                 keep_going=keep_going,
+                allow_extern=tuple(allow_extern or ()),
             )
         )
-    except ModuleNotFoundError as error:
-        package = _EXTRAS.get((error.name or "").partition(".")[0])
-        if package is None:
-            raise
-        raise CommandError(f'training needs {package}: pip install "optc[train]"') from error
     match end:
         case End.FINISHED:
             return

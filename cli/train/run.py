@@ -35,11 +35,12 @@ class Request:
     log_every: int | None
     checkpoint_every: int | None
     keep_going: bool
+    allow_extern: tuple[str, ...] = ()
 
 
 def run(request: Request) -> End:
     """Train, and print what came of it."""
-    located = locate(request.spec)
+    located = locate(request.spec, request.allow_extern)
     program = execute(driver.compile_spec(located))
     task_name = request.task or "digits"
     root = request.out or Path("runs") / f"{program.name}-{task_name}"

@@ -10,7 +10,7 @@ from ..declarations import Found
 from ..ops import NOT_YET, OPS
 from ..records import Term
 from ..types import PERS, Per, Type
-from . import expressions, statements
+from . import expressions, externs, statements
 from .arguments import checked, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
@@ -360,8 +360,11 @@ def _rule(
 ) -> Value:
     """A rule called by a rule of its kind. Outside tune its first argument is the signal."""
     decl = found.decl
-    assert isinstance(decl, syntax.RuleDecl)
+    assert isinstance(decl, syntax.RuleDecl | syntax.ExternDecl)
     signals = dict(site.signals)
+    if site.kind == "tune" and isinstance(decl, syntax.ExternDecl):
+        message = f"`{decl.name.id}` gives a whole step, and no step size that arithmetic could use"
+        return ctx.mistyped(expr.span, message, f"let it stand alone: `tune step {decl.name.id}()`")
     if site.kind != "tune":
         signal = "u" if site.kind == "decay" else "g"
         if not expr.arguments or expr.arguments[0].name is not None:
@@ -384,6 +387,8 @@ def rule(
 ) -> Value:
     """The result of a rule whose parameters are the arguments of `expr`."""
     decl = found.decl
+    if isinstance(decl, syntax.ExternDecl):
+        return externs.extern(ctx, site, scope, expr, found, signals)
     assert isinstance(decl, syntax.RuleDecl)
     inner = bind(ctx, site, scope, expr, decl, decl.params)
     if inner is None or not enter(ctx, decl, expr.function):
@@ -409,7 +414,7 @@ def bind(
     site: Site,
     scope: Scope,
     expr: syntax.Call,
-    decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl,
+    decl: syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl,
     params: tuple[syntax.Param, ...],
     any_type: bool = False,
 ) -> Scope | None:

@@ -240,8 +240,7 @@ class _Pipeline:
                 old = ctx.read(slot, cell)
                 if ctx.cells[key].id != old.id:
                     with ctx.in_domain(cell.type.domain):
-                        new = ctx.apply("where", ok, ctx.cells[key], old, name=cell.name)
-                        ctx.cells[key] = new
+                        ctx.cells[key] = self._kept(ok, ctx.cells[key], old, cell.name)
             if self.stages.weights_next is not None:
                 kept = ctx.apply("where", ok, self.stages.weights_next, ctx.weights, name="w_next")
                 self.stages.weights_next = kept
@@ -249,6 +248,11 @@ class _Pipeline:
                 zero = ctx.constant(0.0)
                 self.step = ctx.apply("where", ok, self.step, zero, name="step")
         self.applied = ok
+
+    def _kept(self, ok: Value, new: Value, old: Value, name: str) -> Value:
+        if old.type.kind == "opaque":
+            return self.ctx.node("select", (ok, new, old), old.type, name=name)
+        return self.ctx.apply("where", ok, new, old, name=name)
 
     # ---- observations
 

@@ -124,6 +124,11 @@ class Stages:
         ctx = self.ctx
         signals = {"u": signal, "g": self.gradient, "w": ctx.weights}
         self.enter_hyperparameters()
+        if self._is_extern(stage):
+            # It gives the whole step, so the size that it is multiplied with is 1.
+            step = self.rule(stage, signals)
+            self.direction, self.eta = step, ctx.constant(1.0)
+            return step
         site = Site("tune", stage.label, signals, stage.declarations)
         outside = replace(site, kind="tune")
         eta = expressions.expression(ctx, outside, self.scope, stage.syntax.rule, "eta")
@@ -135,6 +140,14 @@ class Stages:
         if eta.type.is_unknown or signal.type.is_unknown:
             return MISTAKE
         return ctx.apply("mul", self.eta, signal, name="step")
+
+    def _is_extern(self, stage: SpecStage) -> bool:
+        """Whether the step is named as a whole: `tune step mine(...)`, of an `extern tune`."""
+        call = _as_call(stage.syntax.rule)
+        if call is None or not isinstance(call.function, syntax.Name):
+            return False
+        found = stage.declarations.find("tune", call.function.id)
+        return found is not None and isinstance(found.decl, syntax.ExternDecl)
 
     def _after_step(self, stage: SpecStage, step: Value) -> Value:
         old = self.next_weights(step)

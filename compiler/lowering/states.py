@@ -46,7 +46,7 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
     type = _stored_type(ctx, initial.type)
     number = len(ctx.slots)
     ctx.slots.append(
-        Slot(stage=site.label, name=_slot_name(ctx, site, state), type=type, dtype=dtype)
+        Slot(stage=site.label, name=slot_name(ctx, site, state.name.id), type=type, dtype=dtype)
     )
     cell = Cell(type, state.name.id, number)
     value = ctx.read(number, cell)
@@ -75,10 +75,9 @@ def _dtype(ctx: Context, state: syntax.State) -> str | None:
     return DTYPES[state.dtype.id]
 
 
-def _slot_name(ctx: Context, site: Site, state: syntax.State) -> str:
+def slot_name(ctx: Context, site: Site, name: str) -> str:
     """The state's own name; that of its rule comes first where two rules of a stage share it."""
     taken = {slot.name for slot in ctx.slots if slot.stage == site.label}
-    name = state.name.id
     if name not in taken:
         return name
     name, count = f"{site.prefix}{name}", 1

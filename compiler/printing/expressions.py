@@ -6,7 +6,7 @@ from ..constants import NAMED
 from ..graph import Node
 from ..ops import CALL, OPS
 from ..records import Scalar
-from .layout import Piece, call, flat, quoted
+from .layout import Labelled, Piece, call, flat, quoted
 
 Name = Callable[[int], str | None]
 """The variable that holds a value, or None for a value that is printed where it is used."""
@@ -15,9 +15,10 @@ Name = Callable[[int], str | None]
 class Expressions:
     """Prints values over the variables of one function."""
 
-    def __init__(self, nodes: Mapping[int, Node], name: Name) -> None:
+    def __init__(self, nodes: Mapping[int, Node], name: Name, externs: Mapping[int, str]) -> None:
         self._nodes = nodes
         self._name = name
+        self._externs = externs
 
     def operand(self, id: int, binding: int = 0) -> str:
         """A value where it is used: its variable, or its expression in parentheses as needed."""
@@ -81,6 +82,8 @@ class Expressions:
             return self._reduction(node)
         if op.op_class == "fill":
             return self._fill(node)
+        if node.id in self._externs:
+            return self._extern(node)
         if op.op_class == "shape":
             return self._shape(node)
         template = self._template(node)
@@ -89,6 +92,18 @@ class Expressions:
         if op.op_class == "oracle" or op.binding == CALL:
             return template.format(*(self.operand(i) for i in node.inputs))
         return None
+
+    def _extern(self, node: Node) -> Piece:
+        operands: list[Piece] = [self.operand(i) for i in node.inputs]
+        if node.op == "extern_init":
+            return call(f"{self._externs[node.id]}.init", *operands)
+        extra = str(node["extra"]).split()
+        if "value_fn" in extra:
+            operands.append("oracles.loss_at")
+        plain = len(operands) - len(extra)
+        named = zip(extra, operands[plain:], strict=True)
+        labelled = [Labelled(f"{name}=", operand) for name, operand in named]
+        return call(f"{self._externs[node.id]}.update", *operands[:plain], *labelled)
 
     def _reduction(self, node: Node) -> Piece:
         operands = [self.operand(i) for i in node.inputs]

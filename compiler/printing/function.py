@@ -32,6 +32,7 @@ class Program:
     kernel_names: Mapping[Kernel, str]
     hints: dict[int, str]
     asks: Mapping[int, tuple[str, ...]]
+    extern_names: Mapping[int, str]
 
     @property
     def nodes(self) -> Mapping[int, Node]:
@@ -44,7 +45,9 @@ class Program:
         return self.plan.graph
 
 
-def program(plan: Plan, kernel_names: Mapping[Kernel, str]) -> Program:
+def program(
+    plan: Plan, kernel_names: Mapping[Kernel, str], extern_names: Mapping[int, str]
+) -> Program:
     """Gather what every function needs."""
     hints = {id: hint(node, plan.nodes) for id, node in plan.nodes.items()}
     hints |= {-n: domain.name for n, domain in enumerate(plan.graph.domains) if n > 0}
@@ -53,7 +56,7 @@ def program(plan: Plan, kernel_names: Mapping[Kernel, str]) -> Program:
         if node.op in ASKS:
             asks.setdefault(node.inputs[0], set()).add(node.op)
     ordered = {id: tuple(a for a in ASKS if a in asked) for id, asked in asks.items()}
-    return Program(plan, kernel_names, hints, ordered)
+    return Program(plan, kernel_names, hints, ordered, extern_names)
 
 
 class Function:
@@ -67,7 +70,7 @@ class Function:
         self.program = program
         self.nodes = program.nodes
         self.names = Names(program.hints, LOCAL)
-        self.expressions = Expressions(self.nodes, self._name)
+        self.expressions = Expressions(self.nodes, self._name, program.extern_names)
         self.spilled = spilled
         self.variables: set[int] = set()
         self.too_long: int | None = None

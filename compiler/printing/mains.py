@@ -76,7 +76,7 @@ class _MainWriter(Function):
 
     def _is_bound(self, id: int) -> bool:
         node = self.nodes[id]
-        if node.op in ("if", "loop"):
+        if node.op in ("if", "loop", "extern"):
             return False
         if node.op in ("item", "point", "argument", *_UNPACKED):
             return True
@@ -97,6 +97,9 @@ class _MainWriter(Function):
             node = self.nodes[step]
             if node.regions:
                 found.append(self._control(node, block))
+            elif node.op == "extern":
+                uses = self.leaves(node.inputs)
+                found.append(Statement(self._items(node, block), uses, node.stage, 0, node))
             elif node.op not in ("item", "input") and step in self.variables:
                 found.append(
                     Statement(
@@ -114,7 +117,8 @@ class _MainWriter(Function):
         stage = stages.pop() if len(stages) == 1 else -1
         return Statement(kernel.results, uses, stage, kernel=kernel)
 
-    def _control(self, node: Node, block: Block) -> Statement:
+    def _items(self, node: Node, block: Block) -> tuple[int, ...]:
+        """The results of a node that are read, in their order."""
         items = [
             step
             for step in block.steps
@@ -122,8 +126,11 @@ class _MainWriter(Function):
             and self.nodes[step].op == "item"
             and self.nodes[step].inputs[0] == node.id
         ]
-        items.sort(key=lambda i: int(self.nodes[i]["index"]))
-        statement = Statement(tuple(items), self.leaves(node.inputs), node.stage, 0, node)
+        return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
+
+    def _control(self, node: Node, block: Block) -> Statement:
+        items = self._items(node, block)
+        statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
         roles = ("do", "skip") if node.op == "if" else ("body", "while")
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
@@ -139,7 +146,7 @@ class _MainWriter(Function):
             statement.uses |= used
         return statement
 
-    def _label(self, node: Node, items: list[int]) -> str:
+    def _label(self, node: Node, items: tuple[int, ...]) -> str:
         if node.stage >= 0:
             label = self.program.graph.stages[node.stage].label
             return label.removeprefix("observe ").replace(".", "_")
@@ -266,6 +273,9 @@ class _MainWriter(Function):
             return self._static_choice(statement, node, indent, shown)
         if node.regions:
             return self._control_text(statement, node, names, indent, shown, spaced)
+        if node.op == "extern":
+            read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
+            names = [", ".join(read.get(place) or "_" for place in range(2))]
         return self.spill(node.id, self.expressions.value(node.id), indent, f"{names[0]} = ")
 
     def _static_choice(

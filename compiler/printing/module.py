@@ -8,6 +8,7 @@ from ..ops import OPS
 from ..plan import Block, Kernel, Plan
 from ..records import Hyperparameter, Stage, Term, distinct
 from .expressions import literal
+from .externs import extern_names, maker_lines, modules
 from .function import Program, program
 from .hints import RESERVED, hint, identifier
 from .kernels import kernel_lines
@@ -30,8 +31,9 @@ from .terms import term_text
 
 def module_text(plan: Plan, version: str) -> str:
     """The module of a planned graph; the same plan gives the same bytes."""
-    names = _kernel_names(plan)
-    printer = _Module(program(plan, names), version)
+    taken = _taken(plan)
+    externs = extern_names(plan.nodes, taken)
+    printer = _Module(program(plan, _kernel_names(plan, taken), externs), version)
     return "\n".join(printer.rows()) + "\n"
 
 
@@ -71,12 +73,17 @@ def _kernels(plan: Plan, block: Block) -> Iterator[Kernel]:
                 yield from _kernels(plan, inner)
 
 
-def _kernel_names(plan: Plan) -> dict[Kernel, str]:
-    names: dict[Kernel, str] = {}
+def _taken(plan: Plan) -> set[str]:
+    """Names that a function of the module cannot have."""
     taken = {*RESERVED, plan.graph.name, *(f"in_{d.name}" for d in plan.graph.domains)}
     taken |= {f"is_{group.name}" for group in plan.graph.groups}
-    # A variable of a main function would hide a kernel of its name.
-    taken |= {hint(node, plan.nodes) for node in plan.nodes.values()}
+    taken |= {module.partition(".")[0] for module in modules(plan.nodes)}
+    # A variable of a main function would hide a function of its name.
+    return taken | {hint(node, plan.nodes) for node in plan.nodes.values()}
+
+
+def _kernel_names(plan: Plan, taken: set[str]) -> dict[Kernel, str]:
+    names: dict[Kernel, str] = {}
     blocks = [("start", plan.start), ("", plan.step)]
     blocks += [("average", plan.evaluation)] if plan.evaluation else []
     for fallback, block in blocks:
@@ -118,6 +125,7 @@ class _Module:
 
     def rows(self) -> list[str]:
         body = [*self._hyperparameters(), *self._predicates(), *self._groups()]
+        body += maker_lines(self.graph, self.plan.nodes, self.program.extern_names)
         body += self._function("start", self.plan.start, self._start)
         body += self._function("step", self.plan.step, self._step)
         if self.plan.evaluation is not None:
@@ -137,6 +145,7 @@ class _Module:
         rows = [""]
         rows += ["import jax"] if "jax." in body else []
         rows += ["import jax.numpy as jnp"] if "jnp." in body else []
+        rows += [f"import {module}" for module in modules(self.plan.nodes)]
         return [*rows, "from optc import runtime as rt"]
 
     # ---- parts
@@ -317,7 +326,8 @@ class _Module:
         entries += [Labelled("observed=", tuple_of(observed))] if observed else []
         entries += ["groups=GROUPS"] if graph.groups else []
         entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
-        name = identifier(graph.name, RESERVED)
+        roots = {module.partition(".")[0] for module in modules(self.plan.nodes)}
+        name = identifier(graph.name, RESERVED | roots)
         return ["", "", *lines(call("rt.Program", *entries), 0, f"{name} = ")]
 
 

@@ -12,12 +12,21 @@ from agreement import graph_of, print_program
 from specimens import SPECIMENS
 
 from optc import runtime as rt
-from optc.compiler.ops import ELEMENTWISE, NOT_YET, OPS, ORACLES, REDUCTIONS, STRUCTURE
+from optc.compiler.ops import (
+    ELEMENTWISE,
+    EXTERNS,
+    NOT_YET,
+    OPS,
+    ORACLES,
+    REDUCTIONS,
+    SHAPES,
+    STRUCTURE,
+)
 from optc.grammar import syntax
 
 
 def test_names_are_unique():
-    tables = (*ELEMENTWISE, *REDUCTIONS, *STRUCTURE, *ORACLES)
+    tables = (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
     assert len(OPS) == len(tables)
     assert not set(OPS) & set(NOT_YET)
 

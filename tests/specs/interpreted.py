@@ -61,7 +61,8 @@ class Run:
     def step(self, gradient: Sequence[np.ndarray | float], loss: float = 0.0) -> Outcome:
         """One step along a gradient; the weights after it are in `weights`."""
         self._interpreter.oracles = Given(list(gradient), loss)
-        outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # what a `where` leaves out
+            outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
         self.weights, self._slots = outcome.weights, outcome.slots
         self.count += outcome.applied
         return outcome

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from interpreted import flat, graph_of, stages, steps, trace
 
+from optc.compiler.interpret import Interpreter, Tensors
+
 CLOSE = 1e-13
 STEPS = 20
 SHAPES = ((3, 2), (4,), ())
@@ -123,6 +125,21 @@ def test_mars_limits_the_length_of_each_tensor():
     assert min(lengths) < 0.9
 
 
+def test_exact_mars_takes_the_change_on_one_batch():
+    """On quadratics that share a Hessian h: the change is h (w - w_before), whatever the batch."""
+    h, gamma, b1 = 3.0, 0.1, 0.5
+    spec = stages(f"perturb mars_exact(gamma = {gamma}, b1 = {b1})", "tune step 0.1")
+    runner = Interpreter(graph_of(spec), Tensors(["w"], ["float64"]), {})
+    before = w = [np.array([0.05, -0.02])]
+    slots = runner.start(w)
+    for t, centre in enumerate((0.0, 0.01, -0.03), 1):
+        runner.oracles = Quadratic(h, centre)
+        outcome = runner.step(w, slots, t)
+        c = h * (w[0] - centre) + gamma * b1 / (1 - b1) * h * (w[0] - before[0])
+        np.testing.assert_allclose(w[0] - outcome.weights[0], 0.1 * c, rtol=0, atol=1e-16)
+        before, w, slots = w, outcome.weights, outcome.slots
+
+
 def test_mars_lion_keeps_the_momentum_that_it_follows():
     """Lion with b1 = b2 on the same gradients: signum."""
     lion = staged("precondition mars()", "precondition lion(0.95, 0.95)")
@@ -131,6 +148,19 @@ def test_mars_lion_keeps_the_momentum_that_it_follows():
 
 
 # ---- first steps, and constant gradients
+
+
+class Quadratic:
+    """h |w - centre|^2 / 2."""
+
+    def __init__(self, h, centre):
+        self.h, self.centre = h, centre
+
+    def loss(self, at):
+        return sum(self.h * np.sum((x - self.centre) ** 2) / 2 for x in at)
+
+    def grad(self, at):
+        return [self.h * (x - self.centre) for x in at]
 
 
 def rate(name):
@@ -331,7 +361,6 @@ def test_adopt_reads_the_moment_before_it_writes_it():
 
 
 def test_adopt_does_not_move_at_first_whatever_the_gradient():
-    """optax without clipping divides by eps there."""
     for name in ("adopt", "adopt_unclipped"):
         assert not steps(name, [[1e6 * g for g in GRADIENTS[0]]], WEIGHTS).any()
 
@@ -449,6 +478,27 @@ def test_msvag_damps_by_the_variance_of_the_average():
             np.testing.assert_allclose(
                 found[t - 1], mean**3 / (mean**2 + rho * spread), rtol=1e-9, atol=1e-12
             )
+
+
+def test_pnm_is_the_momentum_of_two_interleaved_series():
+    """Odd and even steps each have a momentum with b1^2; with b0 = 0 the other one has no part."""
+    found = steps(staged("precondition pnm(b0 = 0, b1 = 0.9)"), GRADIENTS, WEIGHTS)
+    for first in (0, 1):
+        one = steps(staged("precondition average_gradient(0.81)"), GRADIENTS[first::2], WEIGHTS)
+        assert_same(found[first::2], one)
+    settled = steps(staged("precondition pnm(b1 = 0)"), CONSTANT, WEIGHTS)
+    assert_same(settled[1:], np.tile(FIRST / np.sqrt(5), (STEPS - 1, 1)))
+
+
+def test_stable_adamw_is_adamw_until_a_gradient_outgrows_its_moment():
+    """Constant gradients have rms 1, and one that is 10 times as long 10 over the moment's root."""
+    values = {"lr": 0.1, "b2": 0.9, "eps": 1e-12, "decay": 0.1}
+    path = [*CONSTANT[:5], [10 * g for g in GRADIENTS[0]]]
+    stable = steps("stable_adamw", path, WEIGHTS, **values)
+    adamw = steps("adamw", path, WEIGHTS, **values)
+    np.testing.assert_allclose(stable[:5], adamw[:5], rtol=1e-9)
+    nu = (0.1 * 100 + 0.9 * (1 - 0.9**5)) / (1 - 0.9**6)
+    np.testing.assert_allclose(stable[5], adamw[5] / (10 / np.sqrt(nu)), rtol=1e-9)
 
 
 def test_msvag_takes_a_constant_gradient_as_it_is():

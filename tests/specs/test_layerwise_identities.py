@@ -255,12 +255,14 @@ def test_the_corrected_adalayer_has_a_moment_for_each_word():
 
 
 @pytest.mark.parametrize("b2", [1.0, 0.9])
-def test_sm3_of_matrices_and_vectors_is_that_of_optax(b2):
+def test_sm3_of_any_axes_is_that_of_optax(b2):
+    shapes = [(5,), (3, 4), (2, 3, 2), (2, 1, 3, 2)]
+    weights, *gradients = ([RNG.normal(size=shape) for shape in shapes] for _ in range(4))
     with jax.enable_x64(True):
-        tx = optax.chain(optax.scale_by_sm3(0.8, b2, 1e-4))
-        state = tx.init([jnp.asarray(w) for w in WEIGHTS])
-        found = moved(stages(f"precondition sm3(0.8, {b2}, 1e-4)", "..."))
-        for gradient, step in zip(GRADIENTS, found, strict=True):
+        tx = optax.scale_by_sm3(0.8, b2, 1e-4)
+        state = tx.init([jnp.asarray(w) for w in weights])
+        found = moved(stages(f"precondition sm3(0.8, {b2}, 1e-4)", "..."), weights, gradients)
+        for gradient, step in zip(gradients, found, strict=True):
             expected, state = tx.update([jnp.asarray(g) for g in gradient], state)
             assert_same([step], [expected], 1e-12)
 

@@ -76,7 +76,8 @@ def test_an_estimate_never_decreases_and_grows_along_a_slope(name):
 
 
 def test_the_growth_of_prodigy_is_bounded():
-    estimates = slots("prodigy_plain", "estim_lr", [GRADIENTS[0]] * 80, growth=1.02)
+    bounded = stages("precondition prodigy(growth = 1.02, debias = false)", "...")
+    estimates = slots(bounded, "estim_lr", [GRADIENTS[0]] * 80)
     ratios = estimates[1:] / estimates[:-1]
     assert ratios.max() == pytest.approx(1.02)
 
