@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from shipped import SPLIT, bits, make_batch, make_params, program, staged
+from shipped import SPLIT, bits, make_batch, make_params, staged
 
 
 def spoiled(kind):

@@ -99,7 +99,7 @@ def compiled(optimizer):
 
 @pytest.mark.parametrize("name", optimizers())
 def test_an_optimizer_trains_at_its_defaults_and_reports_what_is_not_finite(name):
-    """It trains: 200 finite losses, of which the last 20 are below those of the same batches before.
+    """It trains: 200 finite losses, the last 20 below those of the same batches at the start.
 
     In the report a loss or gradient norm that is not finite stands as it is, and the steps go on,
     the state as it was built.
