@@ -185,6 +185,8 @@ class _Chain:
     def _partition(self, groups: tuple[SpecGroup, ...]) -> Piece | None:
         entries = []
         for group in groups:
+            if group.declared.view is not None:
+                self._refuse(self.spec.span, f"optax has no view for the group `{group.name}`")
             links = [self._link(stage, group.domain) for stage in group.stages]
             if not self.report.has_errors:
                 entries.append((group.name, _chained(links)))

@@ -29,6 +29,13 @@ UNKNOWN_SETTING = declare(
 )
 
 
+ASKED = (
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    "per_example_mean",
+)
+"""The oracles that a summary counts."""
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a compiled program does, for people."""
@@ -122,9 +129,10 @@ def summary(graph: Graph) -> Summary:
     """What a program does: its stages, its oracles for each step, what it keeps."""
     counts: dict[str, int] = {}
     for node in walk(graph.step):
-        if node.op in ("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"):
+        if node.op in ASKED:
             counts[node.op] = counts.get(node.op, 0) + 1
-    widths = {None: 4.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0, "float64": 8.0}
+    widths = {None: 4.0, "int8": 1.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+    widths["float64"] = 8.0
     kept = sum(
         widths[slot.dtype]
         for slot in graph.slots

@@ -7,13 +7,15 @@ random draws and transformations of optax are functions handed in.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any, Protocol
 
 import numpy as np
 
+from . import rearrange
 from .graph import Graph, Node, Region
-from .ops import OPS
+from .ops import OPS, knots
 from .predicate import holds
 from .records import Scalar
 
@@ -41,6 +43,9 @@ class Oracles(Protocol):
 
     def hvp(self, at: Fields, vector: Fields) -> Fields:
         """The Hessian of the loss times `vector`."""
+
+    def per_example_grads(self, at: Fields) -> list[Fields]:
+        """The gradient of each example of the batch."""
 
 
 Draw = Callable[[str, int, tuple[int, ...], int], Fields]
@@ -147,7 +152,10 @@ class Interpreter:
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
             ):
-                facts = {"path": path, "dtype": dtype, **_facts(np.shape(w))}
+                shape = np.shape(w)
+                if inside and domain.view is not None:
+                    shape = rearrange.shape(domain.view, shape, self.hyperparameters)
+                facts = {"path": path, "dtype": dtype, **_facts(shape)}
                 mask.append(inside and holds(domain.predicate, facts))
             masks.append(mask)
         return masks
@@ -198,6 +206,8 @@ class Interpreter:
 
     def _elementwise(self, node: Node, inputs: list[Any]) -> Any:
         meaning = getattr(np, OPS[node.op].numpy)
+        if node.op == "interpolate":
+            meaning = partial(_interpolate, knots(node))
         if not node.type.is_field:
             return meaning(*(_float(x) for x in inputs))
         return [
@@ -224,11 +234,32 @@ class Interpreter:
         ]
 
     def _shape(self, node: Node, inputs: list[Any]) -> Fields:
-        assert node.op == "extent"
         return [
-            np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])])) if inside else None
-            for x, inside in zip(inputs[0], self._mask(node), strict=True)
+            self._shaped(node, place, *inputs) if inside else None
+            for place, inside in enumerate(self._mask(node))
         ]
+
+    def _shaped(self, node: Node, place: int, field: Fields, *more: Any) -> Tensor:
+        x = field[place]
+        match node.op:
+            case "extent":
+                return np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])]))
+            case "rank_as":
+                return np.reshape(x, (1,) * np.ndim(more[0][place]))
+        before, after = rearrange.sides(str(node["pattern"]))
+        like = x
+        if node.op == "unview":
+            like, more = more[0][place], more[1:]
+        given = iter(more)
+        pairs = (size.split("=") for size in str(node["sizes"]).split())
+        sizes = {name: int(size or next(given)) for name, size in pairs}
+        lengths = rearrange.lengths(before, np.shape(like), sizes)
+        if node.op == "unview":
+            before, after = after, before
+        names = [name for axis in before for name in axis]
+        apart = np.reshape(x, [lengths[name] for name in names])
+        moved = np.transpose(apart, [names.index(name) for axis in after for name in axis])
+        return np.reshape(moved, [prod(lengths[name] for name in axis) for axis in after])
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
         chosen = self._masks[int(node["domain"])]
@@ -259,10 +290,25 @@ class Interpreter:
         if node.op == "point":
             return inputs[0]
         assert self.oracles is not None
+        if node.op == "examples":
+            return float(len(self.oracles.per_example_grads(inputs[0])))
+        if node.op == "per_example_mean":
+            return self._per_example_mean(node, self.oracles.per_example_grads(inputs[0]))
         if node.op == "curvature":
             product = self.oracles.hvp(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
         return getattr(self.oracles, node.op)(*inputs)
+
+    def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
+        (region,) = node.regions
+        found = []
+        for gradient in gradients:
+            self._values[region.arguments[0]] = gradient
+            (value,) = self._region(region)
+            found.append(value)
+        if not node.type.is_field:
+            return np.mean(found)
+        return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
 
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "select":
@@ -316,6 +362,10 @@ def _float(x: Any) -> Any:
 
 def _at(value: Any, place: int) -> Any:
     return value[place] if isinstance(value, list) else value
+
+
+def _interpolate(points: Sequence[tuple[float, float]], x: Tensor) -> Tensor:
+    return np.interp(x, [x for x, _ in points], [y for _, y in points])
 
 
 def _norm(x: Tensor, **how: Any) -> Tensor:

@@ -13,7 +13,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from .types import DType
 
@@ -35,6 +35,16 @@ CALL = 16
 
 
 Dtype = DType | Literal["join"]
+
+
+class Attributed(Protocol):
+    """A node of a draft or a graph."""
+
+    @property
+    def attributes(self) -> tuple[tuple[str, Any], ...]:
+        """What its op needs to know beside its inputs."""
+
+
 Takes = tuple[Literal["number", "bool", "any"], ...]
 Meaning = Callable[..., Any]
 
@@ -199,6 +209,7 @@ ELEMENTWISE = (
     _function("round"),
     _function("floor"),
     _function("ceil"),
+    _function("interpolate", numpy="interp", python="rt.interpolate", flops=8),
     _function("isfinite", math.isfinite, gives="bool", notation=r"{0} \text{{ is finite}}"),
     _logical("and", 2, r"{0} \wedge {1}", "({0} and {1})", lambda x, y: x and y),
     _logical("or", 2, r"{0} \vee {1}", "({0} or {1})", lambda x, y: x or y),
@@ -270,6 +281,8 @@ ORACLES = (
     Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", "F({0})"),
     Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", r"\nabla_F \ell({0})"),
     Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", r"J({0})^\top {1}"),
+    Op("examples", "oracle", ("any",), "float", "", "{0}.examples", "B"),
+    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", r"\nabla^2 L({0}) {1}"),
     Op(
         "curvature",
@@ -312,3 +325,9 @@ NOT_YET = {
     ),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
+
+
+def knots(node: Attributed) -> tuple[tuple[float, float], ...]:
+    """The table of an `interpolate`, which is in its attributes: points `(x, y)`."""
+    values = [float(value) for _, value in node.attributes]
+    return tuple(zip(values[::2], values[1::2], strict=True))

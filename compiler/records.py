@@ -55,12 +55,28 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True)
+class View:
+    """An arrangement of axes, `d (h k) -> h d k`: see `compiler.rearrange`.
+
+    A size of an axis is a number, or the name of a hyperparameter.
+    """
+
+    pattern: str
+    sizes: tuple[tuple[str, int | str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Domain:
-    """A set of weight tensors: those of the domain `parent` for which `predicate` holds."""
+    """A set of weight tensors: those of the domain `parent` for which `predicate` holds.
+
+    With a `view` the tensors are seen in another arrangement, by the predicate too; domains in a
+    domain with a view have it as well. The values of such a domain have that arrangement.
+    """
 
     name: str
     parent: int
     predicate: Term
+    view: View | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +128,7 @@ class Group:
     predicate: Term | None
     where: str
     place: str
+    view: View | None = None
 
 
 @dataclass(frozen=True)

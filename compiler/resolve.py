@@ -7,10 +7,10 @@ from itertools import pairwise
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
 from ..grammar.source import Source, Span
-from . import coverage, predicate
-from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
+from . import coverage, predicate, rearrange
+from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
-from .records import Domain, Group, Stage, Term, distinct
+from .records import Domain, Group, Hyperparameter, Stage, Term, View, distinct
 from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -87,12 +87,14 @@ class _Resolver:
     stages: list[Stage] = field(default_factory=list)
     labels: Labels = field(default_factory=Labels)
     observes: list[SpecObserve] = field(default_factory=list)
+    parameters: tuple[Hyperparameter, ...] = ()
 
     def spec(self) -> Spec:
         everything = Term(op="literal", arguments=(True,))
         self.domains.append(Domain(name="all", parent=0, predicate=everything))
         body = self.decl.body
         first, last = _group_places(body)
+        self.parameters = hyperparameters(self.decl.params, self.report)
         self._check_groups_stand_together(body, first, last)
         before = self._stages(_lines(body[:first]))
         groups = self._groups([e for e in body if isinstance(e, syntax.Group)])
@@ -105,7 +107,7 @@ class _Resolver:
             equals=self.decl.equals,
             file=self.decl.span.source.name,
             span=self.decl.name.span,
-            hyperparameters=hyperparameters(self.decl.params, self.report),
+            hyperparameters=self.parameters,
             domains=tuple(self.domains),
             stages=tuple(self.stages),
             before=before,
@@ -146,14 +148,15 @@ class _Resolver:
         term = predicate.predicate(stage.where, self.report)
         return parent if term is None else self.domain(f"{stage.kind.id}_tensors", parent, term)
 
-    def domain(self, name: str, parent: int, term: Term) -> int:
+    def domain(self, name: str, parent: int, term: Term, view: View | None = None) -> int:
         """The number of a set of tensors; equal sets are one."""
+        view = view or (self.domains[parent].view if parent else None)
         for number, known in enumerate(self.domains):
-            if number and known.parent == parent and known.predicate == term:
+            if number and (known.parent, known.predicate, known.view) == (parent, term, view):
                 return number
         name = "matrices" if term == _MATRICES else name
         name = distinct(name, [known.name for known in self.domains])
-        self.domains.append(Domain(name=name, parent=parent, predicate=term))
+        self.domains.append(Domain(name, parent, term, view))
         return len(self.domains) - 1
 
     def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
@@ -188,8 +191,6 @@ class _Resolver:
             if taken and taken[-1].op == "literal":
                 message = f"no tensor is left for the group `{name}`: it stands after `rest`"
                 self.report.add(BAD_GROUP.at(group.name.span, message))
-            if group.view is not None:
-                self.report.add(NOT_YET.at(group.view.span, "`view` is not compiled yet"))
             term = self._group_term(group)
             own = term
             if group.where is not None and not (taken and taken[-1].op == "literal"):
@@ -197,11 +198,16 @@ class _Resolver:
             for other in taken:
                 own = _and(own, Term(op="not", arguments=(other,)))
             taken.append(term)
-            domain = self.domain(name, 0, own)
+            outer = domain = self.domain(name, 0, own)
+            view = None
+            if group.view is not None:
+                view = rearrange.parse(group.view, self.parameters, self.report)
+            if view is not None:
+                domain = self.domain(f"{name}_view", outer, rearrange.rank(view), view)
             stages = self._stages(group.stages, name, domain)
             for stage in stages:
                 self._check_in_group(stage)
-            declared = _declared(group, domain, term)
+            declared = _declared(group, outer, term, view)
             found.append(SpecGroup(name=name, domain=domain, declared=declared, stages=stages))
         return tuple(found)
 
@@ -294,13 +300,13 @@ class _Resolver:
 _MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
 
 
-def _declared(group: syntax.Group, domain: int, term: Term) -> Group:
+def _declared(group: syntax.Group, domain: int, term: Term, view: View | None) -> Group:
     span = group.name.span
     place = f"{span.source.name}:{span.line}"
     if group.where is None:
-        return Group(group.name.id, domain, None, "", place)
+        return Group(group.name.id, domain, None, "", place, view)
     text = " ".join(group.where.span.text.split())
-    return Group(group.name.id, domain, term, text, place)
+    return Group(group.name.id, domain, term, text, place, view)
 
 
 def _and(left: Term, right: Term) -> Term:

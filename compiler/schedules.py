@@ -24,7 +24,7 @@ from .lowering.builder import TooLargeError
 from .lowering.context import Context, Scope, Site
 from .lowering.draft import Draft
 from .lowering.pipeline import TOO_LARGE
-from .ops import OPS
+from .ops import OPS, knots
 from .passes import PIPELINE
 from .records import Domain, Output, Scalar, Term
 from .resolve import resolve
@@ -251,6 +251,9 @@ class _Values:
                 return [self._where(inputs[0], yes, no) for yes, no in zip(*sides, strict=True)]
             case "loop":
                 return self._loop(node, int(inputs[0]), inputs[1:])
+            case "interpolate":
+                x, y = zip(*knots(node), strict=True)
+                return self._numpy.interp(inputs[0], self._numpy.array(x), self._numpy.array(y))
         return getattr(self._numpy, OPS[node.op].numpy)(*inputs)
 
     def _loop(self, node: Node, count: int, carried: list[Any]) -> list[Any]:

@@ -40,6 +40,7 @@ from .field import (
 )
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .hyperparameters import Hyperparameter
+from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
@@ -92,6 +93,7 @@ __all__ = [
     "extent",
     "extern",
     "full",
+    "interpolate",
     "mask",
     "matches",
     "max",

@@ -31,13 +31,13 @@ def rank_as(x: jax.Array, like: jax.Array) -> jax.Array:
     return x.reshape((1,) * like.ndim)
 
 
-def view(x: jax.Array, pattern: str, **sizes: int) -> jax.Array:
+def view(x: jax.Array, pattern: str, /, **sizes: int) -> jax.Array:
     """The tensor in the arrangement on the right of `pattern`; `sizes` are those of new axes."""
     before, after = _sides(pattern)
     return _rearranged(x, before, after, _lengths(before, x.shape, sizes))
 
 
-def unview(x: jax.Array, like: jax.Array, pattern: str, **sizes: int) -> jax.Array:
+def unview(x: jax.Array, like: jax.Array, pattern: str, /, **sizes: int) -> jax.Array:
     """The tensor that `view` shows as `x`; it has the shape of `like`."""
     before, after = _sides(pattern)
     return _rearranged(x, after, before, _lengths(before, like.shape, sizes))
@@ -53,7 +53,7 @@ class View:
     pattern: str
     sizes: Mapping[str, int | str]
 
-    def __init__(self, pattern: str, **sizes: int | str) -> None:
+    def __init__(self, pattern: str, /, **sizes: int | str) -> None:
         object.__setattr__(self, "pattern", pattern)
         object.__setattr__(self, "sizes", sizes)
 
@@ -92,13 +92,11 @@ def _lengths(side: _Side, shape: tuple[int, ...], sizes: Mapping[str, int]) -> d
     for names, length in zip(side, shape, strict=True):
         known = prod(sizes[name] for name in names if name in sizes)
         unknown = [name for name in names if name not in sizes]
-        if (known != length) if not unknown else length % known:
-            shown = " * ".join(f"{name} = {sizes[name]}" for name in names if name in sizes)
-            raise ValueError(
-                f"its axis of length {length} is not a multiple of {shown}"
-                if unknown
-                else f"its axis of length {length} is not {shown}"
-            )
+        shown = " * ".join(f"{name} = {sizes[name]}" for name in names if name in sizes)
+        if unknown and (known < 1 or length % known):
+            raise ValueError(f"its axis of length {length} is no multiple of {shown}")
+        if not unknown and known != length:
+            raise ValueError(f"its axis of length {length} is not {shown}")
         lengths |= dict.fromkeys(unknown, length // known)
     return lengths
 

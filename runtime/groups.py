@@ -6,10 +6,11 @@ group that takes nothing. Only paths, shapes and dtypes are looked at, so struct
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from .arrange import View
 from .tree import Leaf
 
 Takes: TypeAlias = Callable[[Leaf], bool]
@@ -31,6 +32,7 @@ class Group:
     takes: Takes | None = None
     where: str = ""
     line: str = ""
+    view: View | None = None
 
     def __str__(self) -> str:
         return f"{self.name} where {self.where}" if self.takes else self.name
@@ -47,24 +49,29 @@ class Limited:
 
 @dataclass(frozen=True, slots=True)
 class TensorRow:
-    """One weight tensor: its group (None for a leftover) and the limited stages it passes."""
+    """One weight tensor: its group (None for a leftover) and the limited stages it passes.
+
+    `view` is the shape that it has for its group's rules, where the group has a view.
+    """
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     group: str | None
     stages: tuple[str, ...]
+    view: tuple[int, ...] | None = None
 
 
-Kind: TypeAlias = Literal["leftover", "hidden", "empty"]
+Kind: TypeAlias = Literal["leftover", "misfit", "hidden", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Tensors that fall into no group, or a group that takes none; `tensors` are their paths.
+    """What was hardly meant, and the paths of the `tensors` that it is about.
 
-    A `hidden` group would take `tensors`, and the groups `by` took them all before; an `empty`
-    one matches no tensor at all.
+    `leftover` tensors fall into no group, and `misfit` ones do not fit the view of theirs, which
+    `reason` explains. A `hidden` group would take `tensors`, and the groups `by` took them all
+    before; an `empty` one matches no tensor at all.
     """
 
     kind: Kind
@@ -72,6 +79,7 @@ class Finding:
     tensors: tuple[str, ...]
     by: tuple[str, ...] = ()
     line: str = ""
+    reason: str = ""
 
     def __str__(self) -> str:
         place = f" ({self.line})" if self.line else ""
@@ -79,6 +87,8 @@ class Finding:
         match self.kind:
             case "leftover":
                 return f"{_count(self.tensors)} in no group{place}: {listed}"
+            case "misfit":
+                return f"the view of the group `{self.group}`{place} does not fit {self.reason}"
             case "hidden":
                 takers = " and ".join(f"`{name}`" for name in self.by)
                 return f"the group `{self.group}`{place} is hidden: {takers} took {listed}"
@@ -104,9 +114,9 @@ class GroupTable:
         }
 
     def __str__(self) -> str:
-        heads = ("tensor", "shape", "dtype", "group", "stages with `where`")
+        heads = ("tensor", "shape", "dtype", "group", "view", "stages with `where`")
         texts = [_texts(row) for row in self.rows]
-        shown = [i for i in range(5) if i < 3 or any(row[i] for row in texts)]
+        shown = [i for i in range(len(heads)) if i < 3 or any(row[i] for row in texts)]
         table = [[row[i] for i in shown] for row in (heads, *texts)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
@@ -117,20 +127,49 @@ class GroupTable:
 
 
 def group_table(
-    groups: Sequence[Group], limited: Sequence[Limited], leaves: Sequence[Leaf]
+    groups: Sequence[Group],
+    limited: Sequence[Limited],
+    leaves: Sequence[Leaf],
+    sizes: Mapping[str, Any],
 ) -> GroupTable:
-    """The table of some weights."""
-    taken = [_group_of(groups, leaf) for leaf in leaves]
-    rows = [
-        TensorRow(leaf.path, leaf.shape, leaf.dtype, group, _stages(limited, leaf, group or ""))
-        for leaf, group in zip(leaves, taken, strict=True)
-    ]
-    return GroupTable(tuple(groups), tuple(rows), tuple(_findings(groups, leaves, taken)))
+    """The table of some weights; `sizes` are hyperparameters that views speak of."""
+    rows, misfits = [], []
+    for leaf in leaves:
+        group = next((group for group in groups if _takes(group, leaf)), None)
+        seen: Leaf | None = leaf
+        if group is not None and group.view is not None:
+            try:
+                seen = group.view.of(leaf, sizes)
+            except ValueError as error:
+                seen = None
+                reason = f"`{leaf.path}` of shape {leaf.shape}: {error} in `{group.view.pattern}`"
+                misfits.append(Finding("misfit", group.name, (leaf.path,), (), group.line, reason))
+        rows.append(_row(leaf, seen, group, limited))
+    taken = [row.group for row in rows]
+    return GroupTable(tuple(groups), tuple(rows), (*misfits, *_findings(groups, leaves, taken)))
+
+
+def _row(
+    leaf: Leaf, seen: Leaf | None, group: Group | None, limited: Sequence[Limited]
+) -> TensorRow:
+    """The row of a tensor, which its group sees as `seen`."""
+    name = group.name if group else None
+
+    def reaches(stage: Limited) -> bool:
+        if not stage.group:
+            return bool(stage.takes(leaf))
+        return stage.group == name and seen is not None and bool(stage.takes(seen))
+
+    reached = tuple(stage.stage for stage in limited if reaches(stage))
+    view = seen.shape if seen and group and group.view else None
+    return TensorRow(leaf.path, leaf.shape, leaf.dtype, name, reached, view)
 
 
 def prove(table: GroupTable) -> None:
-    """Raise ValueError for leftovers; warn of groups that take nothing (`GroupWarning`)."""
+    """Raise ValueError for leftovers and misfits; warn of groups that take nothing."""
     for finding in table.findings:
+        if finding.kind == "misfit":
+            raise ValueError(str(finding))
         if finding.kind == "leftover":
             known = "".join(f"\n  group {group}  ({group.line})" for group in table.groups)
             raise ValueError(f"{finding}; the groups are{known}\nadd `group rest {{ ... }}`")
@@ -140,15 +179,6 @@ def prove(table: GroupTable) -> None:
 
 def _takes(group: Group, leaf: Leaf) -> bool:
     return group.takes is None or bool(group.takes(leaf))
-
-
-def _group_of(groups: Sequence[Group], leaf: Leaf) -> str | None:
-    return next((group.name for group in groups if _takes(group, leaf)), None)
-
-
-def _stages(limited: Sequence[Limited], leaf: Leaf, group: str) -> tuple[str, ...]:
-    own = (x for x in limited if x.group in ("", group))
-    return tuple(x.stage for x in own if x.takes(leaf))
 
 
 def _findings(
@@ -168,7 +198,7 @@ def _findings(
             (leaf.path, by) for leaf, by in zip(leaves, taken, strict=True) if _takes(group, leaf)
         ]
         if wanted:
-            by = {name: None for _, name in wanted if name is not None}
+            by = dict.fromkeys(name for _, name in wanted if name is not None)
             paths = tuple(path for path, _ in wanted)
             found.append(Finding("hidden", group.name, paths, tuple(by), group.line))
         else:
@@ -188,4 +218,5 @@ def _count(tensors: Sequence[str]) -> str:
 
 def _texts(row: TensorRow) -> tuple[str, ...]:
     path, group = row.path or "(the only tensor)", row.group or ""
-    return path, str(row.shape), row.dtype, group, ", ".join(row.stages)
+    view = "" if row.view is None else str(row.view)
+    return path, str(row.shape), row.dtype, group, view, ", ".join(row.stages)

@@ -97,9 +97,15 @@ class Program:
     def source(self, text: str) -> None:
         self._source = text
 
-    def groups(self, params: PyTree) -> GroupTable:
-        """Where each tensor of some weights goes; `params` may be shapes only."""
-        return group_table(self.declared_groups, self.limited, leaves_of(params))
+    def groups(self, params: PyTree, **sizes: int) -> GroupTable:
+        """Where each tensor of some weights goes; `params` may be shapes only.
+
+        `sizes` are hyperparameters that views speak of, if not at their defaults.
+        """
+        viewed = any(group.view for group in self.declared_groups)
+        static = [p for p in self.hyperparameters.values() if p.static and viewed]
+        known = bind(static, sizes) if viewed else {}
+        return group_table(self.declared_groups, self.limited, leaves_of(params), known)
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""
@@ -209,7 +215,7 @@ class Optimizer:
         ValueError for tensors that fall into no group, and warns of groups that get none
         (`GroupWarning`).
         """
-        prove(self.program.groups(params))
+        prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
         slots = self.program.fresh_slots(_enter(params), self._static | floats)
         slots = _apart(slots, (params, floats))
@@ -218,7 +224,7 @@ class Optimizer:
 
     def groups(self, params: PyTree) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only."""
-        return self.program.groups(params)
+        return self.program.groups(params, **self._static)
 
     def step(
         self, params: PyTree, state: State, batch: PyTree, objective: Objective

@@ -115,7 +115,7 @@ class Layout:
                 pairs = zip(slot.tensors, stored.arrays, strict=True)
                 outside.append(
                     self.tree.unflatten(
-                        [x if kept is None else cast(x, kept.dtype) for x, kept in pairs]
+                        [x if kept is None else _left(x, kept.dtype) for x, kept in pairs]
                     )
                 )
             else:
@@ -198,8 +198,17 @@ def _is_float(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating))
 
 
+def _left(x: Any, dtype: Any) -> Any:
+    """An array as it is stored: for int8 the nearest whole number from -127 to 127, 0 for NaN."""
+    if dtype == jnp.int8 and _is_float(x.dtype):
+        x = jnp.where(jnp.isnan(x), 0, jnp.clip(jnp.round(x), -127, 127))
+    return cast(x, dtype)
+
+
 def _entered(x: Any, weight: str) -> Any:
     """A stored array as a step computes with it: floats at least as wide as the weight."""
+    if x is not None and x.dtype == jnp.int8:
+        return cast(x, compute_dtype(weight))
     if x is None or not _is_float(x.dtype):
         return x
     return cast(x, jnp.promote_types(compute_dtype(x.dtype), compute_dtype(weight)))

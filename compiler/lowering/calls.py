@@ -14,7 +14,9 @@ from . import expressions, externs, statements
 from .arguments import checked, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
-from .oracles import RESULTS, ask
+from .examples import per_example_mean
+from .knots import interpolate
+from .oracles import RESULTS, ask, refuse_in_example
 
 UNKNOWN_FUNCTION = declare(
     "unknown-function",
@@ -83,7 +85,9 @@ _VERDICTS = ("all", "any")
 
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
-FUNCTIONS = {*ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET}
+FUNCTIONS = {
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, "per_example_mean"
+}  # fmt: skip
 """Every function of the language."""
 
 CALLABLE_KINDS = ("perturb", "clip", "precondition", "decay", "tune", "constrain")
@@ -108,6 +112,8 @@ def call(
         return _reduction(ctx, site, scope, expr, name)
     if function in RANDOM or function in FILLS:
         return _fill(ctx, site, scope, expr, name)
+    if function == "per_example_mean":
+        return per_example_mean(ctx, site, scope, expr, name)
     if function in RESULTS:
         return _oracle(ctx, site, scope, expr, name)
     if function in NOT_YET:
@@ -178,6 +184,8 @@ def _elementwise(
 ) -> Value:
     assert isinstance(expr.function, syntax.Name)
     op = expr.function.id
+    if op == "interpolate":
+        return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
@@ -224,6 +232,11 @@ def _reduction(
         values.append(value)
     if any(v.type.is_unknown for v in values):
         return MISTAKE
+    placed = tuple(matched[key].span for key in operands)
+    if op == "dot" or "per" in matched:
+        mixed = expressions.differently_arranged(ctx, tuple(values), placed)
+        if mixed is not None:
+            return mixed
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
@@ -293,6 +306,8 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
         return MISTAKE
+    if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
+        return MISTAKE
     if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
         message = f"`{function}` cannot be drawn in the condition of a loop"
         ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
@@ -304,8 +319,9 @@ def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str
     assert isinstance(expr.function, syntax.Name)
     oracle = expr.function.id
     acts = oracle in ("pullback", "hvp")
-    names = ("vector", "at") if acts else ("at",)
-    matched = match(ctx, expr, names, ("vector",) if acts else ("at",), oracle)
+    names: tuple[str, ...] = ("vector", "at") if acts else ("at",)
+    names = () if oracle == "examples" else names
+    matched = match(ctx, expr, names, names[:1], oracle)
     if matched is None:
         return MISTAKE
     values = {

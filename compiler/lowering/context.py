@@ -11,8 +11,9 @@ from .. import coverage
 from ..declarations import DUPLICATE_NAME, Declarations
 from ..ops import OPS
 from ..parameters import Bounds
-from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, distinct
+from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, View, distinct
 from ..types import INT, TUPLE, Type
+from . import views
 from .builder import MISTAKE, Builder, Value
 from .draft import DraftRegion
 
@@ -131,8 +132,9 @@ class Context(Builder):
 
     @property
     def weights(self) -> Value:
-        """`w`, the weights before the step."""
-        return self.input("input", "w", Type("field"), "w")
+        """`w`, the weights before the step, as the current domain sees them."""
+        w = self.input("input", "w", Type("field"), "w")
+        return w if self.view_of(self.domain) is None else views.weights(self, w)
 
     @property
     def count(self) -> Value:
@@ -167,8 +169,12 @@ class Context(Builder):
             if number and known.parent == parent and known.predicate == term:
                 return number
         name = distinct(name, [known.name for known in self.domains])
-        self.domains.append(Domain(name=name, parent=parent, predicate=term))
+        self.domains.append(Domain(name, parent, term, self.domains[parent].view))
         return len(self.domains) - 1
+
+    def view_of(self, domain: int) -> View | None:
+        """The arrangement of the values of a domain."""
+        return self.domains[domain].view
 
     def sure(self, term: Term) -> bool:
         """Whether `term` holds for each tensor of the current domain, whatever the weights are."""
@@ -176,6 +182,7 @@ class Context(Builder):
         while number:
             number = self.domains[number].parent
             chain.append(number)
+        chain = [n for n in chain if self.view_of(n) == self.view_of(self.domain)]
         known = [self.domains[n].predicate for n in chain]
         refused = [self.domains[r.domain] for r in self.refusals]
         known += [Term(op="not", arguments=(d.predicate,)) for d in refused if d.parent in chain]

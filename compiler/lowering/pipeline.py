@@ -5,7 +5,7 @@ from ...grammar.diagnostic import Diagnostics, declare
 from ..records import Output, Slot
 from ..spec import Spec, SpecObserve, SpecStage
 from ..types import BOOL, FIELD, INT, SCALAR, Type
-from . import expressions
+from . import expressions, views
 from .builder import MISTAKE, Cell, TooLargeError, Value
 from .context import Context, Site
 from .draft import Draft
@@ -275,8 +275,9 @@ class _Pipeline:
         if group is None or self.stages.weights_next is not None:
             signals["w_next"] = self.stages.next_weights(self.step)
         signals |= self.stages.group_values.get(observe.group, {})
-        site = Site("observe", observe.name, signals, observe.declarations)
         with ctx.in_domain(group.domain if group else 0):
+            signals = {name: views.arranged(ctx, value) for name, value in signals.items()}
+            site = Site("observe", observe.name, signals, observe.declarations)
             if observe.syntax.every is None:
                 return self._observed(site, observe)
             period = expressions.number(ctx, site, self.stages.scope, observe.syntax.every)

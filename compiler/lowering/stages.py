@@ -6,9 +6,9 @@ from dataclasses import replace
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
 from ..library import names as library_names
-from ..spec import Spec, SpecStage
+from ..spec import Spec, SpecGroup, SpecStage
 from ..types import Type
-from . import expressions
+from . import expressions, views
 from .builder import MISTAKE, Value
 from .calls import UNKNOWN_RULE, a_kind, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
@@ -67,16 +67,18 @@ class Stages:
         results: list[tuple[int, Value, Value | None, Value | None]] = []
         outer = self.direction, self.eta
         for group in groups:
-            own = signal
             self.direction, self.eta = outer
+            first = group.stages[0].index if group.stages else -1
             with ctx.in_domain(group.domain):
+                with ctx.in_stage(first):
+                    own = views.arranged(ctx, signal)
                 for stage in group.stages:
                     with ctx.in_stage(stage.index):
                         ctx.place = stage.syntax.rule.span
                         own = self.run(stage, own)
             given = self.direction or own
             self.group_values[group.name] = {"u": given} | ({"eta": self.eta} if self.eta else {})
-            results.append((group.domain, own, self.direction, self.eta))
+            results.append(self._restored(group, own, signal))
         *firsts, (_, result, direction, eta) = results
         for domain, own, own_direction, own_eta in reversed(firsts):
             result = self._merged(domain, own, result)
@@ -86,6 +88,17 @@ class Stages:
                 eta = self._merged(domain, own_eta, eta)
         self.direction, self.eta = direction, eta
         return result
+
+    def _restored(
+        self, group: SpecGroup, own: Value, signal: Value
+    ) -> tuple[int, Value, Value | None, Value | None]:
+        """The tensors of a group, its result, direction and step size, as all others see them."""
+        last = group.stages[-1].index if group.stages else -1
+        domain = group.declared.domain
+        with self.ctx.in_domain(domain), self.ctx.in_stage(last):
+            found = (own, self.direction, self.eta)
+            back = [v and views.restored(self.ctx, v, signal) for v in found]
+        return domain, back[0] or MISTAKE, back[1], back[2]
 
     def _merged(self, domain: int, inside: Value, outside: Value) -> Value:
         if inside.type.is_unknown or outside.type.is_unknown:
@@ -122,7 +135,8 @@ class Stages:
 
     def _tune(self, stage: SpecStage, signal: Value) -> Value:
         ctx = self.ctx
-        signals = {"u": signal, "g": self.gradient, "w": ctx.weights}
+        gradient = views.arranged(ctx, self.gradient)
+        signals = {"u": signal, "g": gradient, "w": ctx.weights}
         self.enter_hyperparameters()
         if self._is_extern(stage):
             # It gives the whole step, so the size that it is multiplied with is 1.

@@ -10,6 +10,7 @@ from ..types import Type, dynamic
 from . import expressions
 from .builder import Cell, Value
 from .context import Binding, Context, Scope, Site
+from .oracles import refuse_in_example
 
 STATE_IN_LOOP = declare(
     "state-in-loop",
@@ -23,12 +24,19 @@ UNKNOWN_DTYPE = declare(
     "unknown-dtype",
     "a stored dtype that does not exist",
     """
-    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32` or `f64` when they
-    say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32`, `f64` or `i8` when
+    they say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    `i8` keeps the nearest whole number from -127 to 127; a scale for it is another state.
     """,
 )
 
-DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
+DTYPES = {
+    "bf16": "bfloat16",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+}
 """How a spec names stored dtypes, and how NumPy does."""
 
 
@@ -36,6 +44,9 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
     """Make a slot for a state, and a name for its value."""
     if any(block.kind == "loop" for block in ctx.frame.blocks):
         ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
+        scope.names[state.name.id] = Binding("state", state.name.span)
+        return
+    if refuse_in_example(ctx, state, f"the state `{state.name.id}` is kept"):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
@@ -146,7 +157,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
-        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback"),
+        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback", "examples"),
+        "per_example_mean",
         *("normal", "rademacher", "uniform"),
     )
 

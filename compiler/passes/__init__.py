@@ -7,6 +7,7 @@ from .cse import cse
 from .curvature import curvature
 from .dead_code import dead_code
 from .fold import fold
+from .settle import settle
 
 Pass = Callable[[Graph], Graph]
 
@@ -14,6 +15,7 @@ PIPELINE: tuple[Pass, ...] = (
     fold,  # first, since what it makes equal cse can merge
     cse,  # before curvature, which looks for the same direction on both sides
     curvature,
-    dead_code,  # last, since the others leave values without a use
+    dead_code,  # after those that leave values without a use
+    settle,  # last, since it forgets which values are in a view
 )
 """What every program goes through, in order."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from ..constants import NAMED
 from ..graph import Node
-from ..ops import CALL, OPS
+from ..ops import CALL, OPS, knots
 from ..records import Scalar
-from .layout import Labelled, Piece, call, flat, quoted
+from .layout import Labelled, Piece, call, flat, quoted, tuple_of
 
 Name = Callable[[int], str | None]
 """The variable that holds a value, or None for a value that is printed where it is used."""
@@ -76,6 +76,9 @@ class Expressions:
         op = OPS[node.op]
         if node.op == "point" or op.op_class == "control":
             return None
+        if node.op == "interpolate":
+            points = [f"({literal(x)[0]}, {literal(y)[0]})" for x, y in knots(node)]
+            return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
         if op.op_class == "reduction":
@@ -126,7 +129,15 @@ class Expressions:
         function = OPS[node.op].python
         if node.op == "extent":
             return call(function, *operands, str(node["axis"]))
-        return call(function, *operands)
+        if node.op == "rank_as":
+            return call(function, *operands)
+        fields = 2 if node.op == "unview" else 1
+        given = iter(operands[fields:])
+        sizes = (size if size[-1] != "=" else size + next(given) for size in self._sizes(node))
+        return call(function, *operands[:fields], quoted(str(node["pattern"])), *sizes)
+
+    def _sizes(self, node: Node) -> list[str]:
+        return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
         key = "oracles.key"

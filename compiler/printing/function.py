@@ -7,20 +7,26 @@ from dataclasses import dataclass
 from ..graph import Graph, Node
 from ..ops import OPS
 from ..plan import Kernel, Plan, is_constant
+from ..records import View
 from .expressions import Expressions
 from .hints import LOCAL, hint
 from .layout import (
     INDENT,
     WIDTH,
     Piece,
+    call,
     comment,
     flat,
     lines,
+    quoted,
     tuple_of,
 )
 from .statements import Names
 
-ASKS = ("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature")
+ASKS = (
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    *("examples", "per_example_mean"),
+)
 """What a point of the objective can be asked, in the order in which it is printed."""
 
 
@@ -141,6 +147,15 @@ class Function:
 def fills(node: Node) -> bool:
     """Whether a node makes a field for its own tensor set, whose variable it then reads."""
     return OPS[node.op].op_class in ("fill", "random") and node.op != "copy"
+
+
+def view_piece(view: View, parameter: str) -> Piece:
+    """The view of a group; `parameter` is the template of a size that is a hyperparameter."""
+    sizes = (
+        f"{name}={parameter.format(size) if isinstance(size, str) else size}"
+        for name, size in view.sizes
+    )
+    return call("rt.View", quoted(view.pattern), *sizes)
 
 
 def assignments(pairs: list[tuple[str, str]], indent: int) -> list[str]:

@@ -13,10 +13,12 @@ from .function import (
     fills,
     stage_comment,
     until_it_fits,
+    view_piece,
 )
 from .layout import INDENT, Piece, call, lines, quoted, signature, tuple_of
 from .statements import Inner, Statement, runs
 
+_READ = 'h["{}"]'
 _UNPACKED = ("parameter", "state")
 
 
@@ -78,7 +80,7 @@ class _MainWriter(Function):
         node = self.nodes[id]
         if node.op in ("if", "loop", "extern"):
             return False
-        if node.op in ("item", "point", "argument", *_UNPACKED):
+        if node.op in ("item", "point", "argument", "per_example_mean", *_UNPACKED):
             return True
         if node.op in ("loss", "grad", "outputs", "outputs_grad"):
             return self.counts[id] > 1
@@ -129,10 +131,12 @@ class _MainWriter(Function):
         return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
 
     def _control(self, node: Node, block: Block) -> Statement:
-        items = self._items(node, block)
+        is_mean = node.op == "per_example_mean"
+        items = (node.id,) if is_mean else self._items(node, block)
         statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
-        roles = ("do", "skip") if node.op == "if" else ("body", "while")
+        roles: tuple[str, ...] = ("do", "skip") if node.op == "if" else ("body", "while")
+        roles = ("each",) if is_mean else roles
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
         for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
@@ -207,8 +211,12 @@ class _MainWriter(Function):
         for mask in masks:
             domain = self.program.graph.domains[mask]
             before = f"{self.names(-mask)} = "
-            before += f"{self.names(-domain.parent)} & " if domain.parent else ""
-            rows += lines(call("rt.mask", "w", f"in_{domain.name}"), 1, before)
+            arguments: list[Piece] = ["w", f"in_{domain.name}"]
+            if domain.view is not None:
+                arguments += [self.names(-domain.parent) or "", view_piece(domain.view, _READ)]
+            elif domain.parent:
+                before += f"{self.names(-domain.parent)} & "
+            rows += lines(call("rt.mask", *arguments), 1, before)
         return rows
 
     def _unpack_lines(self, ids: list[int]) -> list[str]:
@@ -327,7 +335,7 @@ class _MainWriter(Function):
             rows += [tab + row for row in head]
             rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
             results = [self.expressions.operand(i) for i in inner.results]
-            one_value = node.op == "if" or inner.name.startswith("while")
+            one_value = node.op in ("if", "per_example_mean") or inner.name.startswith("while")
             returned: Piece = bare_tuple(results, indent + 1)
             if len(results) == 1 and not one_value:
                 returned = f"({results[0]},)"
@@ -337,6 +345,8 @@ class _MainWriter(Function):
         inputs = [self.expressions.operand(i) for i in node.inputs]
         if node.op == "if":
             made = call("jax.lax.cond", inputs[0], *functions)
+        elif node.op == "per_example_mean":
+            made = call(f"{inputs[0]}.per_example_mean", *functions)
         else:
             carried = tuple_of(inputs[1:])
             made = call("rt.repeat", inputs[0], functions[0], carried, *functions[1:])

@@ -9,7 +9,7 @@ from ..plan import Block, Kernel, Plan
 from ..records import Hyperparameter, Stage, Term, distinct
 from .expressions import literal
 from .externs import extern_names, maker_lines, modules
-from .function import Program, program
+from .function import Program, program, view_piece
 from .hints import RESERVED, hint, identifier
 from .kernels import kernel_lines
 from .layout import (
@@ -19,6 +19,7 @@ from .layout import (
     Piece,
     call,
     docstring,
+    flat,
     lines,
     mapping,
     quoted,
@@ -27,6 +28,8 @@ from .layout import (
 )
 from .mains import main_lines
 from .terms import term_text
+
+_READ = 'h["{}"]'
 
 
 def module_text(plan: Plan, version: str) -> str:
@@ -176,6 +179,9 @@ class _Module:
     def _masks(self, number: int) -> list[str]:
         """The tensor sets whose common part is a domain."""
         domain = self.graph.domains[number]
+        if domain.view is not None:
+            within, view = " & ".join(self._masks(domain.parent)), view_piece(domain.view, _READ)
+            return [flat(call("rt.mask", "w", f"in_{domain.name}", within, view))]
         own = f"rt.mask(w, in_{domain.name})"
         return [*self._masks(domain.parent), own] if domain.parent else [own]
 
@@ -235,7 +241,10 @@ class _Module:
             pieces: list[Piece] = [quoted(group.name)]
             if group.domain in takers:
                 pieces += [f"takes={takers[group.domain]}", f"where={worded(group.where)}"]
-            declared.append(call("rt.Group", *pieces, f"line={quoted(group.place)}"))
+            pieces.append(f"line={quoted(group.place)}")
+            if group.view is not None:
+                pieces.append(Labelled("view=", view_piece(group.view, '"{}"')))
+            declared.append(call("rt.Group", *pieces))
         limited = [self._limited(stage) for stage in self.graph.stages if self._is_limited(stage)]
         rows = ["", ""] if declared or limited else []
         rows += lines(tuple_of(declared), 0, "GROUPS = ") if declared else []

@@ -6,6 +6,7 @@ Both are given the same weights, batches, oracles and random draws, and must lea
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -58,7 +59,7 @@ class Model:
 
     @cached_property
     def objective(self) -> rt.Objective:
-        return rt.Objective(outputs=self.outputs, loss=self.loss)
+        return rt.Objective(outputs=self.outputs, loss=self.loss, batch_axis=0)
 
     def batch(self, step: int) -> Any:
         return self.batches[step % len(self.batches)]
@@ -119,6 +120,12 @@ class Asked:
 
     def hvp(self, at, vector):
         return self._ask("hvp", at, tuple(vector))
+
+    def per_example_grads(self, at):
+        grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
+        places = [slice(i, i + 1) for i in range(size)]
+        examples = [jax.tree.map(itemgetter(place), self._batch) for place in places]
+        return [[np.asarray(x) for x in grad(one, tuple(at))] for one in examples]
 
 
 @cache
@@ -326,6 +333,8 @@ def _stored(
             rounded = rt.round_stochastic(*sites[number], field, "bfloat16").tensors
             kept[number] = [None if x is None else np.asarray(x) for x in rounded]
         dtype = ml_dtypes.bfloat16 if slot.dtype == "bfloat16" else np.dtype(slot.dtype)
+        if slot.dtype == "int8":
+            kept[number] = _each(kept[number], lambda x: np.clip(np.round(x), -127, 127))
         kept[number] = _each(kept[number], lambda x, to=dtype: np.asarray(x, to).astype(float))
     return kept
 

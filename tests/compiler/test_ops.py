@@ -36,14 +36,17 @@ def test_an_elementwise_op_means_in_jax_what_it_means_in_numpy(op):
     values = [0.25, 0.75, 0.5][: op.arity]
     if op.takes[0] == "bool":
         values = [True, False][: op.arity] if op.name != "where" else [True, 0.75, 0.5]
-    expected = getattr(np, op.numpy)(*values)
+    if op.name == "interpolate":
+        values.append(((0.0, 1.0), (0.5, 3.0), (1.0, 0.0)))
+        expected = np.interp(values[0], *zip(*values[1], strict=True))
+    else:
+        expected = getattr(np, op.numpy)(*values)
+    places = range(len(values))
     text = (
-        op.python
-        if "{" in op.python
-        else f"{op.python}({', '.join(map('{{{}}}'.format, range(op.arity)))})"
+        op.python if "{" in op.python else f"{op.python}({', '.join(map('{{{}}}'.format, places))})"
     )
     with jax.enable_x64(True):
-        found = eval(text.format(*map(repr, values)), {"jnp": jnp})
+        found = eval(text.format(*map(repr, values)), {"jnp": jnp, "rt": rt})
     # Transcendental functions of two libraries may differ in the last bit.
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-15)
     if op.scalar is not None:

@@ -58,6 +58,8 @@ CALLS = {
     "psam": (2, (2, 2)),
     "cdat_gd": (2, (2, 2)),
     "cdat_adam": (2, (2, 2)),
+    # The loss of the batch, and the gradient of one example.
+    "dpsgd": (2, (2, 2)),
     # The trial in the loop is traced once.
     "armijo_gd": (2, (2, 2)),
     "pfsam": (None, (2, 1)),
@@ -74,11 +76,11 @@ def test_the_user_s_functions_are_called_as_often_as_the_method_needs(name):
     state = optimizer.init(params)
     if whole is not None:
         counted = Counted()
-        objective = optc.Objective(loss=counted.loss)
+        objective = optc.Objective(loss=counted.loss, batch_axis=0)
         jax.eval_shape(lambda p, s: optimizer.update(p, s, batch, objective), params, state)
         assert counted.model == whole
     counted = Counted()
-    objective = optc.Objective(outputs=counted.outputs, loss=counted.criterion)
+    objective = optc.Objective(outputs=counted.outputs, loss=counted.criterion, batch_axis=0)
     jax.eval_shape(lambda p, s: optimizer.update(p, s, batch, objective), params, state)
     assert (counted.model, counted.head) == split
 
@@ -102,7 +104,7 @@ def mean_square(outputs, batch):
     return jnp.mean((outputs - batch["y"]) ** 2)
 
 
-SPLIT = optc.Objective(outputs=deep, loss=mean_square)
+SPLIT = optc.Objective(outputs=deep, loss=mean_square, batch_axis=0)
 SHAPES = [jax.ShapeDtypeStruct((WIDTH, WIDTH), jnp.float32)] * LAYERS
 BATCH = {name: jax.ShapeDtypeStruct((EXAMPLES, WIDTH), jnp.float32) for name in "xy"}
 

@@ -1,0 +1,49 @@
+"""What optimizers of the library say they equal, as transformations of optax."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+
+from optc.compiler import library
+from optc.grammar import syntax
+
+
+def claiming() -> dict[str, syntax.OptimizerDecl]:
+    """The optimizers of the library that claim to equal optax, by name."""
+    found: dict[str, syntax.OptimizerDecl] = {}
+    for name in library.names("optimizer"):
+        for item in library.file("optimizer", name).items:
+            if isinstance(item, syntax.OptimizerDecl) and item.equals is not None:
+                found[name] = item
+    return found
+
+
+def twin(optimizer: syntax.OptimizerDecl) -> optax.GradientTransformation:
+    """The transformation that an optimizer claims to equal, at the optimizer's defaults."""
+    names: dict[str, Any] = {"inf": math.inf, "optax": optax, "tuple": lambda *values: values}
+    for parameter in optimizer.params:
+        names[parameter.name.id] = _value(parameter.default, names)
+    made: optax.GradientTransformation = _value(optimizer.equals, names)
+    return made
+
+
+def _value(expression: syntax.Expr | None, names: Mapping[str, Any]) -> Any:
+    """What an expression of a claim stands for in Python."""
+    match expression:
+        case syntax.Number() | syntax.Bool() | syntax.String():
+            return expression.value
+        case syntax.Name():
+            return names[expression.id]
+        case syntax.Unary(op="-"):
+            return -_value(expression.operand, names)
+        case syntax.Attribute():
+            return getattr(_value(expression.value, names), expression.name.id)
+        case syntax.Call():
+            given = [(a.name, _value(a.value, names)) for a in expression.arguments]
+            named = {name.id: value for name, value in given if name is not None}
+            placed = [value for name, value in given if name is None]
+            return _value(expression.function, names)(*placed, **named)
+        case _:
+            raise NotImplementedError(f"a claim with {expression}")
