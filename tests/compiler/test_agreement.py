@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 from agreement import agree, mistakes
+from part import optimizers
 
-from optc.compiler import library
 from optc.compiler.locate import find
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.mark.parametrize("name", library.names("optimizer"))
+@pytest.mark.parametrize("name", optimizers())
 def test_a_shipped_optimizer_runs_as_its_graph_says(name):
     agree(find(name))
 
