@@ -313,7 +313,9 @@ class _Pipeline:
             results.append((Output(role="step"), self.step))
         for key, cell in sorted(ctx.cell_info.items()):
             if cell.slot >= 0 and key in ctx.cells:
-                value = self._rounded(cell.slot, ctx.cells[key])
+                # A value that was made elsewhere, such as the gradient, may have more tensors.
+                with ctx.in_domain(cell.type.domain if cell.type.is_field else 0):
+                    value = self._rounded(cell.slot, ctx.restricted(ctx.cells[key]))
                 results.append((Output(role="slot", index=cell.slot), value))
         results.append((Output(role="loss"), self.loss))
         if self.applied is not None:

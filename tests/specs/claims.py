@@ -35,6 +35,8 @@ def value(expression, names):
     match expression:
         case syntax.Number() | syntax.Bool() | syntax.String():
             return expression.value
+        case syntax.Name(id="tuple"):
+            return lambda *parts: parts
         case syntax.Name():
             return names[expression.id]
         case syntax.Unary(op="-"):
@@ -52,22 +54,46 @@ def value(expression, names):
             raise NotImplementedError(f"a claim with {expression}")
 
 
+def settings(item, usual):
+    """The item's parameters at their defaults, or at values that are no defaults.
+
+    0.7 d + 0.05 leaves every default d of the library inside its range, and moves it.
+    """
+    defaults = {p.name.id: value(p.default, {"inf": np.inf}) for p in item.params}
+    return defaults if usual else {name: _moved(d) for name, d in defaults.items()}
+
+
+def _moved(default):
+    match default:
+        case bool():
+            return not default
+        case int():
+            return default + 1
+        case float():
+            return 0.7 * default + 0.05
+        case _:
+            return default
+
+
 def claimed(item, chosen):
     """What optax makes of a claim, for these values of the item's parameters."""
     return value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
 
 
-def around(item, scale="1.0"):
+def around(item, *, scale="1.0", where="", folded=False):
     """A program that is this item: the optimizer, or a rule as its one stage.
 
-    The program has the rule's parameters. A rule's signal becomes `-scale` times the update; a
-    `tune` rule is the whole update.
+    A rule's signal becomes `-scale` times the update; a `tune` rule is the whole update. The
+    parameters of the rule are hyperparameters of the program; `folded`, it has its defaults as
+    numbers. `where` limits the rule to some tensors.
     """
     if isinstance(item, syntax.OptimizerDecl):
         return program(item.name.id)
-    name, params = item.name.id, ", ".join(p.span.text for p in item.params)
-    call = f"{name}({', '.join(f'{p.name.id} = {p.name.id}' for p in item.params)})"
-    stages = f"{kind(item)} {call}\n  tune step {scale}"
+    name = item.name.id
+    params = "" if folded else ", ".join(p.span.text for p in item.params)
+    given = "" if folded else ", ".join(f"{p.name.id} = {p.name.id}" for p in item.params)
+    limit = f" where {where}" if where else ""
+    stages = f"{kind(item)} {name}({given}){limit}\n  tune step {scale}"
     if kind(item) == "tune":
-        stages = f"tune step {call}"
+        stages = f"tune step {name}({given})"
     return optc.compile(f"optimizer {name}({params}) {{\n  {stages}\n}}\n")

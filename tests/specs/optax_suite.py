@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from claims import around, claims, title, value
+from claims import around, claims, title
 
 from optc.grammar import syntax
 
@@ -76,8 +76,9 @@ def target(item) -> str | None:
     while isinstance(function, syntax.Attribute):
         names.append(function.name.id)
         function = function.value
-    nested = any(isinstance(a.value, syntax.Call) for a in item.equals.arguments)
-    return None if nested else ".".join(reversed(names))
+    made = [a.value.function for a in item.equals.arguments if isinstance(a.value, syntax.Call)]
+    plain = all(isinstance(f, syntax.Name) and f.id == "tuple" for f in made)
+    return ".".join(reversed(names)) if plain else None
 
 
 def inverted(item, original: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -88,21 +89,35 @@ def inverted(item, original: Callable[..., Any], given: dict[str, Any]) -> dict[
     said |= {a.name.id: a.value for a in item.equals.arguments if a.name}
     ours: dict[str, Any] = {}
     for name, found in given.items():
-        expression = said.get(name)
-        if isinstance(expression, syntax.Name) and expression.id != "inf":
-            if found is None:
-                raise UnlikeError(f"`{name}` is None")
-            ours[expression.id] = found
-            continue
-        default = signature.parameters[name].default
-        expected = default if expression is None else value(expression, {"inf": np.inf})
-        if isinstance(found, jax.core.Tracer) or not _same(found, expected):
+        if name in said:
+            _match(name, said[name], found, ours)
+        elif not _same(found, signature.parameters[name].default):
             raise UnlikeError(f"`{name}` has no counterpart")
     return ours
 
 
+def _match(name: str, expression: Any, found: Any, ours: dict[str, Any]) -> None:
+    """Bind our parameters in an argument of a claim to what was found for it."""
+    match expression:
+        case syntax.Call() if isinstance(found, tuple):
+            if len(found) != len(expression.arguments):
+                raise UnlikeError(f"`{name}` has another length")
+            for argument, part in zip(expression.arguments, found, strict=True):
+                _match(name, argument.value, part, ours)
+        case syntax.Name(id=parameter) if parameter != "inf":
+            if found is None:
+                raise UnlikeError(f"`{name}` is None")
+            ours[parameter] = found
+        case syntax.Number() | syntax.Bool() | syntax.String() if _same(found, expression.value):
+            pass
+        case _:
+            raise UnlikeError(f"`{name}` has no counterpart")
+
+
 def _same(found: Any, expected: Any) -> bool:
-    if found is expected:
+    if isinstance(found, jax.core.Tracer):
+        return False
+    if found is expected or (isinstance(found, str) and found == expected):
         return True
     numbers = int | float | np.ndarray | jax.Array
     return isinstance(found, numbers) and isinstance(expected, numbers) and found == expected
