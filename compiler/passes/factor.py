@@ -47,14 +47,13 @@ _ONE = _Factor()
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A factor times a field, to be subtracted where `negative`."""
+    """A factor times a field."""
 
     factor: _Factor
     field: int
-    negative: bool = False
 
     def times(self, factor: _Factor) -> "_Term":
-        return _Term(factor * self.factor, self.field, self.negative)
+        return _Term(factor * self.factor, self.field)
 
 
 def factor(graph: Graph) -> Graph:
@@ -113,7 +112,7 @@ class _Root:
 
     def rewritten(self) -> list[Node] | None:
         """The nodes in place of the root, which keeps its id; None where there is no gain."""
-        last = self._joined(self._terms(self.root.id), self.root.type)
+        last = self._whole(self.root.id)
         fields = [node for node in self.made if node.type.is_field]
         if len(fields) >= self.replaced or not fields or fields[-1].id != last:
             return None
@@ -145,7 +144,11 @@ class _Root:
                 return [term.times(_Factor(over=(y,))) for term in self._terms(x)]
             case "div", _, True:
                 return [term.times(_Factor(under=(y,))) for term in self._terms(x)]
-            case (("add" | "sub"), _, _):
+            case "sub", _, _:
+                # What cancels here might no longer do so with other factors before it.
+                sides = (i if self._flat(i) else self._whole(i) for i in (x, y))
+                return [_Term(_ONE, self._field(node, *sides))]
+            case "add", _, _:
                 return self._sum(node)
             case _:
                 return [self._product(node)]
@@ -165,24 +168,15 @@ class _Root:
 
     def _sum(self, node: Node) -> list[_Term]:
         x, y = node.inputs
-        scalars = [self.known[i].type.is_scalar for i in node.inputs]
-        if not any(scalars):
-            right = self._terms(y)
-            if node.op == "sub":
-                right = [_Term(t.factor, t.field, not t.negative) for t in right]
-            return self._terms(x) + right
-        term = self._single(y if scalars[0] else x)
-        crosses = all(self._is_factor(i) for i in node.inputs if self._flat(i))
-        if term.factor == _ONE or not crosses or not self._is_positive(term.factor):
-            field = self._joined([term], node.type)
-            sides = (x, field) if scalars[0] else (field, y)
-            return [_Term(_ONE, self._field(node, *sides))]
-        inverse = term.factor.inverse()
-        sides = (
-            (self._product_of(inverse, x), term.field)
-            if scalars[0]
-            else (term.field, self._product_of(inverse, y))
-        )
+        if not (self._flat(x) or self._flat(y)):
+            return self._terms(x) + self._terms(y)
+        alone, rest = (x, y) if self._flat(x) else (y, x)
+        term = self._single(rest)
+        if term.factor == _ONE or not (self._is_factor(alone) and self._is_positive(term.factor)):
+            term = _Term(_ONE, self._joined([term], node.type))
+        else:
+            alone = self._product_of(term.factor.inverse(), alone)
+        sides = (alone, term.field) if self._flat(x) else (term.field, alone)
         return [_Term(term.factor, self._field(node, *sides))]
 
     def _flat(self, id: int) -> bool:
@@ -196,9 +190,13 @@ class _Root:
     def _single(self, id: int) -> _Term:
         """A value as one term, its factor taken out where it has one."""
         terms = self._terms(id)
-        if len(terms) == 1 and not terms[0].negative:
-            return terms[0]
-        return _Term(_ONE, self._joined(terms, self.known[id].type))
+        return terms[0] if len(terms) == 1 else _Term(_ONE, self._whole_of(terms, id))
+
+    def _whole(self, id: int) -> int:
+        return self._whole_of(self._terms(id), id)
+
+    def _whole_of(self, terms: list[_Term], id: int) -> int:
+        return self._joined(terms, self.known[id].type)
 
     # ---- terms as nodes
 
@@ -209,13 +207,9 @@ class _Root:
         apart = sum(term.factor != _ONE for term in terms)
         if len(terms) > 1 and common != _ONE and 1 + sum(t.factor != _ONE for t in rest) <= apart:
             return self._scaled(common, self._joined(rest, type), type)
-        first, *others = sorted(terms, key=lambda term: term.negative)
-        total = self._scaled(first.factor, first.field, type)
-        if first.negative:
-            total = self._node("neg", (total,), type)
-        for term in others:
-            op = "sub" if term.negative else "add"
-            total = self._node(op, (total, self._scaled(term.factor, term.field, type)), type)
+        total, *others = (self._scaled(term.factor, term.field, type) for term in terms)
+        for other in others:
+            total = self._node("add", (total, other), type)
         return total
 
     def _common(self, terms: list[_Term]) -> _Factor:

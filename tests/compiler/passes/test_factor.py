@@ -70,6 +70,7 @@ def test_factoring_twice_changes_nothing(specimen_name):
         ("g / (sqrt(s / a) + c)", 1),
         ("g / (sqrt(s / (1 - c^t)) + a)", 1),
         ("g + w", 0),
+        ("a * (c * w - g)", 1),  # a * b, which does not cross the difference: that may cancel
         ("g + c * w", 0),  # as many products either way, so it stays as it was written
         ("g / (sqrt(s / b) + c)", 0),  # b may be negative
         ("g / (sqrt(s * c) + a)", 0),  # c may be zero
