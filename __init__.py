@@ -13,14 +13,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api.programs import compile, load
+    from .api.schedules import Schedule, schedule
     from .grammar.diagnostic import OptcError, SpecError
-    from .runtime import Hyperparameter, Objective, Optimizer, Program, Report, State
+    from .runtime import (
+        GroupTable,
+        GroupWarning,
+        Hyperparameter,
+        Objective,
+        Optimizer,
+        Program,
+        Report,
+        State,
+    )
 
 _HOMES = {
     "OptcError": "grammar.diagnostic",
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
     "load": "api.programs",
+    "Schedule": "api.schedules",
+    "schedule": "api.schedules",
+    "GroupTable": "runtime",
+    "GroupWarning": "runtime",
     "Hyperparameter": "runtime",
     "Objective": "runtime",
     "Optimizer": "runtime",
@@ -30,16 +44,20 @@ _HOMES = {
 }
 
 __all__ = [
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
     "Objective",
     "OptcError",
     "Optimizer",
     "Program",
     "Report",
+    "Schedule",
     "SpecError",
     "State",
     "compile",
     "load",
+    "schedule",
 ]
 
 

@@ -7,12 +7,13 @@ import builtins
 import hashlib
 import linecache
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType
 
 from ..compiler.driver import Compiled, compile_spec
-from ..compiler.locate import Located, NotFoundError, find
+from ..compiler.locate import Located, NotFoundError, find, modules
 from ..compiler.records import Scalar
 from ..grammar.source import Source
 from ..runtime import Program
@@ -23,30 +24,38 @@ def load(
     *,
     defaults: Mapping[str, Scalar] | None = None,
     allow_use: Iterable[str | PathLike[str]] = (),
+    allow_extern: Iterable[str] = (),
 ) -> Program:
     """The program of a spec: a path, `path.opt:NAME`, or a name of the library.
 
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
-    the spec, from which it may `use` files. Raises FileNotFoundError when there is no such
-    spec, and SpecError, with all diagnostics, when it has a mistake.
+    the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
+    functions its `extern` stages may call. Raises FileNotFoundError when there is no such spec,
+    and SpecError, with all diagnostics, when it has a mistake.
     """
     try:
         located = find(fspath(spec))
     except NotFoundError as error:
         raise FileNotFoundError(str(error)) from None
     allowed = tuple(Path(folder).resolve() for folder in allow_use)
-    located = Located(located.source, located.name, located.folder, allowed)
+    located = replace(located, allowed=allowed, modules=modules(allow_extern))
     return run(compile_spec(located, defaults))
 
 
 def compile(
-    text: str, name: str | None = None, *, defaults: Mapping[str, Scalar] | None = None
+    text: str,
+    name: str | None = None,
+    *,
+    defaults: Mapping[str, Scalar] | None = None,
+    allow_extern: Iterable[str] = (),
 ) -> Program:
     """The program of a spec given as text; `name` picks one of several optimizers.
 
-    Such a spec may use the library, and no files. Raises SpecError when it has a mistake.
+    Such a spec may use the library, and no files; `allow_extern` is that of `load`. Raises
+    SpecError when it has a mistake.
     """
-    return run(compile_spec(Located(Source("<string>", text), name), defaults))
+    located = Located(Source("<string>", text), name, modules=modules(allow_extern))
+    return run(compile_spec(located, defaults))
 
 
 def run(compiled: Compiled) -> Program:

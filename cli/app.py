@@ -15,7 +15,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": (".catalog", "list_"),
     "show": (".catalog", "show"),
     "explain": (".explain", "explain"),
+    "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
+    "refine": (".refine", "refine"),
 }
 """Each command's module and function, in the order of the help."""
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .findings import report_on
+from .spec import AllowExtern
 
 
 class Format(Enum):
@@ -18,6 +19,7 @@ class Format(Enum):
 def check(
     specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="What to check.")],
     format: Annotated[Format, typer.Option(help="How to write the findings.")] = Format.TEXT,
+    allow_extern: AllowExtern = None,
 ) -> None:
     """Report every mistake of every spec.
 
@@ -27,4 +29,5 @@ def check(
       optc check adamw.opt
       optc check specs/*.opt --format json
     """
-    raise typer.Exit(report_on(specs, as_json=format is Format.JSON))
+    as_json = format is Format.JSON
+    raise typer.Exit(report_on(specs, as_json=as_json, allow_extern=allow_extern or ()))

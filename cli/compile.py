@@ -14,7 +14,7 @@ from ..compiler.records import Hyperparameter, Scalar
 from ..grammar.render import render_text
 from . import settings
 from .output import deliver, note, wants_color
-from .spec import locate
+from .spec import AllowExtern, locate
 
 
 class Emit(Enum):
@@ -45,6 +45,7 @@ def compile_(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's new default."),
     ] = None,
+    allow_extern: AllowExtern = None,
 ) -> None:
     """Write the module of a spec and print a summary.
 
@@ -57,7 +58,7 @@ def compile_(
       optc compile adamw --emit graph -o adamw.json
     """
     defaults = settings.parse(set_ or [])
-    located = locate(spec)
+    located = locate(spec, allow_extern or ())
     compiled = driver.compile_spec(located, defaults)
     if len(compiled.diagnostics):
         note(render_text(compiled.diagnostics, color=wants_color(sys.stderr)))

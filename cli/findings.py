@@ -10,13 +10,15 @@ from .output import CommandError, note, plural, wants_color
 from .spec import locate
 
 
-def report_on(specs: Sequence[str], *, as_json: bool = False) -> int:
+def report_on(
+    specs: Sequence[str], *, as_json: bool = False, allow_extern: Sequence[str] = ()
+) -> int:
     """Write every diagnostic of every spec to standard output; the exit code."""
     found: list[Diagnostic] = []
     missing = 0
     for spec in specs:
         try:
-            found += check(locate(spec)).sorted()
+            found += check(locate(spec, allow_extern)).sorted()
         except CommandError as error:
             note(f"error: {error}")
             missing += 1

@@ -24,7 +24,7 @@ def lower(compiled: Compiled) -> str:
     The objective is split into outputs and loss, so that every oracle is available.
     """
     optimizer = run(compiled)()
-    objective = Objective(outputs=_outputs, loss=_loss)
+    objective = Objective(outputs=_outputs, loss=_loss, batch_axis=0)
     params = {"kernel": jnp.zeros((_INPUTS, _CLASSES)), "bias": jnp.zeros(_CLASSES)}
     batch = {"inputs": jnp.zeros((_BATCH, _INPUTS)), "labels": jnp.zeros(_BATCH, jnp.int32)}
 

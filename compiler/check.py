@@ -1,5 +1,8 @@
 """Checking a spec: everything that is wrong or doubtful in any item of its file."""
 
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare
 from ..grammar.parse import parse
@@ -8,9 +11,12 @@ from .declarations import gather
 from .locate import Located, open_use
 from .lowering.draft import Draft
 from .lowering.pipeline import lower
+from .recording import recorded
 from .resolve import resolve
 from .rules import check_rules
+from .spec import Spec
 from .structure import check_structure, observed_names
+from .variants import whole
 
 NO_OPTIMIZER = declare(
     "no-optimizer",
@@ -22,6 +28,12 @@ NO_OPTIMIZER = declare(
 )
 
 
+_Named = TypeVar("_Named", Draft, Spec)
+
+
+_OPTIMIZERS = syntax.OptimizerDecl | syntax.VariantDecl
+
+
 def check(located: Located) -> Diagnostics:
     """Every diagnostic of a spec. Imports no JAX, executes nothing, writes nothing."""
     report = Diagnostics()
@@ -31,29 +43,46 @@ def check(located: Located) -> Diagnostics:
     return report
 
 
-def lowered(located: Located, report: Diagnostics) -> list[Draft]:
-    """The programs of all optimizers of a file, in order. What is wrong is reported."""
+def lowered(
+    located: Located, report: Diagnostics, observe: Mapping[str, str] | None = None
+) -> list[Draft]:
+    """The programs of all optimizers of a file, in order. What is wrong is reported.
+
+    `observe` are observations that each makes too, as texts by name.
+    """
+    specs = resolved(located, report)
+    if observe:
+        specs = [recorded(spec, observe) for spec in specs]
+    return [lower(spec, report) for spec in specs]
+
+
+def resolved(located: Located, report: Diagnostics) -> list[Spec]:
+    """The specs of all optimizers of a file, in order. What is wrong in any item is reported."""
     file = parse(located.source, report)
-    declarations = gather(file, open_use(located), report)
-    observed = observed_names(file)
-    drafts = []
+    declarations = gather(file, open_use(located), report, located.modules)
+    optimizers = [item for item in file.items if isinstance(item, _OPTIMIZERS)]
+    wholes = [w for i in optimizers if (w := whole(i, declarations, report))]
+    observed = observed_names(each.decl for each in wholes)
     for item in file.items:
-        match item:
-            case syntax.OptimizerDecl():
-                check_structure(item, observed, report)
-                drafts.append(lower(resolve(item, declarations, report), report))
-            case syntax.RuleDecl() | syntax.ScheduleDecl() | syntax.FuncDecl():
-                check_structure(item, observed, report)
+        if not isinstance(item, syntax.Edition | syntax.Use | _OPTIMIZERS):
+            check_structure(item, observed, report)
+    for each in wholes:
+        check_structure(each.decl, observed, report)
     check_rules(file, declarations, report)
-    return drafts
+    return [resolve(each.decl, each.scopes, report) for each in wholes]
 
 
-def chosen(located: Located, drafts: list[Draft], report: Diagnostics) -> Draft | None:
-    """The program that is meant: the named one, or the last; None, with a report, without one."""
-    named = [draft for draft in drafts if located.name in (None, draft.name)]
+def chosen(located: Located, found: Sequence[_Named], report: Diagnostics) -> _Named | None:
+    """The optimizer that is meant: the named one, or the last; None, with a report, without one.
+
+    Where there are mistakes it may be among what could not be understood: then they say enough.
+    """
+    named = [each for each in found if located.name in (None, each.name)]
     if named:
         return named[-1]
-    known = ", ".join(f"`{draft.name}`" for draft in drafts)
+    if report.has_errors:
+        return None
+    known = ", ".join(f"`{each.name}`" for each in found)
     wanted = f" `{located.name}`" if located.name else ""
     message = f"`{located.source.name}` has no optimizer{wanted}"
     start = Span(located.source, 0, 0)

@@ -1,7 +1,7 @@
 """What the names of a file stand for: its own items, those of used files, the library's."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..grammar import syntax
@@ -46,13 +46,19 @@ NOT_YET = declare(
     "the language has this, the compiler does not yet",
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrices (`when g is [rows, cols]`,
-    `@`, `.T`, `eye` ...), `view`, variants (`optimizer x from y`), `extern`, `cg` and `ggn`,
-    per-example and sampled gradients.
+    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
+    `cg` and `ggn`, per-example and sampled gradients.
     """,
 )
 
-Decl = syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl | syntax.OptimizerDecl
+Decl = (
+    syntax.RuleDecl
+    | syntax.ExternDecl
+    | syntax.ScheduleDecl
+    | syntax.FuncDecl
+    | syntax.OptimizerDecl
+    | syntax.VariantDecl
+)
 OpenUse = Callable[[str, Source], Source]
 """Reads a used file: its path as written and the source that uses it. Raises OSError."""
 
@@ -73,11 +79,13 @@ class Declarations:
     """The names of one file, by kind of declaration; the library stands behind them.
 
     `broken` are the names of items that could not be parsed: a use of one is no new mistake.
+    `modules` are those that the caller lets `extern` name, besides optax.
     """
 
     own: dict[tuple[str, str], Decl] = field(default_factory=dict)
     used: tuple["Declarations", ...] = ()
     broken: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
 
     def find(self, kind: str, name: str) -> Found | None:
         """What `name` stands for among the declarations of one kind."""
@@ -95,33 +103,40 @@ class Declarations:
         return own | set(library.names(kind))
 
     def kinds_of(self, name: str) -> tuple[str, ...]:
-        """The kinds of declaration that `name` stands for."""
-        return tuple(kind for kind in library.SHELVES if self.find(kind, name))
+        """The kinds of declaration that `name` stands for; parts of an optimizer come first."""
+        kinds = sorted(library.SHELVES, key=lambda kind: kind == "optimizer")
+        return tuple(kind for kind in kinds if self.find(kind, name))
 
 
 def kind_of(decl: Decl) -> str:
     """The kind under which a declaration is found."""
     match decl:
-        case syntax.RuleDecl():
+        case syntax.RuleDecl() | syntax.ExternDecl():
             return decl.kind.id
         case syntax.ScheduleDecl():
             return "schedule"
         case syntax.FuncDecl():
             return "func"
-        case syntax.OptimizerDecl():
+        case syntax.OptimizerDecl() | syntax.VariantDecl():
             return "optimizer"
 
 
-def gather(file: syntax.File, open_use: OpenUse, report: Diagnostics) -> Declarations:
-    """The names of `file`, reading the files that it uses."""
-    return _Gatherer(open_use, report).gather(file, ())
+def gather(
+    file: syntax.File,
+    open_use: OpenUse,
+    report: Diagnostics,
+    modules: Iterable[str] = (),
+) -> Declarations:
+    """The names of `file`, reading the files that it uses; `modules` are open to `extern`."""
+    return _Gatherer(open_use, report, frozenset(modules)).gather(file, ())
 
 
 _HEAD = re.compile(r"\b(?:rule\s+\w+|schedule|func|optimizer|extern\s+\w+)\s+(\w+)")
 
 
 class _Gatherer:
-    def __init__(self, open_use: OpenUse, report: Diagnostics) -> None:
+    def __init__(self, open_use: OpenUse, report: Diagnostics, modules: frozenset[str]) -> None:
+        self._modules = modules
         self._open_use = open_use
         self._report = report
         self._files: dict[Source, Declarations] = {}
@@ -134,21 +149,19 @@ class _Gatherer:
                 case syntax.Use():
                     if (names := self._use(item, chain)) is not None:
                         used.append(names)
-                case syntax.VariantDecl():
-                    self._not_yet(item, "optimizer variants")
-                case syntax.ExternDecl():
-                    self._not_yet(item, "`extern` stages")
                 case syntax.Edition():
                     pass
                 case _:
                     self._declare(own, item)
         named = frozenset(_HEAD.findall(file.span.source.text))
-        return Declarations(own, tuple(used), named - {name for _, name in own})
+        broken = named - {name for _, name in own}
+        return Declarations(own, tuple(used), broken, self._modules)
 
     def _declare(self, own: dict[tuple[str, str], Decl], decl: Decl) -> None:
         first = own.setdefault((kind_of(decl), decl.name.id), decl)
         if first is not decl:
-            what = "rule" if isinstance(decl, syntax.RuleDecl) else kind_of(decl)
+            is_rule = isinstance(decl, syntax.RuleDecl | syntax.ExternDecl)
+            what = "rule" if is_rule else kind_of(decl)
             self._report.add(
                 DUPLICATE_NAME.at(
                     decl.name.span,
@@ -183,8 +196,3 @@ class _Gatherer:
             parsed = parse(source, self._report)
             self._files[source] = self.gather(parsed, chain)
         return self._files[source]
-
-    def _not_yet(self, item: syntax.VariantDecl | syntax.ExternDecl, what: str) -> None:
-        self._report.add(
-            NOT_YET.at(item.name.span, f"{what} are not compiled yet", label="parsed only")
-        )

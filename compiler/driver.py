@@ -7,23 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 
-from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
-from ..grammar.parse import parse
 from ..grammar.source import Span
 from .chain import chain_text
-from .check import chosen, lowered
-from .declarations import gather
+from .check import chosen, lowered, resolved
 from .freeze import freeze
 from .graph import Graph, walk
-from .locate import Located, open_use
+from .locate import Located
 from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE
 from .plan import plan
 from .printing.module import module_text
 from .records import Hyperparameter, Scalar
-from .resolve import resolve
 from .view import verify
 
 UNKNOWN_SETTING = declare(
@@ -31,6 +27,13 @@ UNKNOWN_SETTING = declare(
     "a value is set that the optimizer does not have",
     """`--set NAME=VALUE` gives a hyperparameter of the optimizer another default.""",
 )
+
+
+ASKED = (
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    "per_example_mean",
+)
+"""The oracles that a summary counts."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,17 @@ class Compiled:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def compile_spec(located: Located, settings: Mapping[str, Scalar] | None = None) -> Compiled:
+def compile_spec(
+    located: Located,
+    settings: Mapping[str, Scalar] | None = None,
+    observe: Mapping[str, str] | None = None,
+) -> Compiled:
     """The program of a spec, as text. Raises SpecError with all diagnostics if any is an error.
 
-    `settings` are other defaults for hyperparameters.
+    `settings` are other defaults for hyperparameters, `observe` further observations by name.
     """
     report = Diagnostics()
-    draft = chosen(located, lowered(located, report), report)
+    draft = chosen(located, lowered(located, report, observe), report)
     if draft is not None and not report.has_errors:
         draft = _with_settings(draft, settings or {}, located, report)
     if draft is None or report.has_errors:
@@ -126,15 +133,16 @@ def summary(graph: Graph) -> Summary:
     """What a program does: its stages, its oracles for each step, what it keeps."""
     counts: dict[str, int] = {}
     for node in walk(graph.step):
-        if node.op in ("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"):
+        if node.op in ASKED:
             counts[node.op] = counts.get(node.op, 0) + 1
-    widths = {None: 4.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0, "float64": 8.0}
+    widths = {None: 4.0, "int8": 1.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+    widths["float64"] = 8.0
     kept = sum(
         widths[slot.dtype]
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
     )
-    stages = [f"{stage.line} | {stage.text}" for stage in graph.stages]
+    stages = [stage.shown(graph.file) for stage in graph.stages]
     return Summary(stages, counts, kept, graph.hyperparameters)
 
 
@@ -145,11 +153,8 @@ def optax_chain(located: Located, settings: Mapping[str, Scalar] | None = None) 
     """
     compiled = compile_spec(located, settings)
     report = Diagnostics()
-    file = parse(located.source, report)
-    declarations = gather(file, open_use(located), report)
-    named = [i for i in file.items if isinstance(i, syntax.OptimizerDecl)]
-    decl = [d for d in named if located.name in (None, d.name.id)][-1]
-    spec = resolve(decl, declarations, report)
+    spec = chosen(located, resolved(located, report), report)
+    assert spec is not None  # it was compiled
     spec = replace(spec, hyperparameters=compiled.graph.hyperparameters)
     text = chain_text(spec, report)
     if text is None:

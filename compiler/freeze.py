@@ -18,6 +18,7 @@ def freeze(draft: Draft) -> Graph:
         step=_region(draft.step),
         outputs=draft.outputs,
         refusals=draft.refusals,
+        groups=draft.groups,
         evaluation=_region(draft.evaluation) if draft.evaluation else None,
     )
 

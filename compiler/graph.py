@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .records import Domain, Hyperparameter, Output, Refusal, Scalar, Slot, Stage, is_within
+from .records import Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage, is_within
 from .types import Type
 
 
@@ -75,6 +75,7 @@ class Graph(Frozen):
     start: Region
     step: Region
     refusals: tuple[Refusal, ...] = ()
+    groups: tuple[Group, ...] = ()
     outputs: tuple[Output, ...] = Field(description="one for each result of `step`, in order")
     evaluation: Region | None = None
 

@@ -1,18 +1,21 @@
 """The reference interpreter: any graph in NumPy float64, straight from the op table.
 
 It is slow, it shares no code with the printed programs, and it is what they are held against.
-A field is a list with one array for every weight tensor, or None outside its domain. Oracles
-and random draws are functions handed in.
+A field is a list with one array for every weight tensor, or None outside its domain. Oracles,
+random draws and transformations of optax are functions handed in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
 
+from . import rearrange
 from .graph import Graph, Node, Region
-from .ops import OPS
+from .ops import OPS, knots
 from .predicate import holds
 from .records import Scalar
 
@@ -41,9 +44,30 @@ class Oracles(Protocol):
     def hvp(self, at: Fields, vector: Fields) -> Fields:
         """The Hessian of the loss times `vector`."""
 
+    def per_example_grads(self, at: Fields) -> list[Fields]:
+        """The gradient of each example of the batch."""
+
 
 Draw = Callable[[str, int, tuple[int, ...], int], Fields]
 """Random fields: op, site, rounds of the loops around it, step count."""
+
+
+class Extern(Protocol):
+    """Transformations that the graph only names, made of the values of their arguments."""
+
+    def start(self, path: str, arguments: Mapping[str, Any], weights: Fields) -> Any:
+        """The state of the transformation `module.function`; None where it has no tensor."""
+
+    def update(
+        self,
+        path: str,
+        arguments: Mapping[str, Any],
+        signal: Fields,
+        state: Any,
+        weights: Fields,
+        extra: Mapping[str, Any],
+    ) -> tuple[Fields, Any]:
+        """The transformed signal and the next state."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,7 @@ class Interpreter:
     hyperparameters: Mapping[str, Scalar]
     oracles: Oracles | None = None
     draw: Draw | None = None
+    extern: Extern | None = None
     _values: dict[int, Any] = field(default_factory=dict)
     _inputs: dict[tuple[str, Any], Any] = field(default_factory=dict)
     _masks: list[list[bool]] = field(default_factory=list)
@@ -127,13 +152,10 @@ class Interpreter:
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
             ):
-                rank, size = np.ndim(w), int(np.size(w))
-                facts: dict[str, Scalar] = {
-                    "path": path,
-                    "dtype": dtype,
-                    "ndim": rank,
-                    "size": size,
-                }
+                shape = np.shape(w)
+                if inside and domain.view is not None:
+                    shape = rearrange.shape(domain.view, shape, self.hyperparameters)
+                facts = {"path": path, "dtype": dtype, **_facts(shape)}
                 mask.append(inside and holds(domain.predicate, facts))
             masks.append(mask)
         return masks
@@ -153,6 +175,8 @@ class Interpreter:
                 return self._elementwise(node, inputs)
             case "reduction":
                 return self._reduction(node, inputs)
+            case "shape":
+                return self._shape(node, inputs)
             case "local":
                 return self._merge(node, *inputs)
             case "fill":
@@ -163,6 +187,8 @@ class Interpreter:
                 return self._ask(node, inputs)
             case "control":
                 return self._control(node, inputs)
+            case "opaque":
+                return self._opaque(node, inputs)
 
     def _leaf(self, node: Node, inputs: list[Any]) -> Any:
         match node.op:
@@ -180,6 +206,8 @@ class Interpreter:
 
     def _elementwise(self, node: Node, inputs: list[Any]) -> Any:
         meaning = getattr(np, OPS[node.op].numpy)
+        if node.op == "interpolate":
+            meaning = partial(_interpolate, knots(node))
         if not node.type.is_field:
             return meaning(*(_float(x) for x in inputs))
         return [
@@ -204,6 +232,34 @@ class Interpreter:
             else None
             for place, inside in enumerate(self._mask(node))
         ]
+
+    def _shape(self, node: Node, inputs: list[Any]) -> Fields:
+        return [
+            self._shaped(node, place, *inputs) if inside else None
+            for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _shaped(self, node: Node, place: int, field: Fields, *more: Any) -> Tensor:
+        x = field[place]
+        match node.op:
+            case "extent":
+                return np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])]))
+            case "rank_as":
+                return np.reshape(x, (1,) * np.ndim(more[0][place]))
+        before, after = rearrange.sides(str(node["pattern"]))
+        like = x
+        if node.op == "unview":
+            like, more = more[0][place], more[1:]
+        given = iter(more)
+        pairs = (size.split("=") for size in str(node["sizes"]).split())
+        sizes = {name: int(size or next(given)) for name, size in pairs}
+        lengths = rearrange.lengths(before, np.shape(like), sizes)
+        if node.op == "unview":
+            before, after = after, before
+        names = [name for axis in before for name in axis]
+        apart = np.reshape(x, [lengths[name] for name in names])
+        moved = np.transpose(apart, [names.index(name) for axis in after for name in axis])
+        return np.reshape(moved, [prod(lengths[name] for name in axis) for axis in after])
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
         chosen = self._masks[int(node["domain"])]
@@ -234,10 +290,43 @@ class Interpreter:
         if node.op == "point":
             return inputs[0]
         assert self.oracles is not None
+        if node.op == "examples":
+            return float(len(self.oracles.per_example_grads(inputs[0])))
+        if node.op == "per_example_mean":
+            return self._per_example_mean(node, self.oracles.per_example_grads(inputs[0]))
         if node.op == "curvature":
             product = self.oracles.hvp(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
         return getattr(self.oracles, node.op)(*inputs)
+
+    def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
+        (region,) = node.regions
+        found = []
+        for gradient in gradients:
+            self._values[region.arguments[0]] = gradient
+            (value,) = self._region(region)
+            found.append(value)
+        if not node.type.is_field:
+            return np.mean(found)
+        return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
+
+    def _opaque(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "select":
+            return inputs[1] if inputs[0] else inputs[2]
+        assert self.extern is not None
+        own = 1 if node.op == "extern_init" else 3
+        names = str(node["inputs"]).split()
+        given = zip(names, inputs[own : own + len(names)], strict=True)
+        literals = {key[1:]: value for key, value in node.attributes if key.startswith("=")}
+        arguments = {**literals, **dict(given)}
+        path = f"{node['module']}.{node['function']}"
+        if node.op == "extern_init":
+            return self.extern.start(path, arguments, inputs[0])
+        extra = dict(zip(str(node["extra"]).split(), inputs[own + len(names) :], strict=False))
+        if "value_fn" in str(node["extra"]).split():
+            assert self.oracles is not None
+            extra["value_fn"] = self.oracles.loss
+        return self.extern.update(path, arguments, inputs[0], inputs[1], inputs[2], extra)
 
     def _control(self, node: Node, inputs: list[Any]) -> Any:
         match node.op:
@@ -260,6 +349,12 @@ class Interpreter:
         return carried
 
 
+def _facts(shape: tuple[int, ...]) -> dict[str, Scalar]:
+    """What predicates ask of a shape."""
+    rows, cols = (1, 1, *shape)[-2:]
+    return {"ndim": len(shape), "size": prod(shape), "rows": rows, "cols": cols}
+
+
 def _float(x: Any) -> Any:
     """Integers as they are used in formulas: in float64."""
     return x if isinstance(x, bool | np.bool_ | np.ndarray | str) else np.float64(x)
@@ -267,6 +362,10 @@ def _float(x: Any) -> Any:
 
 def _at(value: Any, place: int) -> Any:
     return value[place] if isinstance(value, list) else value
+
+
+def _interpolate(points: Sequence[tuple[float, float]], x: Tensor) -> Tensor:
+    return np.interp(x, [x for x, _ in points], [y for _, y in points])
 
 
 def _norm(x: Tensor, **how: Any) -> Tensor:
@@ -292,6 +391,8 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
 def _axes(shape: tuple[int, ...], per: Scalar) -> tuple[int, ...] | None:
     """The axes that a reduction per part of a tensor sums over; None for all."""
     rank = len(shape)
+    if isinstance(per, int):
+        return tuple(axis for axis in range(rank) if axis != per)
     if per == "unit":
         if sum(n != 1 for n in shape) <= 1:
             return None

@@ -4,6 +4,8 @@ This is the one place of the compiler that reads what a caller names. A spec may
 files in or below its own folder and nothing else, unless the caller allows more folders.
 """
 
+import keyword
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +26,15 @@ class NotFoundError(Exception):
 class Located:
     """A spec that was found: its text, the optimizer that is meant, the folder of its file.
 
-    `allowed` are folders, besides `folder`, from which the spec may use files.
+    `allowed` are folders, besides `folder`, from which the spec may use files, and `modules` what
+    `extern` may name besides optax.
     """
 
     source: Source
     name: str | None = None
     folder: Path | None = None
     allowed: tuple[Path, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 def find(spec: str) -> Located:
@@ -48,6 +52,21 @@ def find(spec: str) -> Located:
     help = did_you_mean(spec, library.names("optimizer"))
     message = f"`{spec}` is neither a file that ends in .opt nor an optimizer of the library"
     raise NotFoundError(f"{message}; {help}" if help else message)
+
+
+def modules(names: Iterable[str]) -> tuple[str, ...]:
+    """The modules that `extern` may name, by their full names.
+
+    Raises TypeError for a text in the place of a list, ValueError for what names no module.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"the modules that `extern` may name are a list: [{names!r}]")
+    found = tuple(names)
+    for name in found:
+        parts = name.split(".")
+        if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+            raise ValueError(f"{name!r} is not the name of a module")
+    return found
 
 
 def read(file: Path) -> str:

@@ -13,12 +13,21 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from .types import DType
 
 OpClass = Literal[
-    "elementwise", "local", "reduction", "fill", "random", "oracle", "control", "leaf"
+    "elementwise",
+    "local",
+    "reduction",
+    "shape",
+    "fill",
+    "random",
+    "oracle",
+    "control",
+    "leaf",
+    "opaque",
 ]
 
 CALL = 16
@@ -26,6 +35,16 @@ CALL = 16
 
 
 Dtype = DType | Literal["join"]
+
+
+class Attributed(Protocol):
+    """A node of a draft or a graph."""
+
+    @property
+    def attributes(self) -> tuple[tuple[str, Any], ...]:
+        """What its op needs to know beside its inputs."""
+
+
 Takes = tuple[Literal["number", "bool", "any"], ...]
 Meaning = Callable[..., Any]
 
@@ -190,6 +209,7 @@ ELEMENTWISE = (
     _function("round"),
     _function("floor"),
     _function("ceil"),
+    _function("interpolate", numpy="interp", python="rt.interpolate", flops=8),
     _function("isfinite", math.isfinite, gives="bool", notation=r"{0} \text{{ is finite}}"),
     _logical("and", 2, r"{0} \wedge {1}", "({0} and {1})", lambda x, y: x and y),
     _logical("or", 2, r"{0} \vee {1}", "({0} or {1})", lambda x, y: x or y),
@@ -218,6 +238,17 @@ REDUCTIONS = (
     Op("any", "reduction", ("bool",), "bool", "any", "rt.any", r"\exists {0}"),
 )
 """Over the whole parameter vector, or with the attribute `per` over a part of each tensor."""
+
+SHAPES = (
+    Op("extent", "shape", ("any",), "float", "", "rt.extent", r"\operatorname{{extent}}({0})"),
+    Op("view", "shape", ("any",), "join", "", "rt.view", "{0}"),
+    Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", "{0}"),
+    Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", "{0}"),
+)
+"""What looks at the shape of each tensor, or gives it another one; see `compiler.rearrange`.
+
+`extent` is the length of the attribute `axis`, counted from the end. `view` and its inverse take
+the sizes of axes that are parameters as further inputs."""
 
 STRUCTURE = (
     Op("const", "leaf", ()),
@@ -250,6 +281,8 @@ ORACLES = (
     Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", "F({0})"),
     Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", r"\nabla_F \ell({0})"),
     Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", r"J({0})^\top {1}"),
+    Op("examples", "oracle", ("any",), "float", "", "{0}.examples", "B"),
+    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", r"\nabla^2 L({0}) {1}"),
     Op(
         "curvature",
@@ -263,7 +296,20 @@ ORACLES = (
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
-OPS: dict[str, Op] = {op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *STRUCTURE, *ORACLES)}
+EXTERNS = (
+    Op("extern_init", "opaque", ("any",)),
+    Op("extern", "opaque", ("any", "any", "any"), "float", notation=r"T({0})"),
+    Op("select", "opaque", ("bool", "any", "any"), "join", "", "rt.select"),
+)
+"""Transformations of optax. `extern` takes signal, state and weights, and gives signal and state.
+
+The attributes `module`, `function`, the names of `inputs` and `=NAME` for literals say what makes
+the transformation; inputs follow the weights, and then the `extra` arguments of its update.
+"""
+
+OPS: dict[str, Op] = {
+    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
+}
 """Every op by its name."""
 
 _MATRIX_FUNCTIONS = (
@@ -279,3 +325,9 @@ NOT_YET = {
     ),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
+
+
+def knots(node: Attributed) -> tuple[tuple[float, float], ...]:
+    """The table of an `interpolate`, which is in its attributes: points `(x, y)`."""
+    values = [float(value) for _, value in node.attributes]
+    return tuple(zip(values[::2], values[1::2], strict=True))

@@ -71,7 +71,7 @@ def is_kernel_work(node: Node) -> bool:
     op_class = OPS[node.op].op_class
     if not node.type.is_field:
         return False
-    return op_class in ("elementwise", "local") or (op_class == "reduction")
+    return op_class in ("elementwise", "local", "reduction", "shape")
 
 
 def is_constant(node: Node, nodes: Mapping[int, Node]) -> bool:

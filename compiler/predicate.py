@@ -4,7 +4,7 @@ Terms are decided once, when the weights' shapes are known, and never on data.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from itertools import pairwise
 
 from ..grammar import syntax
@@ -18,9 +18,9 @@ BAD_PREDICATE = declare(
     "a condition that does not choose tensors",
     """
     `where` and `group ... where` choose tensors by what is known before a step runs: `ndim`,
-    `size`, `path` (slash-separated), `dtype` (a name such as "bfloat16") and `shape`. They are
-    compared with literals and joined by `and`, `or` and `not`; a path may be matched with a
-    regular expression.
+    `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
+    as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
+    `not`; a path may be matched with a regular expression.
 
         decay weights(0.1) where ndim >= 2 and not path matches "embed|head"
     """,
@@ -39,32 +39,40 @@ BAD_PATTERN = declare(
 
 _MOST_WAYS = 1024
 
-TENSOR_NAMES = ("ndim", "size", "path", "dtype", "shape")
-"""What a predicate can ask of a tensor."""
+_NONE: Mapping[str, Term] = {}
+
+TENSOR_NAMES = ("ndim", "size", "rows", "cols", "path", "dtype", "shape")
+"""What a predicate can ask of a tensor; `rows` and `cols` are 1 where it has no such axis."""
 
 _SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
 
 
-def predicate(expr: syntax.Expr, report: Diagnostics) -> Term | None:
-    """The predicate that `expr` says, or None where it was reported as wrong."""
+def predicate(
+    expr: syntax.Expr, report: Diagnostics, dimensions: Mapping[str, Term] = _NONE
+) -> Term | None:
+    """The predicate that `expr` says, or None where it was reported as wrong.
+
+    `dimensions` are the names that a `when g is [rows, cols]` around it gave to axes.
+    """
     match expr:
+        case syntax.Name() if expr.id in dimensions:
+            return dimensions[expr.id]
         case syntax.Name() if expr.id in TENSOR_NAMES:
             return Term(op=expr.id)
         case syntax.Number() | syntax.String() | syntax.Bool():
             return Term(op="literal", arguments=(expr.value,))
         case syntax.Unary(op="not"):
-            inner = predicate(expr.operand, report)
+            inner = predicate(expr.operand, report, dimensions)
             return inner and Term(op="not", arguments=(inner,))
         case syntax.Binary(op="matches"):
             return _matches(expr, report)
         case syntax.Binary() if expr.op in OPERATORS and expr.op not in "+-*/%^":
-            left, right = predicate(expr.left, report), predicate(expr.right, report)
+            left = predicate(expr.left, report, dimensions)
+            right = predicate(expr.right, report, dimensions)
             both = left and right and Term(op=OPERATORS[expr.op], arguments=(left, right))
             return both or None
         case syntax.IsShape(value=syntax.Name(id="shape")):
-            op = "ge" if expr.leading else "eq"
-            rank = Term(op="literal", arguments=(len(expr.dimensions),))
-            return Term(op=op, arguments=(Term(op="ndim"), rank))
+            return rank(expr)
         case syntax.Name():
             report.add(
                 BAD_PREDICATE.at(
@@ -72,7 +80,7 @@ def predicate(expr: syntax.Expr, report: Diagnostics) -> Term | None:
                     f"`{expr.id}` is not a property of a tensor",
                     label="unknown here",
                     help=did_you_mean(expr.id, TENSOR_NAMES)
-                    or "tensors have `ndim`, `size`, `path`, `dtype` and `shape`",
+                    or "tensors have `ndim`, `size`, `rows`, `cols`, `path`, `dtype` and `shape`",
                 )
             )
         case _:
@@ -81,23 +89,32 @@ def predicate(expr: syntax.Expr, report: Diagnostics) -> Term | None:
                     expr.span,
                     "this cannot choose tensors",
                     label="not a condition on a tensor",
-                    help="compare `ndim`, `size`, `path`, `dtype` or `shape` with literals",
+                    help="compare `ndim`, `size`, `rows`, `cols`, `path` or `dtype` with literals",
                 )
             )
     return None
 
 
-def is_predicate(expr: syntax.Expr) -> bool:
-    """Whether `expr` speaks of tensors, so that it is decided for each of them."""
+def rank(shape: syntax.IsShape) -> Term:
+    """The condition on ranks that `is [rows, cols]` or `is [.., rows, cols]` says."""
+    number = Term(op="literal", arguments=(len(shape.dimensions),))
+    return Term(op="ge" if shape.leading else "eq", arguments=(Term(op="ndim"), number))
+
+
+def is_predicate(expr: syntax.Expr, hidden: Container[str] = ()) -> bool:
+    """Whether `expr` speaks of tensors, so that it is decided for each of them.
+
+    `hidden` are names that stand for something else here.
+    """
     match expr:
         case syntax.Name():
-            return expr.id in TENSOR_NAMES
+            return expr.id in TENSOR_NAMES and expr.id not in hidden
         case syntax.IsShape():
             return isinstance(expr.value, syntax.Name) and expr.value.id == "shape"
         case syntax.Unary():
-            return is_predicate(expr.operand)
+            return is_predicate(expr.operand, hidden)
         case syntax.Binary():
-            return is_predicate(expr.left) or is_predicate(expr.right)
+            return is_predicate(expr.left, hidden) or is_predicate(expr.right, hidden)
         case _:
             return False
 
@@ -158,7 +175,7 @@ def _ways(bare: str) -> int:
 
 
 def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:
-    """Whether a tensor with these properties (`ndim`, `size`, `path`, `dtype`) is chosen."""
+    """Whether a tensor with these properties (all of `TENSOR_NAMES` but `shape`) is chosen."""
     return bool(_value(condition, tensor))
 
 
@@ -177,17 +194,27 @@ def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
     return bool(meaning(*values))
 
 
-def python(term: Term, binding: int = 0) -> str:
-    """A Python expression over a variable `tensor` that says the same."""
+def python(
+    term: Term,
+    binding: int = 0,
+    ask: Callable[[str], str] = "tensor.{}".format,
+    search: str = "rt.matches({0}, {1})",
+) -> str:
+    """A Python expression that says the same of a variable `tensor`.
+
+    `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern.
+    """
     if term.op == "literal":
         return _literal(term.arguments[0])
     if term.op in TENSOR_NAMES:
-        return f"tensor.{term.op}"
+        return ask(term.op)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
-    inner = [python(a, strength + 1) for a in term.terms]
+    # `and` binds tighter than `or`, and a reader should not need to know.
+    within = 5 if term.op == "or" else strength + 1
+    inner = [python(a, within, ask, search) for a in term.terms]
     match term.op:
         case "matches":
-            return f"rt.matches({inner[0]}, {inner[1]})"
+            return search.format(*inner)
         case "not":
             text = f"not {inner[0]}"
         case "and" | "or":

@@ -17,8 +17,8 @@ Scalar = int | float | bool | str
 class Term:
     """An expression over what is known before a step runs: `op` over terms or one literal.
 
-    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `path` and
-    `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
+    `literal` holds a value, `parameter` the name of a hyperparameter; `ndim`, `size`, `rows`,
+    `cols`, `path` and `dtype` are a tensor's. All others are ops on plain numbers, and `matches`.
     """
 
     op: str
@@ -55,12 +55,28 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True)
+class View:
+    """An arrangement of axes, `d (h k) -> h d k`: see `compiler.rearrange`.
+
+    A size of an axis is a number, or the name of a hyperparameter.
+    """
+
+    pattern: str
+    sizes: tuple[tuple[str, int | str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Domain:
-    """A set of weight tensors: those of the domain `parent` for which `predicate` holds."""
+    """A set of weight tensors: those of the domain `parent` for which `predicate` holds.
+
+    With a `view` the tensors are seen in another arrangement, by the predicate too; domains in a
+    domain with a view have it as well. The values of such a domain have that arrangement.
+    """
 
     name: str
     parent: int
     predicate: Term
+    view: View | None = None
 
 
 @dataclass(frozen=True)
@@ -78,17 +94,41 @@ class Slot:
 
 @dataclass(frozen=True)
 class Stage:
-    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line."""
+    """A line of the spec: its label (`precondition`, `hidden.clip`), text, file and line.
+
+    `domain` are its tensors, and `group` is the group that it stands in; empty outside.
+    """
 
     label: str
     text: str
     file: str
     line: int
+    domain: int = 0
+    group: str = ""
 
     @property
     def place(self) -> str:
         """`file:line`."""
         return f"{self.file}:{self.line}"
+
+    def shown(self, file: str) -> str:
+        """`line | text`, and the file before it where that is not `file`."""
+        return f"{self.line if self.file == file else self.place} | {self.text}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group as it is declared: the tensors that end up in it, and those that it would take.
+
+    `where` is the predicate's own text; a group without a predicate takes what is left.
+    """
+
+    name: str
+    domain: int
+    predicate: Term | None
+    where: str
+    place: str
+    view: View | None = None
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,17 @@
 """From the syntax of an optimizer to a `Spec`: stages in a legal order, each with its tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
-from ..grammar.source import Span
-from . import predicate
-from .declarations import DUPLICATE_NAME, NOT_YET, Declarations
+from ..grammar.source import Source, Span
+from . import coverage, predicate, rearrange
+from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
-from .records import Domain, Stage, Term, distinct
-from .spec import Spec, SpecGroup, SpecObserve, SpecStage
+from .records import Domain, Group, Hyperparameter, Stage, Term, View, distinct
+from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
     "stage-order",
@@ -67,26 +67,34 @@ _RANK = {"perturb": 0, "accumulate": 0, "constrain": 2, "average": 3}
 _IN_GROUPS = ("clip", "precondition", "decay", "tune")
 
 
-def resolve(decl: syntax.OptimizerDecl, declarations: Declarations, report: Diagnostics) -> Spec:
-    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps."""
-    return _Resolver(decl, declarations, report).spec()
+def resolve(
+    decl: syntax.OptimizerDecl, scopes: Mapping[Source, Declarations], report: Diagnostics
+) -> Spec:
+    """The spec of one optimizer. Its mistakes are reported; the spec then has gaps.
+
+    `scopes` are the names that hold in each text that the optimizer is made of: its own, and
+    those of its bases if it is a variant.
+    """
+    return _Resolver(decl, scopes, report).spec()
 
 
 @dataclass
 class _Resolver:
     decl: syntax.OptimizerDecl
-    declarations: Declarations
+    scopes: Mapping[Source, Declarations]
     report: Diagnostics
     domains: list[Domain] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: Labels = field(default_factory=Labels)
     observes: list[SpecObserve] = field(default_factory=list)
+    parameters: tuple[Hyperparameter, ...] = ()
 
     def spec(self) -> Spec:
         everything = Term(op="literal", arguments=(True,))
         self.domains.append(Domain(name="all", parent=0, predicate=everything))
         body = self.decl.body
         first, last = _group_places(body)
+        self.parameters = hyperparameters(self.decl.params, self.report)
         self._check_groups_stand_together(body, first, last)
         before = self._stages(_lines(body[:first]))
         groups = self._groups([e for e in body if isinstance(e, syntax.Group)])
@@ -96,10 +104,10 @@ class _Resolver:
         return Spec(
             name=self.decl.name.id,
             doc=self.decl.doc.text if self.decl.doc else "",
+            equals=self.decl.equals,
             file=self.decl.span.source.name,
             span=self.decl.name.span,
-            declarations=self.declarations,
-            hyperparameters=hyperparameters(self.decl.params, self.report),
+            hyperparameters=self.parameters,
             domains=tuple(self.domains),
             stages=tuple(self.stages),
             before=before,
@@ -125,9 +133,10 @@ class _Resolver:
         domain = parent
         if stage.where is not None:
             domain = self._limited(stage, parent)
-        label = self._label(f"{group}.{kind}" if group else kind)
-        index = self._note(label, stage.span)
-        return SpecStage(kind=kind, label=label, syntax=stage, domain=domain, index=index)
+        label = self.labels.next(kind, group)
+        index = self._note(label, stage.span, domain, group)
+        declarations = self.scopes[stage.rule.span.source]
+        return SpecStage(kind, label, stage, domain, index, declarations)
 
     def _limited(self, stage: syntax.Stage, parent: int) -> int:
         assert stage.where is not None
@@ -139,23 +148,20 @@ class _Resolver:
         term = predicate.predicate(stage.where, self.report)
         return parent if term is None else self.domain(f"{stage.kind.id}_tensors", parent, term)
 
-    def domain(self, name: str, parent: int, term: Term) -> int:
+    def domain(self, name: str, parent: int, term: Term, view: View | None = None) -> int:
         """The number of a set of tensors; equal sets are one."""
+        view = view or (self.domains[parent].view if parent else None)
         for number, known in enumerate(self.domains):
-            if number and known.parent == parent and known.predicate == term:
+            if number and (known.parent, known.predicate, known.view) == (parent, term, view):
                 return number
         name = "matrices" if term == _MATRICES else name
         name = distinct(name, [known.name for known in self.domains])
-        self.domains.append(Domain(name=name, parent=parent, predicate=term))
+        self.domains.append(Domain(name, parent, term, view))
         return len(self.domains) - 1
 
-    def _label(self, label: str) -> str:
-        count = self.labels[label] = self.labels.get(label, 0) + 1
-        return label if count == 1 else f"{label}_{count}"
-
-    def _note(self, label: str, span: Span) -> int:
-        text = " ".join(span.text.split())
-        self.stages.append(Stage(label=label, text=text, file=span.source.name, line=span.line))
+    def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
+        text, file = " ".join(span.text.split()), span.source.name
+        self.stages.append(Stage(label, text, file, span.line, domain, group))
         return len(self.stages) - 1
 
     def _observe(self, observe: syntax.Observe, group: str) -> None:
@@ -171,7 +177,8 @@ class _Resolver:
                 )
                 return
         index = self._note(f"observe {name}", observe.span)
-        self.observes.append(SpecObserve(name=name, syntax=observe, group=group, index=index))
+        declarations = self.scopes[observe.value.span.source]
+        self.observes.append(SpecObserve(name, observe, group, index, declarations))
 
     def _groups(self, groups: list[syntax.Group]) -> tuple[SpecGroup, ...]:
         found: list[SpecGroup] = []
@@ -184,18 +191,24 @@ class _Resolver:
             if taken and taken[-1].op == "literal":
                 message = f"no tensor is left for the group `{name}`: it stands after `rest`"
                 self.report.add(BAD_GROUP.at(group.name.span, message))
-            if group.view is not None:
-                self.report.add(NOT_YET.at(group.view.span, "`view` is not compiled yet"))
             term = self._group_term(group)
             own = term
+            if group.where is not None and not (taken and taken[-1].op == "literal"):
+                coverage.check(term, taken, group, groups, self.report)
             for other in taken:
                 own = _and(own, Term(op="not", arguments=(other,)))
             taken.append(term)
-            domain = self.domain(name, 0, own)
+            outer = domain = self.domain(name, 0, own)
+            view = None
+            if group.view is not None:
+                view = rearrange.parse(group.view, self.parameters, self.report)
+            if view is not None:
+                domain = self.domain(f"{name}_view", outer, rearrange.rank(view), view)
             stages = self._stages(group.stages, name, domain)
             for stage in stages:
                 self._check_in_group(stage)
-            found.append(SpecGroup(name=name, domain=domain, stages=stages))
+            declared = _declared(group, outer, term, view)
+            found.append(SpecGroup(name=name, domain=domain, declared=declared, stages=stages))
         return tuple(found)
 
     def _group_term(self, group: syntax.Group) -> Term:
@@ -285,6 +298,15 @@ class _Resolver:
 
 
 _MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
+
+
+def _declared(group: syntax.Group, domain: int, term: Term, view: View | None) -> Group:
+    span = group.name.span
+    place = f"{span.source.name}:{span.line}"
+    if group.where is None:
+        return Group(group.name.id, domain, None, "", place, view)
+    text = " ".join(group.where.span.text.split())
+    return Group(group.name.id, domain, term, text, place, view)
 
 
 def _and(left: Term, right: Term) -> Term:

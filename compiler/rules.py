@@ -6,15 +6,16 @@ kind would lower it, so that its types and names are checked by the same code.
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics
-from .declarations import Declarations
+from .declarations import Declarations, Found
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.context import Binding, Context, Scope, Site
+from .lowering.externs import check_extern
 from .parameters import bounds, kind
 from .records import Domain, Hyperparameter, Term
 from .types import FIELD, SCALAR, Type
 
-_Body = syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl
+_Body = syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl
 """The items that are lowered here; an optimizer is lowered as a whole."""
 
 
@@ -37,6 +38,9 @@ def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None
             if param.type is None:
                 # A function takes fields and scalars alike: nothing is known of its arguments.
                 scope.names[param.name.id].value = MISTAKE
+    if isinstance(decl, syntax.ExternDecl):
+        check_extern(ctx, scope, decl, Found(decl, declarations))
+        return
     ctx.active.append(decl)
     site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
     if isinstance(decl, syntax.ScheduleDecl):
@@ -99,7 +103,7 @@ def _free(param: syntax.Param) -> Hyperparameter:
 
 def _site_kind(decl: _Body) -> str:
     match decl:
-        case syntax.RuleDecl():
+        case syntax.RuleDecl() | syntax.ExternDecl():
             return decl.kind.id
         case syntax.ScheduleDecl():
             return "schedule"

@@ -4,23 +4,40 @@ Every stage stands where it may, every group and name is known, every predicate 
 tensors. What the rules compute is typed when they are lowered, where their arguments are known.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..grammar import syntax
 from ..grammar.source import Span
 from .declarations import Declarations
-from .records import Domain, Hyperparameter, Stage
+from .records import Domain, Group, Hyperparameter, Stage
+
+
+@dataclass
+class Labels:
+    """What stages are called, in order: `clip`, `clip_2`, `hidden.clip`."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def next(self, kind: str, group: str = "") -> str:
+        """The label of the next stage of a kind."""
+        label = f"{group}.{kind}" if group else kind
+        count = self.counts[label] = self.counts.get(label, 0) + 1
+        return label if count == 1 else f"{label}_{count}"
 
 
 @dataclass(frozen=True)
 class SpecStage:
-    """One stage: `kind`, the syntax that says it, its tensors, and its number in `Spec.stages`."""
+    """One stage: `kind`, the syntax that says it, its tensors, and its number in `Spec.stages`.
+
+    `declarations` are the names that hold where its rule is written.
+    """
 
     kind: str
     label: str
     syntax: syntax.Stage
     domain: int
     index: int
+    declarations: Declarations
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,7 @@ class SpecObserve:
     syntax: syntax.Observe
     group: str
     index: int
+    declarations: Declarations
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,7 @@ class SpecGroup:
 
     name: str
     domain: int
+    declared: Group
     stages: tuple[SpecStage, ...]
 
 
@@ -47,14 +66,14 @@ class Spec:
     """One optimizer, ready to be lowered.
 
     `before` are the stages that all tensors pass, then come the `groups` (if any), then
-    `after`. `total` says whether the groups cover every tensor by construction.
+    `after`. `equals` is what the optimizer claims to be.
     """
 
     name: str
     doc: str
+    equals: syntax.Call | None
     file: str
     span: Span
-    declarations: Declarations
     hyperparameters: tuple[Hyperparameter, ...]
     domains: tuple[Domain, ...]
     stages: tuple[Stage, ...]

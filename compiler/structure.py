@@ -1,11 +1,12 @@
 """Checks of a declaration's body by its structure alone: results, reach, and what is unused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..grammar import syntax
-from ..grammar.diagnostic import Diagnostics, Severity, declare
+from ..grammar.diagnostic import Diagnostics, Label, Severity, declare
 from .declarations import Decl
 from .parameters import check
+from .predicate import TENSOR_NAMES
 
 NO_RESULT = declare(
     "no-result",
@@ -50,6 +51,17 @@ UNUSED_STATE = declare(
     Severity.WARNING,
 )
 
+HIDDEN_PARAMETER = declare(
+    "hidden-parameter",
+    "a condition on tensors that has the name of a parameter",
+    """
+    In `when`, `where` and `group ... where` the names `ndim`, `size`, `rows`, `cols`, `path`,
+    `dtype` and `shape` are those of a tensor. A parameter of such a name is not what is compared
+    there: `when shape == "round"` asks for the shape of each tensor.
+    """,
+    Severity.WARNING,
+)
+
 
 def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None:
     """Report what is wrong with a declaration whatever its arguments are.
@@ -65,25 +77,29 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
                 message = f"the {what} `{decl.name.id}` may end without a result"
                 report.add(NO_RESULT.at(decl.name.span, message, help="end it with `return`"))
             _check_unused_names(decl.body, observed, report)
-            used = set(_names(decl.body))
+            used = set(names_read(decl.body))
         case syntax.ScheduleDecl():
-            used = set(_names(decl.value))
+            used = set(names_read(decl.value))
+        case syntax.ExternDecl():
+            used = set(names_read(decl.target))
         case syntax.OptimizerDecl():
-            used = {name for element in decl.body for name in _names(element)}
-    used |= {n for p in decl.params if p.default for n in _names(p.default)}
+            used = {name for element in decl.body for name in names_read(element)}
+        case syntax.VariantDecl():
+            return  # it is written out before it is looked at
+    _check_hidden_parameters(decl, report)
+    used |= {n for p in decl.params if p.default for n in names_read(p.default)}
     for param in decl.params:
         if param.name.id not in used:
             message = f"the parameter `{param.name.id}` is never used"
             report.add(UNUSED_PARAMETER.at(param.name.span, message))
 
 
-def observed_names(file: syntax.File) -> set[str]:
-    """The last names of `stage.name` paths that optimizers of the file speak of."""
+def observed_names(optimizers: Iterable[syntax.OptimizerDecl]) -> set[str]:
+    """The last names of `stage.name` paths that optimizers speak of."""
     return {
         node.name.id
-        for item in file.items
-        if isinstance(item, syntax.OptimizerDecl)
-        for element in item.body
+        for optimizer in optimizers
+        for element in optimizer.body
         for node in _walk(element)
         if isinstance(node, syntax.Attribute)
     }
@@ -130,8 +146,26 @@ def _refuse_returns(block: syntax.Block, report: Diagnostics) -> None:
             report.add(UNREACHABLE.at(node.span, message, help="keep the value in a `var`"))
 
 
+def _check_hidden_parameters(decl: Decl, report: Diagnostics) -> None:
+    hidden = {p.name.id: p.name for p in decl.params if p.name.id in TENSOR_NAMES}
+    for node in _walk(decl) if hidden else ():
+        match node:
+            case syntax.When(condition=condition):
+                pass
+            case syntax.Stage(where=condition) | syntax.Group(where=condition) if condition:
+                pass
+            case _:
+                continue
+        for name in _walk(condition):
+            if isinstance(name, syntax.Name) and name.id in hidden:
+                message = f"`{name.id}` is that of a tensor here, not the parameter"
+                declared = Label(hidden[name.id].span, "the parameter")
+                help = "give the parameter another name"
+                report.add(HIDDEN_PARAMETER.at(name.span, message, others=(declared,), help=help))
+
+
 def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnostics) -> None:
-    reads = set(_names(block))
+    reads = set(names_read(block))
     writes = {n.name.id for n in _walk(block) if isinstance(n, syntax.Update)}
     for node in _walk(block):
         match node:
@@ -146,7 +180,7 @@ def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnos
                 report.add(UNUSED_STATE.at(node.name.span, message))
 
 
-def _of_the_start(value: syntax.Expr) -> bool:
+def _of_the_start(value: syntax.Expr | syntax.Argument) -> bool:
     """Whether an initial value says something of the weights or the gradient at the start."""
     match value:
         case syntax.Call(function=syntax.Name(id="zeros" | "ones")):
@@ -158,7 +192,7 @@ def _of_the_start(value: syntax.Expr) -> bool:
     return any(_of_the_start(x) for x in nodes if isinstance(x, syntax.Expr | syntax.Argument))
 
 
-def _names(node: syntax.Node) -> Iterator[str]:
+def names_read(node: syntax.Node) -> Iterator[str]:
     """Names that are read, not those that are declared, written or called."""
     for inner in _walk(node):
         if isinstance(inner, syntax.Name):

@@ -1,4 +1,4 @@
-"""Types of graph values: scalars, fields, and what only oracles make and take.
+"""Types of graph values: scalars, fields, and what only oracles or externs make and take.
 
 A field has one tensor for every weight tensor of its domain. `per` says what one number of
 it stands for: an element, or (broadcast over the rest) a whole tensor, an output unit, ...
@@ -7,12 +7,13 @@ it stands for: an element, or (broadcast over the rest) a whole tensor, an outpu
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "unknown"]
+Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "opaque", "unknown"]
 DType = Literal["float", "int", "bool"]
-Per = Literal["element", "tensor", "unit", "row", "column", "matrix"]
+Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
+"""What one number stands for; an axis, counted from 0, is for one number at each of its places."""
 
-PERS: tuple[Per, ...] = ("tensor", "unit", "row", "column", "matrix")
-"""What `per =` accepts; a reduction without it runs over the whole parameter vector."""
+PERS = ("tensor", "unit", "row", "column", "matrix")
+"""What `per =` accepts beside an axis; a reduction without it runs over all the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Type:
                 return "a field of conditions"
             case "field" if self.per == "tensor":
                 return "one scalar per tensor"
+            case "field" if isinstance(self.per, int):
+                return f"one scalar for each place of axis {self.per}"
             case "field" if self.per != "element":
                 return f"one scalar per {self.per}"
             case "field":
@@ -61,6 +64,8 @@ class Type:
                 return "a text"
             case "outputs":
                 return "model outputs"
+            case "opaque":
+                return "the state of a transformation"
             case "point" | "tuple" | "unknown":
                 return f"a {self.kind}"
 
@@ -73,6 +78,7 @@ TEXT = Type("text", static=True)
 POINT = Type("point")
 OUTPUTS = Type("outputs")
 TUPLE = Type("tuple")
+OPAQUE = Type("opaque")
 UNKNOWN = Type("unknown")
 
 

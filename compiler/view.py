@@ -11,8 +11,11 @@ import networkx as nx
 from .graph import Graph, Node, Region, walk
 from .ops import OPS
 
-ARITY_FREE = {"loop", "normal", "rademacher", "uniform", "round_stochastic"}
-"""Ops that take more inputs than their row says: carried values, rounds of loops."""
+ARITY_FREE = {
+    *("loop", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
+    *("extern", "extern_init"),
+}
+"""Ops that take more inputs than their row says: carried values, rounds, sizes, arguments."""
 
 
 class InvalidGraphError(AssertionError):
@@ -90,6 +93,7 @@ def _verify_node(graph: Graph, node: Node, visible: dict[int, Node]) -> None:
         source = visible[node.inputs[0]]
         results = {len(r.results) for r in source.regions[:2] if source.op == "if"}
         results |= {len(source.regions[0].results)} if source.op == "loop" else set()
+        results |= {2} if source.op == "extern" else set()
         _require(int(node["index"]) < min(results), f"item {node.id} reads past the results")
     if op.op_class == "elementwise":
         for source in (visible[i] for i in node.inputs):

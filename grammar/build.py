@@ -190,9 +190,20 @@ class Builder(Transformer[Token, s.Item]):
         return s.Stage(_span(kind, where or rule), _name(kind), rule, where)
 
     def group(self, parts: Parts) -> s.Group:
-        word, name, _, where, _, view, _, *stages, brace = parts
-        shown = None if view is None else _string(view)
-        return s.Group(_span(word, brace), _name(name), where, shown, tuple(stages))
+        word, name, _, where, view, _, *stages, brace = parts
+        return s.Group(_span(word, brace), _name(name), where, view, tuple(stages))
+
+    def view(self, parts: Parts) -> s.View:
+        word, pattern, _, sizes = parts
+        given, last = sizes or ((), pattern)
+        return s.View(_span(word, last), _string(pattern), given)
+
+    def sizes(self, parts: Parts) -> tuple[tuple[s.Argument, ...], Token]:
+        return tuple(part for part in parts if isinstance(part, s.Argument)), parts[-1]
+
+    def size(self, parts: Parts) -> s.Argument:
+        name, _, value = parts
+        return s.Argument(_span(name, value), _name(name), value)
 
     def observe(self, parts: Parts) -> s.Observe:
         word, value, _, name, _, every = parts

@@ -173,13 +173,18 @@ def _pipeline(
 
 
 def _group(page: Page, group: s.Group, depth: int) -> None:
-    view = "" if group.view is None else f" view {quote(group.view.value)}"
+    view = "" if group.view is None else _view(group.view)
     head = f"group {group.name.id}"
     if group.where is None:
         page.write(f"{head}{view} {{", depth)
     else:
         page.put(f"{head} where ", group.where, f"{view} {{", depth)
     _pipeline(page, None, group.stages, group.span.end, depth)
+
+
+def _view(view: s.View) -> str:
+    sizes = ", ".join(f"{a.name.id} = {inline(a.value)}" for a in view.sizes if a.name)
+    return f" view {quote(view.pattern.value)}{f' with ({sizes})' if sizes else ''}"
 
 
 def _kind(stage: s.Stage) -> str:

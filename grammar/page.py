@@ -99,11 +99,28 @@ class Page:
             return
         head, tail = inline(expr, hole=call).split("\0")
         self.open(f"{prefix}{head}{inline(call.function)}(", depth)
-        for argument in call.arguments:
-            self.reach(argument.span.start, depth + 1)
-            self.put(argument_prefix(argument), argument.value, ",", depth + 1)
-            self.passed(argument.span.end)
+        for row in self._rows(call):
+            self.reach(row[0].span.start, depth + 1)
+            if len(row) == 1:
+                self.put(argument_prefix(row[0]), row[0].value, ",", depth + 1)
+            else:
+                self.write("".join(f"{inline(each.value)}, " for each in row)[:-1], depth + 1)
+            self.passed(row[-1].span.end)
         self.close(call.span.end - 1, depth, f"){tail}{suffix}")
+
+    def _rows(self, call: s.Call) -> list[tuple[s.Argument, ...]]:
+        """The arguments of a broken call by line: one each, and each point of a table on one."""
+        first, *table = call.arguments
+        single: list[tuple[s.Argument, ...]] = [(argument,) for argument in call.arguments]
+        if not isinstance(call.function, s.Name) or call.function.id != "interpolate":
+            return single
+        points = list(zip(table[::2], table[1::2], strict=False))
+        said = all(argument.name is None for argument in call.arguments)
+        parted = any(self.between(x.span.start, y.span.end) for x, y in points)
+        short = all(fits(f"{inline(x.value)}, {inline(y.value)},", 8) for x, y in points)
+        return (
+            [(first,), *points] if said and short and not parted and len(table) % 2 == 0 else single
+        )
 
     def put_params(
         self, prefix: str, params: tuple[s.Param, ...], suffix: str, depth: int = 0

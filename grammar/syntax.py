@@ -352,12 +352,20 @@ class Observe(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class View(Node):
+    """`view "d (h k) -> h d k" with (h = 4)`; each of `sizes` has a name."""
+
+    pattern: String
+    sizes: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Group(Node):
     """`group name where predicate view "..." { stages }`; `group rest` has no predicate."""
 
     name: Name
     where: Expr | None
-    view: String | None
+    view: View | None
     stages: tuple["Stage | Observe", ...]
 
 

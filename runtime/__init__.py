@@ -22,7 +22,9 @@ is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, a
     )
 """
 
+from .arrange import View, extent, rank_as, unview, view
 from .control import repeat
+from .extern import Extern, Opaque, extern, select
 from .field import (
     Field,
     Mask,
@@ -36,7 +38,9 @@ from .field import (
     stored,
     zeros,
 )
+from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .hyperparameters import Hyperparameter
+from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
@@ -61,10 +65,17 @@ from .state import Outcome, Report, State
 from .tree import matches
 
 __all__ = [
+    "Extern",
     "Field",
+    "Finding",
+    "Group",
+    "GroupTable",
+    "GroupWarning",
     "Hyperparameter",
+    "Limited",
     "Mask",
     "Objective",
+    "Opaque",
     "Optimizer",
     "Oracles",
     "Outcome",
@@ -72,12 +83,17 @@ __all__ = [
     "Program",
     "Report",
     "State",
+    "TensorRow",
+    "View",
     "all",
     "any",
     "copy",
     "dot",
     "dot_per",
+    "extent",
+    "extern",
     "full",
+    "interpolate",
     "mask",
     "matches",
     "max",
@@ -92,13 +108,17 @@ __all__ = [
     "ones",
     "per_tensor",
     "rademacher",
+    "rank_as",
     "refuse",
     "repeat",
     "restrict",
     "round_stochastic",
+    "select",
     "stored",
     "sum",
     "sum_per",
     "uniform",
+    "unview",
+    "view",
     "zeros",
 ]

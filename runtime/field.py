@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from .arrange import View
 from .tree import Leaf, Tree
 
 Tensor: TypeAlias = jax.Array | None
@@ -101,9 +102,23 @@ class Mask:
         return Mask(tuple(not flag for flag in self.flags))
 
 
-def mask(w: Field, predicate: Callable[[Leaf], bool]) -> Mask:
-    """The weight tensors for which the predicate of `.path .shape .ndim .size .dtype` holds."""
-    return Mask(tuple(bool(predicate(leaf)) for leaf in w.tree.leaves))
+def mask(
+    w: Field,
+    predicate: Callable[[Leaf], bool],
+    within: Mask | None = None,
+    view: View | None = None,
+) -> Mask:
+    """The weight tensors for which a predicate holds; it sees a `Leaf`, its path and shape.
+
+    With `view` the predicate sees the tensors of `within` in that arrangement.
+    """
+    flags = within.flags if within else (True,) * len(w.tree.leaves)
+    return Mask(
+        tuple(
+            inside and bool(predicate(leaf if view is None else view.of(leaf, {})))
+            for leaf, inside in zip(w.tree.leaves, flags, strict=True)
+        )
+    )
 
 
 def restrict(field: Field, where: Mask) -> Field:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .tree import PyTree, path_text
 
+_EXAMPLES_ONLY = frozenset({"examples", "per_example_mean"})
 _SPLIT_ONLY = frozenset({"outputs", "outputs_grad", "pullback", "ggn"})
 
 
@@ -21,22 +22,36 @@ class Objective:
     model's outputs and `l(outputs, batch)` that returns the loss: the form that optimizers which
     look inside the model need, and which serves all others too.
 
+    `batch_axis` says along which axis the arrays of a batch hold its examples, for optimizers that
+    look at single examples. The loss is then a mean over examples, and is evaluated on batches of
+    one; arrays without that axis are the same for all examples.
+
     Two objectives of the same functions are equal, so that neither compiles anew.
     """
 
-    __slots__ = ("loss", "outputs")
+    __slots__ = ("batch_axis", "loss", "outputs")
 
     loss: Callable[..., Any]
     outputs: Callable[..., Any] | None
+    batch_axis: int | None
 
     def __init__(
-        self, *, loss: Callable[..., Any], outputs: Callable[..., Any] | None = None
+        self,
+        *,
+        loss: Callable[..., Any],
+        outputs: Callable[..., Any] | None = None,
+        batch_axis: int | None = None,
     ) -> None:
         for name, function in (("loss", loss), ("outputs", outputs)):
             if not callable(function) and not (name == "outputs" and function is None):
                 raise TypeError(
                     f"`{name}` of an objective is a function, not a {type(function).__name__}"
                 )
+        if batch_axis is not None and (
+            isinstance(batch_axis, bool) or not isinstance(batch_axis, int) or batch_axis < 0
+        ):
+            raise TypeError(f"`batch_axis` is an axis, counted from 0, and not {batch_axis!r}")
+        object.__setattr__(self, "batch_axis", batch_axis)
         object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "outputs", outputs)
 
@@ -53,7 +68,8 @@ class Objective:
 
     def __repr__(self) -> str:
         outputs = f"outputs={self.outputs!r}, " if self.split else ""
-        return f"Objective({outputs}loss={self.loss!r})"
+        axis = "" if self.batch_axis is None else f", batch_axis={self.batch_axis}"
+        return f"Objective({outputs}loss={self.loss!r}{axis})"
 
     @property
     def split(self) -> bool:
@@ -78,8 +94,36 @@ class Objective:
         """The loss of some outputs of the model."""
         return _scalar(self.loss(outputs, batch))
 
-    def _identity(self) -> tuple[tuple[int, int], ...]:
-        return _function_identity(self.outputs), _function_identity(self.loss)
+    def axes(self, batch: PyTree) -> PyTree:
+        """For each array of a batch, the axis of the examples, or None where it has none."""
+        axis = self.batch_axis
+        assert axis is not None, "needs are checked where objectives come in"
+        return jax.tree.map(lambda x: axis if np.ndim(x) > axis else None, batch)
+
+    def batch_of_one(self, example: PyTree, batch: PyTree) -> PyTree:
+        """One example of a batch as a batch."""
+        axis = self.batch_axis
+        assert axis is not None, "needs are checked where objectives come in"
+        return jax.tree.map(
+            lambda x, whole: jnp.expand_dims(x, axis) if np.ndim(whole) > axis else x,
+            example,
+            batch,
+        )
+
+    def examples(self, batch: PyTree) -> int:
+        """The number of examples of a batch. Raises ValueError where arrays differ in it."""
+        axis = self.batch_axis
+        assert axis is not None, "needs are checked where objectives come in"
+        arrays = jax.tree.leaves(batch)
+        sizes = sorted({np.shape(x)[axis] for x in arrays if np.ndim(x) > axis})
+        if len(sizes) != 1:
+            raise ValueError(
+                f"the arrays of the batch have {sizes or 'no'} examples along axis {axis}"
+            )
+        return int(sizes[0])
+
+    def _identity(self) -> tuple[Any, ...]:
+        return _function_identity(self.outputs), _function_identity(self.loss), self.batch_axis
 
 
 def check_objective(objective: Any, needs: Mapping[str, str]) -> Objective:
@@ -99,6 +143,13 @@ def check_objective(objective: Any, needs: Mapping[str, str]) -> Objective:
         raise ValueError(
             f"the oracle `{oracle}`, which {needs[oracle]} asks for, needs the model's outputs; "
             "give them apart: optc.Objective(outputs=..., loss=...)"
+        )
+    single = [oracle for oracle in needs if oracle in _EXAMPLES_ONLY]
+    if single and objective.batch_axis is None:
+        oracle = single[0]
+        raise ValueError(
+            f"the oracle `{oracle}`, which {needs[oracle]} asks for, needs the examples of "
+            "a batch; say where they are: optc.Objective(..., batch_axis=0)"
         )
     return objective
 

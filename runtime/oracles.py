@@ -59,8 +59,9 @@ class Oracles:
     def at(self, point: Field, *asks: str) -> "Point":
         """What is asked at a point, by name.
 
-        "loss", "grad", "outputs" and "outputs_grad" become attributes; "pullback", "hvp",
-        "curvature" and "ggn" functions. A tensor that the point leaves out is that of the weights.
+        "loss", "grad", "outputs", "outputs_grad" and "examples" become attributes; "pullback",
+        "hvp", "curvature", "ggn" and "per_example_mean" functions. A tensor that the point leaves
+        out is that of the weights.
         """
         known: dict[str, Any] = {}
         at_weights = point is self._weights
@@ -80,6 +81,14 @@ class Oracles:
         if at_weights and aux is not None:
             self.aux = aux
         return Point(found | known, evaluation)
+
+    def loss_at(self, params: PyTree) -> jax.Array:
+        """The loss at weights that are given as a tree like the user's."""
+        tree = self._weights.tree
+        point = Field(tree.flatten(params, "the weights"), tree)
+        evaluation = self._evaluation(point, frozenset({"loss"}))
+        loss: jax.Array = evaluation.evaluate(frozenset({"loss"}))["loss"]
+        return loss
 
     def _evaluation(self, point: Field, wanted: frozenset[str]) -> "_Evaluation":
         if self._objective is None:
@@ -104,6 +113,7 @@ class Point:
     grad: Field
     outputs: PyTree
     outputs_grad: PyTree
+    examples: jax.Array
 
     def __init__(self, found: Mapping[str, Any], evaluation: "_Evaluation | None") -> None:
         self.__dict__.update(found)
@@ -128,6 +138,13 @@ class Point:
         """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
         return self._evaluated("ggn").ggn(v)
 
+    def per_example_mean(self, function: Callable[[Field], Any]) -> Any:
+        """The mean over the batch of a function of one example's gradient: a field or a number.
+
+        The gradients of all examples exist at once, as many as the batch has.
+        """
+        return self._evaluated("per_example_mean").per_example_mean(function)
+
     def _evaluated(self, ask: str) -> "_Evaluation":
         if self._evaluation is None:
             raise AttributeError(f'`{ask}` was not asked at this point: oracles.at(point, "{ask}")')
@@ -147,6 +164,12 @@ class _Evaluation:
 
     def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
         """The values asked for; keeps the linearisations that the functions asked for need."""
+        found = self._evaluate(wanted)
+        if "examples" in wanted:
+            found["examples"] = jnp.asarray(self._objective.examples(self._batch), scalar_dtype())
+        return found
+
+    def _evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
         if "hvp" in wanted:
             grad, self._push_grad, found = jax.linearize(
                 lambda x: self._gradient(x, wanted | {"grad"}), self._tensors, has_aux=True
@@ -195,6 +218,16 @@ class _Evaluation:
         slope = jax.grad(lambda outputs: self._objective.loss_of(outputs, self._batch))
         _, curved = jax.jvp(slope, (outputs,), (push,))
         return self.pullback(curved)
+
+    def per_example_mean(self, function: Callable[[Field], Any]) -> Any:
+        def one(batch: PyTree) -> Any:
+            batch = self._objective.batch_of_one(batch, self._batch)
+            value = jax.grad(lambda x: self._objective.value(self._params(x), batch)[0])
+            return function(self._field(value(self._tensors)))
+
+        self._objective.examples(self._batch)
+        found = jax.vmap(one, in_axes=(self._objective.axes(self._batch),))(self._batch)
+        return jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
 
     def _gradient(self, x: Tensors, wanted: frozenset[str]) -> tuple[Tensors, dict[str, Any]]:
         if self._objective.split:

@@ -11,13 +11,14 @@ import optax
 from jax import lax
 
 from .field import Field, cast, widen
+from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
 from .objective import Objective, check_batch, check_objective
 from .oracles import Given, Oracles
 from .random import key_data, wrap_key
 from .state import Layout, Outcome, Report, Slots, State
 from .transform import transformation
-from .tree import PyTree, Tree
+from .tree import PyTree, Tree, leaves_of
 
 Init: TypeAlias = Callable[[Field, Mapping[str, Value]], Slots]
 Step: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value], Oracles], Outcome]
@@ -30,7 +31,8 @@ class Program:
     `init(w, h)` makes the slots of a fresh state, `step(w, slots, t, h, oracles)` is one step and
     `evaluate(w, slots, t, h)` gives the weights to evaluate with, where they are not the
     trained ones. `needs` has, for each oracle that the program uses, the stage and spec line that
-    asks for it. A `random` program carries a key in its state.
+    asks for it. A `random` program carries a key in its state. `groups` and `limited` say which
+    tensors go through which stages, for `groups` of some weights.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class Program:
         hyperparameters: Iterable[Hyperparameter] = (),
         random: bool = False,
         observed: Iterable[str] = (),
+        groups: Iterable[Group] = (),
+        limited: Iterable[Limited] = (),
         doc: str = "",
         source_file: str = "",
     ) -> None:
@@ -54,6 +58,8 @@ class Program:
         self.asked_by = MappingProxyType(dict(needs))
         self.random = random
         self.observed = tuple(observed)
+        self.declared_groups = tuple(groups)
+        self.limited = tuple(limited)
         self.source_file = source_file
         self.__doc__ = doc
         self._init = init
@@ -90,6 +96,16 @@ class Program:
     @source.setter
     def source(self, text: str) -> None:
         self._source = text
+
+    def groups(self, params: PyTree, **sizes: int) -> GroupTable:
+        """Where each tensor of some weights goes; `params` may be shapes only.
+
+        `sizes` are hyperparameters that views speak of, if not at their defaults.
+        """
+        viewed = any(group.view for group in self.declared_groups)
+        static = [p for p in self.hyperparameters.values() if p.static and viewed]
+        known = bind(static, sizes) if viewed else {}
+        return group_table(self.declared_groups, self.limited, leaves_of(params), known)
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""
@@ -195,13 +211,20 @@ class Optimizer:
         """The state before the first step.
 
         `params` is any pytree of float arrays. `key` seeds a program that draws random numbers;
-        without one its seed is 0. Slots are placed on the devices as the weights are.
+        without one its seed is 0. Slots are placed on the devices as the weights are. Raises
+        ValueError for tensors that fall into no group, and warns of groups that get none
+        (`GroupWarning`).
         """
+        prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
         slots = self.program.fresh_slots(_enter(params), self._static | floats)
         slots = _apart(slots, (params, floats))
         data = key_data(key) if self.program.random else None
         return State(jnp.zeros((), jnp.int32), floats, data, slots)
+
+    def groups(self, params: PyTree) -> GroupTable:
+        """Where each tensor of some weights goes; `params` may be shapes only."""
+        return self.program.groups(params, **self._static)
 
     def step(
         self, params: PyTree, state: State, batch: PyTree, objective: Objective
@@ -254,10 +277,19 @@ class Optimizer:
     def transform(
         self, objective: Objective | None = None
     ) -> optax.GradientTransformationExtraArgs:
-        """The optimizer as an optax transformation; see `transform.transformation`."""
+        """The optimizer as an optax transformation; see `transform.transformation`.
 
-        def advance(*args: Any, **more: Any) -> tuple[Outcome, State, Oracles]:
-            return self.program.advance(*args, static=self._static, **more)
+        A hyperparameter that is bound to an array, traced or not, is what the array is at each
+        update, and not what the state has: so `optax.inject_hyperparams` works around it.
+        """
+        arrays = {name: x for name, x in self._floats.items() if isinstance(x, jax.Array)}
+
+        def advance(w: Field, state: State, *args: Any, **more: Any) -> Any:
+            if arrays:
+                self.program.check_state(state)
+                now = {name: as_scalar(x) for name, x in arrays.items()}
+                state = state._replace(hyperparameters=state.hyperparameters | now)
+            return self.program.advance(w, state, *args, static=self._static, **more)
 
         return transformation(self.init, advance, self.program.asked_by, objective)
 

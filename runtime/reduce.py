@@ -19,8 +19,8 @@ from jax import lax
 
 from .field import Field, cast
 
-Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"]
-"""What one value of a reduction inside a tensor stands for."""
+Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"] | int
+"""What one value of a reduction inside a tensor stands for; an axis for each place of it."""
 
 
 def norm(x: Field) -> jax.Array:
@@ -130,6 +130,8 @@ def _axes(x: jax.Array, per: Per) -> tuple[int, ...]:
     kernels are laid out input first, those of three axes are taken for several heads.
     """
     axes = tuple(range(x.ndim))
+    if isinstance(per, int):
+        return axes[:per] + axes[per + 1 :]
     if per == "tensor" or x.ndim < 2:
         return axes
     match per:

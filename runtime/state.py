@@ -13,6 +13,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
+from .extern import Opaque
 from .field import Field, cast, compute_dtype, scalar_dtype, widen
 from .tree import Tree, path_text
 
@@ -78,11 +79,15 @@ class _Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """How a slot lies in the state: the arrays of a field, or the dtype of anything else."""
+    """How a slot lies in the state: the arrays of a field, or the dtype of anything else.
+
+    `opaque` is the structure of a transformation's own state, whose arrays stay as they are.
+    """
 
     name: str
     arrays: tuple[_Kept | None, ...] | None
     dtype: Any = None
+    opaque: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +109,13 @@ class Layout:
         """The slots as the state keeps them: trees, each array in its stored dtype."""
         outside = []
         for stored, slot in zip(self.stored, self.structure.flatten_up_to(slots), strict=True):
-            if stored.arrays is not None:
+            if isinstance(slot, Opaque):
+                outside.append(slot.tree)
+            elif stored.arrays is not None:
                 pairs = zip(slot.tensors, stored.arrays, strict=True)
                 outside.append(
                     self.tree.unflatten(
-                        [x if kept is None else cast(x, kept.dtype) for x, kept in pairs]
+                        [x if kept is None else _left(x, kept.dtype) for x, kept in pairs]
                     )
                 )
             else:
@@ -131,6 +138,9 @@ class Layout:
                 inside.append(widen(slot))
                 continue
             name = f"slot `{stored.name}` of the state"
+            if stored.opaque is not None:
+                inside.append(_opaque(stored, slot, name))
+                continue
             arrays = self.tree.flatten(slot, name)
             for leaf, x, kept in zip(self.tree.leaves, arrays, stored.arrays, strict=True):
                 if not _alike(x, kept):
@@ -145,10 +155,27 @@ class Layout:
 
 
 def _is_field(node: Any) -> bool:
-    return isinstance(node, Field)
+    return isinstance(node, Field | Opaque)
+
+
+def _opaque(stored: _Stored, slot: Any, name: str) -> Opaque:
+    """The state of a transformation, which must be of these weights to the last array."""
+    keyed, structure = jax.tree_util.tree_flatten_with_path(slot)
+    if structure != stored.opaque:
+        raise ValueError(f"{name} is not of this transformation and these params")
+    for (keys, x), kept in zip(keyed, stored.arrays or (), strict=True):
+        if not _alike(x, kept):
+            raise ValueError(
+                f"params and state do not match: {name} has {_text(x)} at `{path_text(keys)}`, "
+                f"and for these params it would have {_text(kept)}"
+            )
+    return Opaque(slot)
 
 
 def _stored(name: str, slot: Any, tree: Tree) -> _Stored:
+    if isinstance(slot, Opaque):
+        leaves, structure = jax.tree.flatten(slot.tree)
+        return _Stored(name, tuple(_Kept(x.shape, x.dtype) for x in leaves), None, structure)
     if not isinstance(slot, Field):
         return _Stored(name, None, _plain_dtype(slot))
     arrays = (
@@ -171,8 +198,17 @@ def _is_float(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating))
 
 
+def _left(x: Any, dtype: Any) -> Any:
+    """An array as it is stored: for int8 the nearest whole number from -127 to 127, 0 for NaN."""
+    if dtype == jnp.int8 and _is_float(x.dtype):
+        x = jnp.where(jnp.isnan(x), 0, jnp.clip(jnp.round(x), -127, 127))
+    return cast(x, dtype)
+
+
 def _entered(x: Any, weight: str) -> Any:
     """A stored array as a step computes with it: floats at least as wide as the weight."""
+    if x is not None and x.dtype == jnp.int8:
+        return cast(x, compute_dtype(weight))
     if x is None or not _is_float(x.dtype):
         return x
     return cast(x, jnp.promote_types(compute_dtype(x.dtype), compute_dtype(weight)))

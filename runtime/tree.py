@@ -39,6 +39,16 @@ class Leaf:
         """The number of elements."""
         return prod(self.shape)
 
+    @property
+    def rows(self) -> int:
+        """The length of the last axis but one; 1 where there is none."""
+        return self.shape[-2] if self.ndim >= 2 else 1
+
+    @property
+    def cols(self) -> int:
+        """The length of the last axis; 1 where there is none."""
+        return self.shape[-1] if self.ndim >= 1 else 1
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -101,6 +111,22 @@ class Tree:
         return self.leaves == other.leaves and bool(self.structure == other.structure)
 
 
+def leaves_of(tree: PyTree, name: str = "params") -> tuple[Leaf, ...]:
+    """The leaves of some weights, of which only shapes are looked at: structs will do.
+
+    Raises TypeError for a leaf that is not an array of floats.
+    """
+    found = []
+    for keys, tensor in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        path = path_text(keys)
+        if not isinstance(tensor, jax.ShapeDtypeStruct):
+            tensor = _float_array(tensor, path, name)
+        elif not jnp.issubdtype(tensor.dtype, jnp.floating):
+            raise _not_float(tensor.dtype, _place(path, name))
+        found.append(Leaf(path, tuple(tensor.shape), jnp.dtype(tensor.dtype).name))
+    return tuple(found)
+
+
 def path_text(keys: Sequence[Any]) -> str:
     """The slash-separated path of a leaf: `layers/0/kernel`; of a lone leaf, the empty text."""
     return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")
@@ -115,16 +141,24 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def _float_array(tensor: Any, path: str, name: str) -> jax.Array:
-    place = f"{name} leaf `{path}`" if path else name
+    place = _place(path, name)
     if not isinstance(tensor, jax.Array | np.ndarray | np.generic | float | int | complex):
         raise TypeError(
             f"{place} is a {type(tensor).__name__}, not an array; partition it out of the weights"
         )
     array = tensor if isinstance(tensor, jax.Array) else jnp.asarray(tensor)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(
-            f"{place} has dtype {array.dtype}; only float tensors are trained, "
-            "so partition it out of the weights"
-        )
+        raise _not_float(array.dtype, place)
     # A weak type would not come back from the first step, and the second would compile anew.
     return lax.convert_element_type(array, array.dtype) if array.weak_type else array
+
+
+def _place(path: str, name: str) -> str:
+    return f"{name} leaf `{path}`" if path else name
+
+
+def _not_float(dtype: Any, place: str) -> TypeError:
+    return TypeError(
+        f"{place} has dtype {dtype}; only float tensors are trained, "
+        "so partition it out of the weights"
+    )

@@ -7,6 +7,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-goldens", action="store_true", help="write the golden files instead of comparing"
     )
+    parser.addoption(
+        "--all", action="store_true", help="run each case of the tests of which CI runs a part"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `rest`, unless all is asked for."""
+    if not config.getoption("--all"):
+        left_out = [item for item in items if item.get_closest_marker("rest")]
+        items[:] = [item for item in items if not item.get_closest_marker("rest")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

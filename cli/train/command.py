@@ -7,10 +7,8 @@ from typing import Annotated
 import typer
 
 from .. import settings
-from ..output import CommandError
-
-_EXTRAS = {"matplotlib": "matplotlib", "orbax": "orbax-checkpoint", "sklearn": "scikit-learn"}
-"""The optional packages that training uses, by what is imported."""
+from ..extra import needs_extra
+from ..spec import AllowExtern
 
 
 class TaskName(Enum):
@@ -51,9 +49,14 @@ def train(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Steps between checkpoints.")
     ] = None,
+    record_norms: Annotated[
+        bool,
+        typer.Option("--record-norms", help="Log the gradient's L1 and L2 norms, for refining."),
+    ] = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Train on when the loss is not finite.")
     ] = False,
+    allow_extern: AllowExtern = None,
 ) -> None:
     """Train a built-in task, with a progress bar.
 
@@ -71,7 +74,7 @@ def train(
       optc train fsam.opt --out runs/fsam --steps 600 --resume
     """
     pairs = settings.parse(set_ or [])
-    try:
+    with needs_extra("training"):
         from .loop import End
         from .run import Request, run  # JAX and the extras: `optc --help` does without them
 
@@ -88,13 +91,10 @@ def train(
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
                 keep_going=keep_going,
+                record_norms=record_norms,
+                allow_extern=tuple(allow_extern or ()),
             )
         )
-    except ModuleNotFoundError as error:
-        package = _EXTRAS.get((error.name or "").partition(".")[0])
-        if package is None:
-            raise
-        raise CommandError(f'training needs {package}: pip install "optc[train]"') from error
     match end:
         case End.FINISHED:
             return

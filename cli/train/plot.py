@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ...api.picture import BLUE, GREY, ORANGE, tidy
 from .metrics import Entry
 
-_BLUE, _ORANGE, _GREY = "#2a6fbb", "#d9730d", "#5f6368"
 _COLUMNS = 3
 _WIDE = 100.0
 """What changes by more than this factor is drawn on a logarithmic axis."""
@@ -34,7 +34,7 @@ class _Series:
 
 def draw(entries: Sequence[Entry], title: str, path: Path) -> None:
     """Draw the curves of a run into a PNG file."""
-    loss = _series("training", _BLUE, entries, lambda entry: entry.loss)
+    loss = _series("training", BLUE, entries, lambda entry: entry.loss)
     evaluation = _evaluated("loss", entries)
     panels = [series for series in _panels(entries) if len(series.steps)]
     rows = math.ceil(len(panels) / _COLUMNS)
@@ -61,12 +61,12 @@ def _panels(entries: Sequence[Entry]) -> list[_Series]:
 
 def _evaluated(name: str, entries: Sequence[Entry]) -> _Series:
     return _series(
-        f"evaluation {name}", _ORANGE, entries, lambda entry: entry.evaluation.get(name, math.nan)
+        f"evaluation {name}", ORANGE, entries, lambda entry: entry.evaluation.get(name, math.nan)
     )
 
 
 def _observed(name: str, entries: Sequence[Entry]) -> _Series:
-    return _series(name, _GREY, entries, lambda entry: entry.observed.get(name, math.nan))
+    return _series(name, GREY, entries, lambda entry: entry.observed.get(name, math.nan))
 
 
 def _series(
@@ -85,7 +85,7 @@ def _draw_loss(axes: Axes, title: str, loss: _Series, evaluation: _Series) -> No
     axes.plot(
         loss.steps,
         values,
-        color=_BLUE,
+        color=BLUE,
         alpha=0.35 if many else 1.0,
         linewidth=1.0,
         label="training loss",
@@ -93,11 +93,11 @@ def _draw_loss(axes: Axes, title: str, loss: _Series, evaluation: _Series) -> No
     if many:
         # On a logarithmic axis the eye averages logarithms.
         smooth = np.exp(_smooth(np.log(values))) if wide else _smooth(values)
-        axes.plot(loss.steps, smooth, color=_BLUE, linewidth=2.0, label="training loss, smoothed")
+        axes.plot(loss.steps, smooth, color=BLUE, linewidth=2.0, label="training loss, smoothed")
     axes.plot(
         evaluation.steps,
         evaluation.values,
-        color=_ORANGE,
+        color=ORANGE,
         linewidth=1.4,
         marker="o",
         markersize=3.5,
@@ -106,9 +106,9 @@ def _draw_loss(axes: Axes, title: str, loss: _Series, evaluation: _Series) -> No
     if wide:
         axes.set_yscale("log")
     axes.set_title(title, fontsize=12, loc="left", pad=10)
-    axes.set_xlabel("step", color=_GREY)
+    axes.set_xlabel("step", color=GREY)
     axes.legend(frameon=False, fontsize=9)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_panel(axes: Axes, series: _Series) -> None:
@@ -121,20 +121,13 @@ def _draw_panel(axes: Axes, series: _Series) -> None:
         marker="o" if few else "",
         markersize=2.5,
     )
-    axes.set_title(series.name, fontsize=9, loc="left", color=_GREY)
+    axes.set_title(series.name, fontsize=9, loc="left", color=GREY)
     if _wide(series.values):
         axes.set_yscale("log")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=_ROUND))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=_ROUND, integer=True))
-    _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e4e6e8", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors=_GREY)
+    tidy(axes)
 
 
 def _wide(values: np.ndarray) -> bool:

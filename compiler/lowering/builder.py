@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..constants import apply
 from ..ops import OPS, Op
-from ..records import Domain, Scalar, is_within
+from ..records import Domain, Scalar, View, is_within
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
 from .draft import DraftNode, DraftRegion
 
@@ -51,7 +51,7 @@ class Cell:
 class Block:
     """Nodes being collected, and what kind of block they stand in."""
 
-    kind: Literal["top", "branch", "loop"]
+    kind: Literal["top", "branch", "loop", "example"]
     nodes: list[DraftNode] = field(default_factory=list)
     defined: set[int] = field(default_factory=set)
     points: dict[int, Value] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Frame:
     """One top region: its inputs, made when first asked for, and the stack of open blocks."""
 
     def __init__(self) -> None:
-        self.inputs: dict[tuple[str, Scalar], tuple[DraftNode, Value]] = {}
+        self.inputs: dict[tuple[str, Scalar | View], tuple[DraftNode, Value]] = {}
         self.blocks: list[Block] = [Block("top")]
 
     def region(self, results: Sequence[Value]) -> DraftRegion:
@@ -236,7 +236,7 @@ class Builder:
 
     @contextmanager
     def open_block(
-        self, kind: Literal["branch", "loop"], arguments: Sequence[Value] = ()
+        self, kind: Literal["branch", "loop", "example"], arguments: Sequence[Value] = ()
     ) -> Iterator[Block]:
         """A nested block; the caller makes it a region with `close`."""
         block = Block(kind)

@@ -8,12 +8,15 @@ from ...grammar.diagnostic import correction, declare, did_you_mean
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..declarations import Found
 from ..ops import NOT_YET, OPS
+from ..records import Term
 from ..types import PERS, Per, Type
-from . import expressions, statements
+from . import expressions, externs, statements
 from .arguments import checked, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
-from .oracles import RESULTS, ask
+from .examples import per_example_mean
+from .knots import interpolate
+from .oracles import RESULTS, ask, refuse_in_example
 
 UNKNOWN_FUNCTION = declare(
     "unknown-function",
@@ -51,6 +54,21 @@ RANDOM_OF = declare(
     """,
 )
 
+NO_AXIS = declare(
+    "no-axis",
+    "an axis that some tensors may not have",
+    """
+    `per = 0`, `per = 1`, ... give one number for each place of an axis. The tensors must be sure to
+    have it: by a `when` around the line, or by the group's `view`.
+
+        when g is [rows, cols] {
+          return g / sqrt(min(max(g^2, per = 0), max(g^2, per = 1)))
+        } else {
+          return sign(g)
+        }
+    """,
+)
+
 _OPERATORS_ONLY = {
     "add", "sub", "mul", "div", "mod", "pow", "neg", "float",
     "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
@@ -67,7 +85,9 @@ _VERDICTS = ("all", "any")
 
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
-FUNCTIONS = {*ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET}
+FUNCTIONS = {
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, "per_example_mean"
+}  # fmt: skip
 """Every function of the language."""
 
 CALLABLE_KINDS = ("perturb", "clip", "precondition", "decay", "tune", "constrain")
@@ -92,6 +112,8 @@ def call(
         return _reduction(ctx, site, scope, expr, name)
     if function in RANDOM or function in FILLS:
         return _fill(ctx, site, scope, expr, name)
+    if function == "per_example_mean":
+        return per_example_mean(ctx, site, scope, expr, name)
     if function in RESULTS:
         return _oracle(ctx, site, scope, expr, name)
     if function in NOT_YET:
@@ -162,6 +184,8 @@ def _elementwise(
 ) -> Value:
     assert isinstance(expr.function, syntax.Name)
     op = expr.function.id
+    if op == "interpolate":
+        return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
@@ -208,12 +232,17 @@ def _reduction(
         values.append(value)
     if any(v.type.is_unknown for v in values):
         return MISTAKE
+    placed = tuple(matched[key].span for key in operands)
+    if op == "dot" or "per" in matched:
+        mixed = expressions.differently_arranged(ctx, tuple(values), placed)
+        if mixed is not None:
+            return mixed
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
         whole = [ctx.restricted(v) for v in values]
         return ctx.node(op, whole, Type("scalar", dtype), name=name)
-    per = _per(ctx, matched["per"].value)
+    per = _per(ctx, matched["per"].value, function)
     if per is None:
         return MISTAKE
     type = Type("field", dtype, per, ctx.domain)
@@ -229,15 +258,27 @@ def _not_reducible(value: Value, op: str) -> str | None:
     return "a field of conditions" if wanted == "bool" else "a field"
 
 
-def _per(ctx: Context, expr: syntax.Expr) -> Per | None:
-    if isinstance(expr, syntax.Name):
-        for per in PERS:
-            if expr.id == per:
-                return per
-        ctx.unknown(expr, PERS, "is not a part of a tensor")
-    else:
-        ctx.mistyped(expr.span, "`per` takes one of tensor, unit, row, column, matrix")
+def _per(ctx: Context, expr: syntax.Expr, function: str) -> Per | None:
+    match expr:
+        case syntax.Name(id="tensor" | "unit" | "row" | "column" | "matrix" as per):
+            return per
+        case syntax.Name():
+            ctx.unknown(expr, PERS, "is not a part of a tensor")
+        case syntax.Number(value=int(axis)):
+            number = Term(op="literal", arguments=(axis,))
+            if ctx.sure(Term(op="gt", arguments=(Term(op="ndim"), number))):
+                return axis
+            message = f"`{function}` per axis {axis}, where a tensor may have {_axes(axis)}"
+            help = f"do it in a `when` for enough axes: `when ndim > {axis} {{ ... }}`"
+            ctx.report.add(NO_AXIS.at(expr.span, message, label="no such axis", help=help))
+        case _:
+            message = "`per` takes one of tensor, unit, row, column, matrix, or an axis: 0, 1, ..."
+            ctx.mistyped(expr.span, message)
     return None
+
+
+def _axes(count: int) -> str:
+    return "no axes" if count == 0 else "one axis" if count == 1 else f"{count} axes"
 
 
 def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
@@ -265,6 +306,8 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
         return MISTAKE
+    if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
+        return MISTAKE
     if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
         message = f"`{function}` cannot be drawn in the condition of a loop"
         ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
@@ -276,8 +319,9 @@ def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str
     assert isinstance(expr.function, syntax.Name)
     oracle = expr.function.id
     acts = oracle in ("pullback", "hvp")
-    names = ("vector", "at") if acts else ("at",)
-    matched = match(ctx, expr, names, ("vector",) if acts else ("at",), oracle)
+    names: tuple[str, ...] = ("vector", "at") if acts else ("at",)
+    names = () if oracle == "examples" else names
+    matched = match(ctx, expr, names, names[:1], oracle)
     if matched is None:
         return MISTAKE
     values = {
@@ -332,8 +376,11 @@ def _rule(
 ) -> Value:
     """A rule called by a rule of its kind. Outside tune its first argument is the signal."""
     decl = found.decl
-    assert isinstance(decl, syntax.RuleDecl)
+    assert isinstance(decl, syntax.RuleDecl | syntax.ExternDecl)
     signals = dict(site.signals)
+    if site.kind == "tune" and isinstance(decl, syntax.ExternDecl):
+        message = f"`{decl.name.id}` gives a whole step, and no step size that arithmetic could use"
+        return ctx.mistyped(expr.span, message, f"let it stand alone: `tune step {decl.name.id}()`")
     if site.kind != "tune":
         signal = "u" if site.kind == "decay" else "g"
         if not expr.arguments or expr.arguments[0].name is not None:
@@ -356,6 +403,8 @@ def rule(
 ) -> Value:
     """The result of a rule whose parameters are the arguments of `expr`."""
     decl = found.decl
+    if isinstance(decl, syntax.ExternDecl):
+        return externs.extern(ctx, site, scope, expr, found, signals)
     assert isinstance(decl, syntax.RuleDecl)
     inner = bind(ctx, site, scope, expr, decl, decl.params)
     if inner is None or not enter(ctx, decl, expr.function):
@@ -381,7 +430,7 @@ def bind(
     site: Site,
     scope: Scope,
     expr: syntax.Call,
-    decl: syntax.RuleDecl | syntax.ScheduleDecl | syntax.FuncDecl,
+    decl: syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl,
     params: tuple[syntax.Param, ...],
     any_type: bool = False,
 ) -> Scope | None:

@@ -7,11 +7,13 @@ from typing import Literal
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Label, Rule, correction, declare, did_you_mean
 from ...grammar.source import Span
+from .. import coverage
 from ..declarations import DUPLICATE_NAME, Declarations
 from ..ops import OPS
 from ..parameters import Bounds
-from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, distinct
+from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, View, distinct
 from ..types import INT, TUPLE, Type
+from . import views
 from .builder import MISTAKE, Builder, Value
 from .draft import DraftRegion
 
@@ -39,12 +41,16 @@ TYPE_MISMATCH = declare(
 
 @dataclass
 class Binding:
-    """What a name stands for: a fixed value, or the cell of a state or var."""
+    """What a name stands for: a fixed value, or the cell of a state or var.
+
+    `axis` is the axis, from the end, whose length a name of `when g is [rows, cols]` stands for.
+    """
 
     kind: Literal["let", "var", "state", "parameter", "signal"]
     span: Span | None
     value: Value = MISTAKE
     cell: int = -1
+    axis: int = 0
 
 
 class Scope:
@@ -62,6 +68,15 @@ class Scope:
     def known(self) -> set[str]:
         """Every name that stands for something here."""
         return set(self.names) | (self.outer.known() if self.outer else set())
+
+    def dimensions(self) -> dict[str, Term]:
+        """The names that stand for the lengths of the last two axes, as predicates say them."""
+        outer = self.outer.dimensions() if self.outer else {}
+        own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
+        return outer | own
+
+
+_AXES = {-1: "cols", -2: "rows"}
 
 
 @dataclass(frozen=True)
@@ -117,8 +132,9 @@ class Context(Builder):
 
     @property
     def weights(self) -> Value:
-        """`w`, the weights before the step."""
-        return self.input("input", "w", Type("field"), "w")
+        """`w`, the weights before the step, as the current domain sees them."""
+        w = self.input("input", "w", Type("field"), "w")
+        return w if self.view_of(self.domain) is None else views.weights(self, w)
 
     @property
     def count(self) -> Value:
@@ -153,8 +169,24 @@ class Context(Builder):
             if number and known.parent == parent and known.predicate == term:
                 return number
         name = distinct(name, [known.name for known in self.domains])
-        self.domains.append(Domain(name=name, parent=parent, predicate=term))
+        self.domains.append(Domain(name, parent, term, self.domains[parent].view))
         return len(self.domains) - 1
+
+    def view_of(self, domain: int) -> View | None:
+        """The arrangement of the values of a domain."""
+        return self.domains[domain].view
+
+    def sure(self, term: Term) -> bool:
+        """Whether `term` holds for each tensor of the current domain, whatever the weights are."""
+        chain, number = [self.domain], self.domain
+        while number:
+            number = self.domains[number].parent
+            chain.append(number)
+        chain = [n for n in chain if self.view_of(n) == self.view_of(self.domain)]
+        known = [self.domains[n].predicate for n in chain]
+        refused = [self.domains[r.domain] for r in self.refusals]
+        known += [Term(op="not", arguments=(d.predicate,)) for d in refused if d.parent in chain]
+        return coverage.implies(known, term)
 
     def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
         """A random field: a stream of its own, another in each micro-step and round of a loop."""

@@ -5,7 +5,7 @@ Checking a spec ends here. Only a spec that is compiled pays for the graph's val
 
 from dataclasses import dataclass
 
-from ..records import Domain, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
+from ..records import Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
 from ..types import Type
 
 
@@ -51,4 +51,5 @@ class Draft:
     step: DraftRegion
     outputs: tuple[Output, ...]
     refusals: tuple[Refusal, ...] = ()
+    groups: tuple[Group, ...] = ()
     evaluation: DraftRegion | None = None

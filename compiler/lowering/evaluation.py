@@ -45,7 +45,7 @@ def evaluation_region(ctx: Context, weights_next: Value) -> DraftRegion | None:
         if node.op == "input" and node["name"] == "t":
             return ctx.count
         if node.op not in ("const", "merge", "restrict", "zeros", "ones") and (
-            OPS[node.op].op_class not in ("elementwise", "reduction")
+            OPS[node.op].op_class not in ("elementwise", "reduction", "shape")
         ):
             return None
         inputs = [copy(i) for i in node.inputs]

@@ -159,6 +159,8 @@ def elementwise(
             if value.type.dtype != "bool":
                 help = None
             return ctx.mistyped(span, f"`{shown}` takes {needs[takes]}; this is {value.type}", help)
+    if (wrong := differently_arranged(ctx, values, spans)) is not None:
+        return wrong
     if op == "where" and (values[1].type.dtype == "bool") != (values[2].type.dtype == "bool"):
         message = f"one side is {values[1].type}, the other is {values[2].type}"
         return ctx.mistyped(spans[2], message, others=[Label(spans[1], str(values[1].type))])
@@ -170,6 +172,19 @@ def elementwise(
         )
         return MISTAKE
     return result
+
+
+def differently_arranged(
+    ctx: Context, values: tuple[Value, ...], spans: tuple[Span, ...]
+) -> Value | None:
+    """The mistake that one field is in the arrangement of a group's `view` and another is not."""
+    fields = [(v, span) for v, span in zip(values, spans, strict=True) if v.type.is_field]
+    for value, span in fields:
+        own, wanted = ctx.view_of(value.type.domain), ctx.view_of(ctx.domain)
+        if own != wanted:
+            shown = f"in the arrangement `{own.pattern}`" if own else "not in the group's view"
+            return ctx.mistyped(span, f"this field is {shown}")
+    return None
 
 
 def _is_hopeless(op: str, values: tuple[Value, ...]) -> bool:

@@ -27,6 +27,19 @@ ORACLE_AFTER_ACCUMULATE = declare(
     """,
 )
 
+PER_EXAMPLE = declare(
+    "bad-per-example",
+    "a function of one example's gradient that is none",
+    """
+    `per_example_mean(e => ...)` applies a function to the gradient of each example and takes the
+    mean over the batch. The function is a field or a number, made of `e` and of what is known
+    outside; it asks no oracle, draws nothing and keeps no state, since it runs once for each
+    example.
+
+        per_example_mean(e => min(1, limit / norm(e)) * e)
+    """,
+)
+
 RESULTS: dict[str, Type] = {
     "loss": SCALAR,
     "grad": FIELD,
@@ -34,6 +47,7 @@ RESULTS: dict[str, Type] = {
     "outputs_grad": OUTPUTS,
     "pullback": FIELD,
     "hvp": FIELD,
+    "examples": SCALAR,
 }
 """What each oracle gives."""
 
@@ -42,7 +56,26 @@ def ask(
     ctx: Context, oracle: str, at: Value, vector: Value | None, call: syntax.Node, name: str | None
 ) -> Value:
     """The answer of an oracle at a point; `vector` is what pullback and hvp act on."""
-    if at.type.is_unknown or (vector and vector.type.is_unknown):
+    if vector and vector.type.is_unknown:
+        return MISTAKE
+    point = point_of(ctx, oracle, at, call)
+    inputs = (point, vector) if vector else (point,)
+    return ctx.node(oracle, inputs, RESULTS[oracle], name=name)
+
+
+def refuse_in_example(ctx: Context, at: syntax.Node, what: str) -> bool:
+    """Whether this stands in a function of one example's gradient, which is then reported."""
+    if not any(block.kind == "example" for block in ctx.frame.blocks):
+        return False
+    message = f"{what} in a function of one example's gradient"
+    help = "do so outside, and give the value a name"
+    ctx.report.add(PER_EXAMPLE.at(at.span, message, help=help))
+    return True
+
+
+def point_of(ctx: Context, oracle: str, at: Value, call: syntax.Node) -> Value:
+    """The linearisation that an oracle asks, where it may ask."""
+    if at.type.is_unknown or refuse_in_example(ctx, call, f"`{oracle}` is asked"):
         return MISTAKE
     if ctx.domain != 0:
         message = f"`{oracle}` asks the whole model, and this stage sees only some tensors"
@@ -52,9 +85,7 @@ def ask(
         message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
         ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
         return MISTAKE
-    point = _point(ctx, at, private=oracle == "hvp")
-    inputs = (point, vector) if vector else (point,)
-    return ctx.node(oracle, inputs, RESULTS[oracle], name=name)
+    return _point(ctx, at, private=oracle == "hvp")
 
 
 def _point(ctx: Context, at: Value, private: bool) -> Value:

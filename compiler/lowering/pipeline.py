@@ -5,7 +5,7 @@ from ...grammar.diagnostic import Diagnostics, declare
 from ..records import Output, Slot
 from ..spec import Spec, SpecObserve, SpecStage
 from ..types import BOOL, FIELD, INT, SCALAR, Type
-from . import expressions
+from . import expressions, views
 from .builder import MISTAKE, Cell, TooLargeError, Value
 from .context import Context, Site
 from .draft import Draft
@@ -240,8 +240,7 @@ class _Pipeline:
                 old = ctx.read(slot, cell)
                 if ctx.cells[key].id != old.id:
                     with ctx.in_domain(cell.type.domain):
-                        new = ctx.apply("where", ok, ctx.cells[key], old, name=cell.name)
-                        ctx.cells[key] = new
+                        ctx.cells[key] = self._kept(ok, ctx.cells[key], old, cell.name)
             if self.stages.weights_next is not None:
                 kept = ctx.apply("where", ok, self.stages.weights_next, ctx.weights, name="w_next")
                 self.stages.weights_next = kept
@@ -249,6 +248,11 @@ class _Pipeline:
                 zero = ctx.constant(0.0)
                 self.step = ctx.apply("where", ok, self.step, zero, name="step")
         self.applied = ok
+
+    def _kept(self, ok: Value, new: Value, old: Value, name: str) -> Value:
+        if old.type.kind == "opaque":
+            return self.ctx.node("select", (ok, new, old), old.type, name=name)
+        return self.ctx.apply("where", ok, new, old, name=name)
 
     # ---- observations
 
@@ -271,8 +275,9 @@ class _Pipeline:
         if group is None or self.stages.weights_next is not None:
             signals["w_next"] = self.stages.next_weights(self.step)
         signals |= self.stages.group_values.get(observe.group, {})
-        site = Site("observe", observe.name, signals, self.spec.declarations)
         with ctx.in_domain(group.domain if group else 0):
+            signals = {name: views.arranged(ctx, value) for name, value in signals.items()}
+            site = Site("observe", observe.name, signals, observe.declarations)
             if observe.syntax.every is None:
                 return self._observed(site, observe)
             period = expressions.number(ctx, site, self.stages.scope, observe.syntax.every)
@@ -308,7 +313,9 @@ class _Pipeline:
             results.append((Output(role="step"), self.step))
         for key, cell in sorted(ctx.cell_info.items()):
             if cell.slot >= 0 and key in ctx.cells:
-                value = self._rounded(cell.slot, ctx.cells[key])
+                # A value that was made elsewhere, such as the gradient, may have more tensors.
+                with ctx.in_domain(cell.type.domain if cell.type.is_field else 0):
+                    value = self._rounded(cell.slot, ctx.restricted(ctx.cells[key]))
                 results.append((Output(role="slot", index=cell.slot), value))
         results.append((Output(role="loss"), self.loss))
         if self.applied is not None:
@@ -326,6 +333,7 @@ class _Pipeline:
             start=ctx.start.region(ctx.starts),
             step=ctx.step.region([v for _, v in results]),
             refusals=tuple(ctx.refusals),
+            groups=tuple(group.declared for group in spec.groups),
             outputs=tuple(output for output, _ in results),
             evaluation=self.stages.region_of_evaluation,
         )

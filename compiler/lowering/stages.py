@@ -6,10 +6,9 @@ from dataclasses import replace
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
 from ..library import names as library_names
-from ..records import Term
-from ..spec import Spec, SpecStage
+from ..spec import Spec, SpecGroup, SpecStage
 from ..types import Type
-from . import expressions
+from . import expressions, views
 from .builder import MISTAKE, Value
 from .calls import UNKNOWN_RULE, a_kind, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
@@ -68,17 +67,18 @@ class Stages:
         results: list[tuple[int, Value, Value | None, Value | None]] = []
         outer = self.direction, self.eta
         for group in groups:
-            own = signal
             self.direction, self.eta = outer
+            first = group.stages[0].index if group.stages else -1
             with ctx.in_domain(group.domain):
+                with ctx.in_stage(first):
+                    own = views.arranged(ctx, signal)
                 for stage in group.stages:
                     with ctx.in_stage(stage.index):
                         ctx.place = stage.syntax.rule.span
                         own = self.run(stage, own)
             given = self.direction or own
             self.group_values[group.name] = {"u": given} | ({"eta": self.eta} if self.eta else {})
-            results.append((group.domain, own, self.direction, self.eta))
-        self._refuse_leftovers()
+            results.append(self._restored(group, own, signal))
         *firsts, (_, result, direction, eta) = results
         for domain, own, own_direction, own_eta in reversed(firsts):
             result = self._merged(domain, own, result)
@@ -89,23 +89,21 @@ class Stages:
         self.direction, self.eta = direction, eta
         return result
 
+    def _restored(
+        self, group: SpecGroup, own: Value, signal: Value
+    ) -> tuple[int, Value, Value | None, Value | None]:
+        """The tensors of a group, its result, direction and step size, as all others see them."""
+        last = group.stages[-1].index if group.stages else -1
+        domain = group.declared.domain
+        with self.ctx.in_domain(domain), self.ctx.in_stage(last):
+            found = (own, self.direction, self.eta)
+            back = [v and views.restored(self.ctx, v, signal) for v in found]
+        return domain, back[0] or MISTAKE, back[1], back[2]
+
     def _merged(self, domain: int, inside: Value, outside: Value) -> Value:
         if inside.type.is_unknown or outside.type.is_unknown:
             return MISTAKE
         return self.ctx.merge(domain, inside, outside)
-
-    def _refuse_leftovers(self) -> None:
-        """Tensors that fall into no group are refused when a state is made."""
-        ctx = self.ctx
-        terms = [ctx.domains[g.domain].predicate for g in self.spec.groups]
-        if self.spec.groups[-1].name == "rest":
-            return
-        left = Term(op="not", arguments=(terms[0],))
-        for term in terms[1:]:
-            left = Term(op="and", arguments=(left, Term(op="not", arguments=(term,))))
-        domain = ctx.add_domain("leftover_tensors", left)
-        with ctx.in_stage(0):
-            ctx.refuse_tensors(domain, "a tensor falls into no group; add `group rest { ... }`")
 
     def _transform(self, stage: SpecStage, signal: Value, signals: dict[str, Value]) -> Value:
         result = self._limited(stage, signal, lambda: self.rule(stage, signals))
@@ -137,9 +135,15 @@ class Stages:
 
     def _tune(self, stage: SpecStage, signal: Value) -> Value:
         ctx = self.ctx
-        signals = {"u": signal, "g": self.gradient, "w": ctx.weights}
+        gradient = views.arranged(ctx, self.gradient)
+        signals = {"u": signal, "g": gradient, "w": ctx.weights}
         self.enter_hyperparameters()
-        site = Site("tune", stage.label, signals, self.spec.declarations)
+        if self._is_extern(stage):
+            # It gives the whole step, so the size that it is multiplied with is 1.
+            step = self.rule(stage, signals)
+            self.direction, self.eta = step, ctx.constant(1.0)
+            return step
+        site = Site("tune", stage.label, signals, stage.declarations)
         outside = replace(site, kind="tune")
         eta = expressions.expression(ctx, outside, self.scope, stage.syntax.rule, "eta")
         if not eta.type.is_unknown and not _is_rate(eta.type):
@@ -150,6 +154,14 @@ class Stages:
         if eta.type.is_unknown or signal.type.is_unknown:
             return MISTAKE
         return ctx.apply("mul", self.eta, signal, name="step")
+
+    def _is_extern(self, stage: SpecStage) -> bool:
+        """Whether the step is named as a whole: `tune step mine(...)`, of an `extern tune`."""
+        call = _as_call(stage.syntax.rule)
+        if call is None or not isinstance(call.function, syntax.Name):
+            return False
+        found = stage.declarations.find("tune", call.function.id)
+        return found is not None and isinstance(found.decl, syntax.ExternDecl)
 
     def _after_step(self, stage: SpecStage, step: Value) -> Value:
         old = self.next_weights(step)
@@ -196,10 +208,10 @@ class Stages:
             self.report.add(TYPE_MISMATCH.at(stage.syntax.rule.span, message, help=help))
             return MISTAKE
         name = call.function
-        found = self.spec.declarations.find(stage.kind, name.id)
+        found = stage.declarations.find(stage.kind, name.id)
         if found is None:
             if stage.kind in syntax.KINDS:
-                self._unknown_rule(stage.kind, name)
+                self._unknown_rule(stage, name)
             return MISTAKE
         site = replace(self.site(stage), result=self._result_name(stage))
         return rule(self.ctx, site, self.scope, call, found, signals)
@@ -219,12 +231,13 @@ class Stages:
             self.signal_name = "u"
         return self.signal_name
 
-    def _unknown_rule(self, kind: str, name: syntax.Name) -> None:
-        if name.id in self.spec.declarations.broken:
+    def _unknown_rule(self, stage: SpecStage, name: syntax.Name) -> None:
+        kind = stage.kind
+        if name.id in stage.declarations.broken:
             return
-        known = self.spec.declarations.names(kind)
+        known = stage.declarations.names(kind)
         help = did_you_mean(name.id, known)
-        if help is None and (kinds := self.spec.declarations.kinds_of(name.id)):
+        if help is None and (kinds := stage.declarations.kinds_of(name.id)):
             help = f"`{name.id}` is {a_kind(kinds[0])}"
         if help is None and (shelf := library_names(kind)):
             help = f"the library has {', '.join(f'`{n}`' for n in shelf)}"
@@ -235,7 +248,7 @@ class Stages:
     def site(self, stage: SpecStage) -> Site:
         """Where the arguments of a stage are lowered."""
         self.enter_hyperparameters()
-        return Site("stage", stage.label, {}, self.spec.declarations)
+        return Site("stage", stage.label, {}, stage.declarations)
 
     def enter_hyperparameters(self) -> None:
         """Let arguments speak of the hyperparameters."""

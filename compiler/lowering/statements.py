@@ -1,11 +1,10 @@
 """Statements of a rule's body: names, states, loops, choices, the result."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
-from ..declarations import NOT_YET
-from ..predicate import is_predicate, predicate
+from ..predicate import is_predicate, predicate, rank
 from ..records import Term
 from ..types import Type, dynamic
 from . import expressions
@@ -160,18 +159,12 @@ def _branch(
 
 
 def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | None:
+    dimensions = scope.dimensions()
     if isinstance(when.condition, syntax.IsShape) and not is_predicate(when.condition):
-        ctx.report.add(
-            NOT_YET.at(
-                when.condition.span,
-                "choosing by matrix shape is not compiled yet",
-                label="parsed only",
-                help="`when ndim >= 2` chooses by rank",
-            )
-        )
-        return MISTAKE
-    if is_predicate(when.condition):
-        return _when_tensor(ctx, site, scope, when)
+        return _when_shape(ctx, site, scope, when, when.condition)
+    if is_predicate(when.condition, scope.known()) or _speaks_of(when.condition, dimensions):
+        term = predicate(when.condition, ctx.report, dimensions)
+        return MISTAKE if term is None else _when_tensor(ctx, site, scope, when, term)
     condition = expressions.condition(ctx, site, scope, when.condition)
     if condition.type.is_unknown:
         return MISTAKE
@@ -189,20 +182,60 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
     return _branch(ctx, site, scope, condition, when.then, when.otherwise)
 
 
-def _when_tensor(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | None:
-    term = predicate(when.condition, ctx.report)
-    if term is None:
+def _when_shape(
+    ctx: Context, site: Site, scope: Scope, when: syntax.When, shape: syntax.IsShape
+) -> Value | None:
+    """A choice by rank; on its first side the dimensions have names."""
+    value = expressions.expression(ctx, site, scope, shape.value)
+    if value.type.is_unknown:
         return MISTAKE
+    if not (value.type.is_field and value.type.per == "element"):
+        return ctx.mistyped(shape.value.span, f"only a field has a shape; this is {value.type}")
+
+    def named() -> Scope:
+        inner, count = Scope(scope), len(shape.dimensions)
+        for place, name in enumerate(shape.dimensions):
+            axis = place - count
+            type = Type("field", "float", "tensor", ctx.domain)
+            length = ctx.node("extent", (value,), type, name=name.id, attributes={"axis": axis})
+            ctx.define(inner, name, Binding("let", name.span, length, axis=axis))
+        return inner
+
+    return _when_tensor(ctx, site, scope, when, rank(shape), named)
+
+
+def _speaks_of(expr: syntax.Expr, names: Container[str]) -> bool:
+    match expr:
+        case syntax.Name():
+            return expr.id in names
+        case syntax.Unary():
+            return _speaks_of(expr.operand, names)
+        case syntax.Binary():
+            return _speaks_of(expr.left, names) or _speaks_of(expr.right, names)
+        case _:
+            return False
+
+
+def _when_tensor(
+    ctx: Context,
+    site: Site,
+    scope: Scope,
+    when: syntax.When,
+    term: Term,
+    named: Callable[[], Scope] | None = None,
+) -> Value | None:
+    """A choice by tensor; `named` makes the names of its first side."""
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
     outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
+    first = named or (lambda: Scope(scope))
     for refused, other, flip in _refused_sides(when):
         ctx.refuse_tensors(outside if flip else inside, refused.message.value)
-        return _block(ctx, site, Scope(scope), other) if other else None
+        return _block(ctx, site, first() if flip else Scope(scope), other) if other else None
     return ctx.choose(
         inside,
         outside,
-        lambda: _block(ctx, site, Scope(scope), when.then),
+        lambda: _block(ctx, site, first(), when.then),
         lambda: _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None,
     )
 

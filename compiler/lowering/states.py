@@ -10,6 +10,7 @@ from ..types import Type, dynamic
 from . import expressions
 from .builder import Cell, Value
 from .context import Binding, Context, Scope, Site
+from .oracles import refuse_in_example
 
 STATE_IN_LOOP = declare(
     "state-in-loop",
@@ -23,12 +24,19 @@ UNKNOWN_DTYPE = declare(
     "unknown-dtype",
     "a stored dtype that does not exist",
     """
-    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32` or `f64` when they
-    say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32`, `f64` or `i8` when
+    they say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
+    `i8` keeps the nearest whole number from -127 to 127; a scale for it is another state.
     """,
 )
 
-DTYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
+DTYPES = {
+    "bf16": "bfloat16",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+}
 """How a spec names stored dtypes, and how NumPy does."""
 
 
@@ -36,6 +44,9 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
     """Make a slot for a state, and a name for its value."""
     if any(block.kind == "loop" for block in ctx.frame.blocks):
         ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
+        scope.names[state.name.id] = Binding("state", state.name.span)
+        return
+    if refuse_in_example(ctx, state, f"the state `{state.name.id}` is kept"):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
@@ -46,7 +57,7 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
     type = _stored_type(ctx, initial.type)
     number = len(ctx.slots)
     ctx.slots.append(
-        Slot(stage=site.label, name=_slot_name(ctx, site, state), type=type, dtype=dtype)
+        Slot(stage=site.label, name=slot_name(ctx, site, state.name.id), type=type, dtype=dtype)
     )
     cell = Cell(type, state.name.id, number)
     value = ctx.read(number, cell)
@@ -75,10 +86,9 @@ def _dtype(ctx: Context, state: syntax.State) -> str | None:
     return DTYPES[state.dtype.id]
 
 
-def _slot_name(ctx: Context, site: Site, state: syntax.State) -> str:
+def slot_name(ctx: Context, site: Site, name: str) -> str:
     """The state's own name; that of its rule comes first where two rules of a stage share it."""
     taken = {slot.name for slot in ctx.slots if slot.stage == site.label}
-    name = state.name.id
     if name not in taken:
         return name
     name, count = f"{site.prefix}{name}", 1
@@ -124,9 +134,9 @@ def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
     for name in _names_of(initial):
         if (binding := scope.find(name)) is None:
             continue
-        value = ctx.transplant(binding.value) if binding.kind == "parameter" else None
-        # Other names stand in `zeros` and `ones`, which look at shapes only.
-        names.names[name] = Binding("parameter", None, value or ctx.weights)
+        known = binding.kind == "parameter"
+        value = ctx.transplant(binding.value) if known else _shaped(ctx, binding.value.type)
+        names.names[name] = Binding("parameter", None, value)
     return names
 
 
@@ -147,7 +157,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
-        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback"),
+        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback", "examples"),
+        "per_example_mean",
         *("normal", "rademacher", "uniform"),
     )
 
@@ -162,11 +173,15 @@ def _blank(ctx: Context, type: Type) -> Value:
     with ctx.in_frame(ctx.start):
         if not type.is_field:
             return ctx.constant(0.0 if type.dtype == "float" else False)
-        like = ctx.weights
-        if type.per != "element":
-            part = replace(type, dtype="float")
-            like = ctx.node("sum", (like,), part, attributes={"per": type.per})
-        return ctx.node("zeros", (like,), type)
+        return ctx.node("zeros", (_shaped(ctx, type),), type)
+
+
+def _shaped(ctx: Context, type: Type) -> Value:
+    """A value for `zeros` and `ones`, which look at shapes only."""
+    if not type.is_field or type.per == "element":
+        return ctx.weights
+    part = Type("field", "float", type.per, ctx.domain)
+    return ctx.node("sum", (ctx.weights,), part, attributes={"per": type.per})
 
 
 def _names_of(expr: syntax.Expr) -> list[str]:

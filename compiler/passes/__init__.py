@@ -8,6 +8,7 @@ from .curvature import curvature
 from .dead_code import dead_code
 from .factor import factor
 from .fold import fold
+from .settle import settle
 
 Pass = Callable[[Graph], Graph]
 
@@ -16,6 +17,7 @@ PIPELINE: tuple[Pass, ...] = (
     cse,  # before curvature, which looks for the same direction on both sides
     curvature,
     factor,  # after cse, which tells it what is used once
-    dead_code,  # last, since the others leave values without a use
+    dead_code,  # after those that leave values without a use
+    settle,  # last, since it forgets which values are in a view
 )
 """What every program goes through, in order."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from ..constants import NAMED
 from ..graph import Node
-from ..ops import CALL, OPS
+from ..ops import CALL, OPS, knots
 from ..records import Scalar
-from .layout import Piece, call, flat, quoted
+from .layout import Labelled, Piece, call, flat, quoted, tuple_of
 
 Name = Callable[[int], str | None]
 """The variable that holds a value, or None for a value that is printed where it is used."""
@@ -15,9 +15,10 @@ Name = Callable[[int], str | None]
 class Expressions:
     """Prints values over the variables of one function."""
 
-    def __init__(self, nodes: Mapping[int, Node], name: Name) -> None:
+    def __init__(self, nodes: Mapping[int, Node], name: Name, externs: Mapping[int, str]) -> None:
         self._nodes = nodes
         self._name = name
+        self._externs = externs
 
     def operand(self, id: int, binding: int = 0) -> str:
         """A value where it is used: its variable, or its expression in parentheses as needed."""
@@ -75,12 +76,19 @@ class Expressions:
         op = OPS[node.op]
         if node.op == "point" or op.op_class == "control":
             return None
+        if node.op == "interpolate":
+            points = [f"({literal(x)[0]}, {literal(y)[0]})" for x, y in knots(node)]
+            return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
             return self._fill(node)
+        if node.id in self._externs:
+            return self._extern(node)
+        if op.op_class == "shape":
+            return self._shape(node)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -88,11 +96,24 @@ class Expressions:
             return template.format(*(self.operand(i) for i in node.inputs))
         return None
 
+    def _extern(self, node: Node) -> Piece:
+        operands: list[Piece] = [self.operand(i) for i in node.inputs]
+        if node.op == "extern_init":
+            return call(f"{self._externs[node.id]}.init", *operands)
+        extra = str(node["extra"]).split()
+        if "value_fn" in extra:
+            operands.append("oracles.loss_at")
+        plain = len(operands) - len(extra)
+        named = zip(extra, operands[plain:], strict=True)
+        labelled = [Labelled(f"{name}=", operand) for name, operand in named]
+        return call(f"{self._externs[node.id]}.update", *operands[:plain], *labelled)
+
     def _reduction(self, node: Node) -> Piece:
         operands = [self.operand(i) for i in node.inputs]
         function = OPS[node.op].python
         if (per := node.get("per")) is not None:
-            return call(f"{function}_per", *operands, quoted(str(per)))
+            part = str(per) if isinstance(per, int) else quoted(str(per))
+            return call(f"{function}_per", *operands, part)
         return call(function, *operands)
 
     def _fill(self, node: Node) -> Piece:
@@ -102,6 +123,21 @@ class Expressions:
             mask = self._name(-node.type.domain)
             operands.append(mask or "")
         return call(function, *operands)
+
+    def _shape(self, node: Node) -> Piece:
+        operands = [self.operand(i) for i in node.inputs]
+        function = OPS[node.op].python
+        if node.op == "extent":
+            return call(function, *operands, str(node["axis"]))
+        if node.op == "rank_as":
+            return call(function, *operands)
+        fields = 2 if node.op == "unview" else 1
+        given = iter(operands[fields:])
+        sizes = (size if size[-1] != "=" else size + next(given) for size in self._sizes(node))
+        return call(function, *operands[:fields], quoted(str(node["pattern"])), *sizes)
+
+    def _sizes(self, node: Node) -> list[str]:
+        return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
         key = "oracles.key"

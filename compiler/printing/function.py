@@ -7,20 +7,26 @@ from dataclasses import dataclass
 from ..graph import Graph, Node
 from ..ops import OPS
 from ..plan import Kernel, Plan, is_constant
+from ..records import View
 from .expressions import Expressions
 from .hints import LOCAL, hint
 from .layout import (
     INDENT,
     WIDTH,
     Piece,
+    call,
     comment,
     flat,
     lines,
+    quoted,
     tuple_of,
 )
 from .statements import Names
 
-ASKS = ("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature")
+ASKS = (
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    *("examples", "per_example_mean"),
+)
 """What a point of the objective can be asked, in the order in which it is printed."""
 
 
@@ -32,6 +38,7 @@ class Program:
     kernel_names: Mapping[Kernel, str]
     hints: dict[int, str]
     asks: Mapping[int, tuple[str, ...]]
+    extern_names: Mapping[int, str]
 
     @property
     def nodes(self) -> Mapping[int, Node]:
@@ -44,7 +51,9 @@ class Program:
         return self.plan.graph
 
 
-def program(plan: Plan, kernel_names: Mapping[Kernel, str]) -> Program:
+def program(
+    plan: Plan, kernel_names: Mapping[Kernel, str], extern_names: Mapping[int, str]
+) -> Program:
     """Gather what every function needs."""
     hints = {id: hint(node, plan.nodes) for id, node in plan.nodes.items()}
     hints |= {-n: domain.name for n, domain in enumerate(plan.graph.domains) if n > 0}
@@ -53,7 +62,7 @@ def program(plan: Plan, kernel_names: Mapping[Kernel, str]) -> Program:
         if node.op in ASKS:
             asks.setdefault(node.inputs[0], set()).add(node.op)
     ordered = {id: tuple(a for a in ASKS if a in asked) for id, asked in asks.items()}
-    return Program(plan, kernel_names, hints, ordered)
+    return Program(plan, kernel_names, hints, ordered, extern_names)
 
 
 class Function:
@@ -67,7 +76,7 @@ class Function:
         self.program = program
         self.nodes = program.nodes
         self.names = Names(program.hints, LOCAL)
-        self.expressions = Expressions(self.nodes, self._name)
+        self.expressions = Expressions(self.nodes, self._name, program.extern_names)
         self.spilled = spilled
         self.variables: set[int] = set()
         self.too_long: int | None = None
@@ -140,6 +149,15 @@ def fills(node: Node) -> bool:
     return OPS[node.op].op_class in ("fill", "random") and node.op != "copy"
 
 
+def view_piece(view: View, parameter: str) -> Piece:
+    """The view of a group; `parameter` is the template of a size that is a hyperparameter."""
+    sizes = (
+        f"{name}={parameter.format(size) if isinstance(size, str) else size}"
+        for name, size in view.sizes
+    )
+    return call("rt.View", quoted(view.pattern), *sizes)
+
+
 def assignments(pairs: list[tuple[str, str]], indent: int) -> list[str]:
     """Several assignments on one line where it fits, otherwise on a line each."""
     if not pairs:
@@ -168,7 +186,7 @@ def stage_comment(graph: Graph, stage: int, indent: int) -> list[str]:
     if stage < 0:
         return []
     line = graph.stages[stage]
-    text = comment(f"{line.line} | {line.text}")
+    text = comment(line.shown(graph.file))
     room = WIDTH - len(INDENT) * indent
     return [INDENT * indent + (text if len(text) <= room else text[: room - 3] + "...")]
 

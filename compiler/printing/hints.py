@@ -11,7 +11,7 @@ RESERVED = {
     *keyword.softkwlist,
     *dir(builtins),
     *("jax", "jnp", "rt", "slots", "h", "oracles", "tensor", "init", "step", "evaluate"),
-    "HYPERPARAMETERS",
+    *("HYPERPARAMETERS", "GROUPS", "LIMITED"),
     *("l", "O", "I"),  # linters take them for digits
 }
 """Names that a printed program uses itself, or that Python does."""

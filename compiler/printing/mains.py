@@ -13,10 +13,12 @@ from .function import (
     fills,
     stage_comment,
     until_it_fits,
+    view_piece,
 )
-from .layout import INDENT, Piece, call, lines, quoted, signature, tuple_of
+from .layout import INDENT, Piece, assigned, call, lines, quoted, signature, tuple_of
 from .statements import Inner, Statement, runs
 
+_READ = 'h["{}"]'
 _UNPACKED = ("parameter", "state")
 
 
@@ -76,9 +78,9 @@ class _MainWriter(Function):
 
     def _is_bound(self, id: int) -> bool:
         node = self.nodes[id]
-        if node.op in ("if", "loop"):
+        if node.op in ("if", "loop", "extern"):
             return False
-        if node.op in ("item", "point", "argument", *_UNPACKED):
+        if node.op in ("item", "point", "argument", "per_example_mean", *_UNPACKED):
             return True
         if node.op in ("loss", "grad", "outputs", "outputs_grad"):
             return self.counts[id] > 1
@@ -97,6 +99,9 @@ class _MainWriter(Function):
             node = self.nodes[step]
             if node.regions:
                 found.append(self._control(node, block))
+            elif node.op == "extern":
+                uses = self.leaves(node.inputs)
+                found.append(Statement(self._items(node, block), uses, node.stage, 0, node))
             elif node.op not in ("item", "input") and step in self.variables:
                 found.append(
                     Statement(
@@ -114,7 +119,8 @@ class _MainWriter(Function):
         stage = stages.pop() if len(stages) == 1 else -1
         return Statement(kernel.results, uses, stage, kernel=kernel)
 
-    def _control(self, node: Node, block: Block) -> Statement:
+    def _items(self, node: Node, block: Block) -> tuple[int, ...]:
+        """The results of a node that are read, in their order."""
         items = [
             step
             for step in block.steps
@@ -122,10 +128,15 @@ class _MainWriter(Function):
             and self.nodes[step].op == "item"
             and self.nodes[step].inputs[0] == node.id
         ]
-        items.sort(key=lambda i: int(self.nodes[i]["index"]))
-        statement = Statement(tuple(items), self.leaves(node.inputs), node.stage, 0, node)
+        return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
+
+    def _control(self, node: Node, block: Block) -> Statement:
+        is_mean = node.op == "per_example_mean"
+        items = (node.id,) if is_mean else self._items(node, block)
+        statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
-        roles = ("do", "skip") if node.op == "if" else ("body", "while")
+        roles: tuple[str, ...] = ("do", "skip") if node.op == "if" else ("body", "while")
+        roles = ("each",) if is_mean else roles
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
         for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
@@ -139,7 +150,7 @@ class _MainWriter(Function):
             statement.uses |= used
         return statement
 
-    def _label(self, node: Node, items: list[int]) -> str:
+    def _label(self, node: Node, items: tuple[int, ...]) -> str:
         if node.stage >= 0:
             label = self.program.graph.stages[node.stage].label
             return label.removeprefix("observe ").replace(".", "_")
@@ -200,8 +211,12 @@ class _MainWriter(Function):
         for mask in masks:
             domain = self.program.graph.domains[mask]
             before = f"{self.names(-mask)} = "
-            before += f"{self.names(-domain.parent)} & " if domain.parent else ""
-            rows += lines(call("rt.mask", "w", f"in_{domain.name}"), 1, before)
+            arguments: list[Piece] = ["w", f"in_{domain.name}"]
+            if domain.view is not None:
+                arguments += [self.names(-domain.parent) or "", view_piece(domain.view, _READ)]
+            elif domain.parent:
+                before += f"{self.names(-domain.parent)} & "
+            rows += lines(call("rt.mask", *arguments), 1, before)
         return rows
 
     def _unpack_lines(self, ids: list[int]) -> list[str]:
@@ -255,7 +270,7 @@ class _MainWriter(Function):
                 self.expressions.operand(i) if i >= 0 else self.names(i) or "" for i in given
             ]
             made = call(self.program.kernel_names[kernel], *arguments)
-            return lines(made, indent, f"{', '.join(names)} = ")
+            return assigned(names, made, indent)
         node = statement.node
         assert node is not None
         if node.op == "point":
@@ -266,6 +281,9 @@ class _MainWriter(Function):
             return self._static_choice(statement, node, indent, shown)
         if node.regions:
             return self._control_text(statement, node, names, indent, shown, spaced)
+        if node.op == "extern":
+            read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
+            names = [", ".join(read.get(place) or "_" for place in range(2))]
         return self.spill(node.id, self.expressions.value(node.id), indent, f"{names[0]} = ")
 
     def _static_choice(
@@ -317,7 +335,7 @@ class _MainWriter(Function):
             rows += [tab + row for row in head]
             rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
             results = [self.expressions.operand(i) for i in inner.results]
-            one_value = node.op == "if" or inner.name.startswith("while")
+            one_value = node.op in ("if", "per_example_mean") or inner.name.startswith("while")
             returned: Piece = bare_tuple(results, indent + 1)
             if len(results) == 1 and not one_value:
                 returned = f"({results[0]},)"
@@ -327,15 +345,16 @@ class _MainWriter(Function):
         inputs = [self.expressions.operand(i) for i in node.inputs]
         if node.op == "if":
             made = call("jax.lax.cond", inputs[0], *functions)
+        elif node.op == "per_example_mean":
+            made = call(f"{inputs[0]}.per_example_mean", *functions)
         else:
             carried = tuple_of(inputs[1:])
             made = call("rt.repeat", inputs[0], functions[0], carried, *functions[1:])
             read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
             names = [read.get(place) or "_" for place in range(len(inputs) - 1)]
-        targets = ", ".join(names)
         if len(names) == 1 and node.op == "loop":
-            targets = f"({targets},)"
-        return rows + lines(made, indent, f"{targets} = ")
+            names = [f"({names[0]},)"]
+        return rows + assigned(names, made, indent)
 
 
 def _flattened(statements: list[Statement]) -> list[Statement]:

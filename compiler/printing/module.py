@@ -6,14 +6,16 @@ from .. import predicate
 from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..plan import Block, Kernel, Plan
-from ..records import Hyperparameter, Term
+from ..records import Hyperparameter, Stage, Term, distinct
 from .expressions import literal
-from .function import Program, program
+from .externs import extern_names, maker_lines, modules
+from .function import Program, program, view_piece
 from .hints import RESERVED, hint, identifier
 from .kernels import kernel_lines
 from .layout import (
     INDENT,
     WIDTH,
+    Chain,
     Labelled,
     Piece,
     call,
@@ -22,15 +24,19 @@ from .layout import (
     mapping,
     quoted,
     tuple_of,
+    worded,
 )
 from .mains import main_lines
 from .terms import term_text
 
+_READ = 'h["{}"]'
+
 
 def module_text(plan: Plan, version: str) -> str:
     """The module of a planned graph; the same plan gives the same bytes."""
-    names = _kernel_names(plan)
-    printer = _Module(program(plan, names), version)
+    taken = _taken(plan)
+    externs = extern_names(plan.nodes, taken)
+    printer = _Module(program(plan, _kernel_names(plan, taken), externs), version)
     return "\n".join(printer.rows()) + "\n"
 
 
@@ -70,11 +76,17 @@ def _kernels(plan: Plan, block: Block) -> Iterator[Kernel]:
                 yield from _kernels(plan, inner)
 
 
-def _kernel_names(plan: Plan) -> dict[Kernel, str]:
-    names: dict[Kernel, str] = {}
+def _taken(plan: Plan) -> set[str]:
+    """Names that a function of the module cannot have."""
     taken = {*RESERVED, plan.graph.name, *(f"in_{d.name}" for d in plan.graph.domains)}
-    # A variable of a main function would hide a kernel of its name.
-    taken |= {hint(node, plan.nodes) for node in plan.nodes.values()}
+    taken |= {f"is_{group.name}" for group in plan.graph.groups}
+    taken |= {module.partition(".")[0] for module in modules(plan.nodes)}
+    # A variable of a main function would hide a function of its name.
+    return taken | {hint(node, plan.nodes) for node in plan.nodes.values()}
+
+
+def _kernel_names(plan: Plan, taken: set[str]) -> dict[Kernel, str]:
+    names: dict[Kernel, str] = {}
     blocks = [("start", plan.start), ("", plan.step)]
     blocks += [("average", plan.evaluation)] if plan.evaluation else []
     for fallback, block in blocks:
@@ -115,7 +127,8 @@ class _Module:
         self.version = version
 
     def rows(self) -> list[str]:
-        body = [*self._hyperparameters(), *self._predicates()]
+        body = [*self._hyperparameters(), *self._predicates(), *self._groups()]
+        body += maker_lines(self.graph, self.plan.nodes, self.program.extern_names)
         body += self._function("start", self.plan.start, self._start)
         body += self._function("step", self.plan.step, self._step)
         if self.plan.evaluation is not None:
@@ -135,6 +148,7 @@ class _Module:
         rows = [""]
         rows += ["import jax"] if "jax." in body else []
         rows += ["import jax.numpy as jnp"] if "jnp." in body else []
+        rows += [f"import {module}" for module in modules(self.plan.nodes)]
         return [*rows, "from optc import runtime as rt"]
 
     # ---- parts
@@ -152,17 +166,22 @@ class _Module:
             while number:
                 wanted.add(number)
                 number = domains[number].parent
-        for number in sorted(wanted):
+        groups = self._group_predicates()
+        for number in sorted(wanted | groups.keys()):
             domain = domains[number]
+            if number in groups:
+                rows += groups[number]
+                continue
             rows += ["", "", f"def in_{domain.name}(tensor):"]
             rows += _condition(domain.predicate)
         return rows
 
-    def _masks(self, number: int) -> list[str]:
-        """The tensor sets whose common part is a domain."""
+    def _mask(self, number: int) -> Piece:
+        """A domain as a set of tensors: what its predicate chooses of its parent's."""
         domain = self.graph.domains[number]
-        own = f"rt.mask(w, in_{domain.name})"
-        return [*self._masks(domain.parent), own] if domain.parent else [own]
+        within = [self._mask(domain.parent)] if domain.parent else []
+        view = [view_piece(domain.view, _READ)] if domain.view is not None else []
+        return call("rt.mask", "w", f"in_{domain.name}", *within, *view)
 
     def _all_kernels(self) -> list[Kernel]:
         return list(self.program.kernel_names)
@@ -171,7 +190,68 @@ class _Module:
         nodes = self.plan.nodes.values()
         found = {n.type.domain for n in nodes if OPS[n.op].op_class in ("fill", "random")}
         found |= {r.domain for r in self.graph.refusals}
+        found |= {s.domain for s in self.graph.stages if self._is_limited(s)}
         return found - {0}
+
+    # ---- groups
+
+    def _is_limited(self, stage: Stage) -> bool:
+        """Whether `where` limits a stage: its tensors are not simply those of its group."""
+        return bool(stage.domain) and stage.domain not in {g.domain for g in self.graph.groups}
+
+    def _takers(self) -> dict[int, str]:
+        """The function that says what each group would take, by the group's domain."""
+        domains = self.graph.domains
+        taken = {self.graph.name, *(f"in_{domain.name}" for domain in domains)}
+        found: dict[int, str] = {}
+        for group in self.graph.groups:
+            if group.predicate is not None:
+                name = f"in_{domains[group.domain].name}"
+                if domains[group.domain].predicate != group.predicate:
+                    name = distinct(f"is_{group.name}", taken)
+                taken.add(name)
+                found[group.domain] = name
+        return found
+
+    def _group_predicates(self) -> dict[int, list[str]]:
+        """The functions that choose each group's tensors, by domain: what no earlier one takes."""
+        takers = self._takers()
+        found: dict[int, list[str]] = {}
+        earlier: list[str] = []
+        for group in self.graph.groups:
+            name = f"in_{self.graph.domains[group.domain].name}"
+            own, rows = takers.get(group.domain), []
+            if own is not None and group.predicate is not None:
+                rows += ["", "", f"def {own}(tensor):", *_condition(group.predicate)]
+            if own != name:
+                parts = [f"{own}(tensor)"] if own else []
+                parts += [f"not {function}(tensor)" for function in earlier]
+                rows += ["", "", f"def {name}(tensor):", *_joined("and", parts or ["True"])]
+            found[group.domain] = rows
+            earlier += [own] if own else []
+        return found
+
+    def _groups(self) -> list[str]:
+        """What a table of groups is made of: each group as declared, each limited stage."""
+        takers = self._takers()
+        declared: list[Piece] = []
+        for group in self.graph.groups:
+            pieces: list[Piece] = [quoted(group.name)]
+            if group.domain in takers:
+                pieces += [f"takes={takers[group.domain]}", f"where={worded(group.where)}"]
+            pieces.append(f"line={quoted(group.place)}")
+            if group.view is not None:
+                pieces.append(Labelled("view=", view_piece(group.view, '"{}"')))
+            declared.append(call("rt.Group", *pieces))
+        limited = [self._limited(stage) for stage in self.graph.stages if self._is_limited(stage)]
+        rows = ["", ""] if declared or limited else []
+        rows += lines(tuple_of(declared), 0, "GROUPS = ") if declared else []
+        return rows + (lines(tuple_of(limited), 0, "LIMITED = ") if limited else [])
+
+    def _limited(self, stage: Stage) -> Piece:
+        takes = f"in_{self.graph.domains[stage.domain].name}"
+        group = (f"group={quoted(stage.group)}",) if stage.group else ()
+        return call("rt.Limited", quoted(stage.label), takes, *group)
 
     def _function(self, which: str, block: Block, write: Callable[[Block], list[str]]) -> list[str]:
         rows: list[str] = []
@@ -183,7 +263,7 @@ class _Module:
         head = ["def init(w, h):", f'{INDENT}"""The slots of a fresh state."""']
         for refusal in self.graph.refusals:
             stage = self.graph.stages[refusal.stage]
-            tensors = " & ".join(self._masks(refusal.domain))
+            tensors = self._mask(refusal.domain)
             message, place = quoted(refusal.message), quoted(stage.place)
             head += lines(call("rt.refuse", "w", tensors, message, place), 1)
 
@@ -251,7 +331,10 @@ class _Module:
         entries += ["evaluate=evaluate"] if graph.evaluation else []
         entries += ["random=True"] if random else []
         entries += [Labelled("observed=", tuple_of(observed))] if observed else []
-        name = identifier(graph.name, RESERVED)
+        entries += ["groups=GROUPS"] if graph.groups else []
+        entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
+        roots = {module.partition(".")[0] for module in modules(self.plan.nodes)}
+        name = identifier(graph.name, RESERVED | roots)
         return ["", "", *lines(call("rt.Program", *entries), 0, f"{name} = ")]
 
 
@@ -288,19 +371,36 @@ def _read(name: str) -> str:
 
 
 def _condition(term: Term) -> list[str]:
+    """The lines that return a condition; patterns that make it too long get names."""
     text = predicate.python(term)
-    if len(f"{INDENT}return {text}") <= WIDTH or term.op not in ("and", "or"):
+    if len(f"{INDENT}return {text}") <= WIDTH:
         return [f"{INDENT}return {text}"]
-    parts = _chain(term, term.op)
-    strength = 5 if term.op == "and" else 4
-    texts = [predicate.python(part, strength) for part in parts]
-    rows = [f"{INDENT * 2}{texts[0]}"]
-    rows += [f"{INDENT * 2}{term.op} {text}" for text in texts[1:]]
-    return [f"{INDENT}return (", *rows, f"{INDENT})"]
+    rows: list[str] = []
+    parts = [predicate.python(part, 5) for part in _chain(term, term.op)]
+    for pattern in dict.fromkeys(_patterns(term)):
+        name = f"pattern_{len(rows) + 1}" if rows else "pattern"
+        rows.append(f"{INDENT}{name} = {pattern}")
+        parts = [part.replace(pattern, name) for part in parts]
+    return [*rows, *_joined(term.op, parts)]
+
+
+def _patterns(term: Term) -> Iterator[str]:
+    """The literal patterns of a condition, as they are printed."""
+    if term.op == "matches":
+        yield predicate.python(term.terms[1])
+    else:
+        for inner in term.terms:
+            yield from _patterns(inner)
+
+
+def _joined(op: str, parts: list[str]) -> list[str]:
+    """The lines that return the parts joined by `and` or `or`."""
+    first, *more = parts
+    return lines(Chain((first, *(f"{op} {part}" for part in more))), 1, "return ")
 
 
 def _chain(term: Term, op: str) -> list[Term]:
-    if term.op != op:
+    if term.op != op or op not in ("and", "or"):
         return [term]
     left, right = term.terms
     return [*_chain(left, op), right]

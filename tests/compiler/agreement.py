@@ -6,12 +6,14 @@ Both are given the same weights, batches, oracles and random draws, and must lea
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+import optax
 
 from optc import runtime as rt
 from optc.api.programs import run
@@ -57,7 +59,7 @@ class Model:
 
     @cached_property
     def objective(self) -> rt.Objective:
-        return rt.Objective(outputs=self.outputs, loss=self.loss)
+        return rt.Objective(outputs=self.outputs, loss=self.loss, batch_axis=0)
 
     def batch(self, step: int) -> Any:
         return self.batches[step % len(self.batches)]
@@ -118,6 +120,12 @@ class Asked:
 
     def hvp(self, at, vector):
         return self._ask("hvp", at, tuple(vector))
+
+    def per_example_grads(self, at):
+        grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
+        places = [slice(i, i + 1) for i in range(size)]
+        examples = [jax.tree.map(itemgetter(place), self._batch) for place in places]
+        return [[np.asarray(x) for x in grad(one, tuple(at))] for one in examples]
 
 
 @cache
@@ -226,7 +234,9 @@ def interpret(
     tensors = Tensors([leaf.path for leaf in model.tree.leaves], ["float64"] * len(model.weights))
     runner = Interpreter(graph, tensors, {**defaults, **(values or {})})
     weights, count = list(model.weights), 0
-    slots = _stored(graph, model, runner.start(weights), {})
+    runner.extern = Optax(model)
+    with jax.enable_x64(True):
+        slots = _stored(graph, model, runner.start(weights), {})
     trace = Trace(_named(graph, slots))
     with jax.enable_x64(True), np.errstate(all="ignore"):
         for step in range(steps):
@@ -244,6 +254,44 @@ def interpret(
             )
             trace.counts.append(asked.counts)
     return trace
+
+
+class Optax:
+    """The transformations that a graph names, of optax itself, on trees with masked nodes."""
+
+    def __init__(self, model: Model) -> None:
+        self.tree = model.tree
+
+    def _tree(self, tensors: Sequence[Any]) -> Any:
+        masked = [optax.MaskedNode() if x is None else jnp.asarray(x) for x in tensors]
+        return self.tree.unflatten(masked)
+
+    def _made(self, path: str, arguments: Mapping[str, Any]) -> Any:
+        function = {"optax": optax, "optax.contrib": optax.contrib}[path.rpartition(".")[0]]
+        made = getattr(function, path.rpartition(".")[2])(**arguments)
+        return optax.with_extra_args_support(made)
+
+    def start(self, path: str, arguments: Mapping[str, Any], weights: Sequence[Any]) -> Any:
+        return self._made(path, arguments).init(self._tree(weights))
+
+    def update(
+        self,
+        path: str,
+        arguments: Mapping[str, Any],
+        signal: Sequence[Any],
+        state: Any,
+        weights: Sequence[Any],
+        extra: Mapping[str, Any],
+    ) -> tuple[list[Any], Any]:
+        known = dict(extra)
+        if "grad" in known:
+            known["grad"] = self._tree(known["grad"])
+        seen = [None if s is None else w for s, w in zip(signal, weights, strict=True)]
+        update = self._made(path, arguments).update
+        found, state = update(self._tree(signal), state, self._tree(seen), **known)
+        places = self.tree.flatten(found, "the update")
+        pairs = zip(signal, places, strict=True)
+        return [None if s is None else np.asarray(x) for s, x in pairs], state
 
 
 def _draws(model: Model, key: jax.Array) -> Callable[..., list[np.ndarray]]:
@@ -285,6 +333,8 @@ def _stored(
             rounded = rt.round_stochastic(*sites[number], field, "bfloat16").tensors
             kept[number] = [None if x is None else np.asarray(x) for x in rounded]
         dtype = ml_dtypes.bfloat16 if slot.dtype == "bfloat16" else np.dtype(slot.dtype)
+        if slot.dtype == "int8":
+            kept[number] = _each(kept[number], lambda x: np.clip(np.round(x), -127, 127))
         kept[number] = _each(kept[number], lambda x, to=dtype: np.asarray(x, to).astype(float))
     return kept
 
@@ -296,7 +346,15 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _named(graph: Graph, slots: Sequence[Any]) -> dict[tuple[str, str], Any]:
-    return {(s.stage, s.name): v for s, v in zip(graph.slots, slots, strict=True)}
+    return {
+        (s.stage, s.name): _leaves(v) if s.type.kind == "opaque" else v
+        for s, v in zip(graph.slots, slots, strict=True)
+    }
+
+
+def _leaves(state: Any) -> list[np.ndarray]:
+    """The arrays of a state of optax, which has a structure of its own."""
+    return [np.array(x, float) for x in jax.tree.leaves(state)]
 
 
 def execute(
@@ -337,7 +395,9 @@ def _slots(model: Model, state: rt.State) -> dict[tuple[str, str], Any]:
     found = {}
     for stage, slots in state.slots.items():
         for name, value in slots.items():
-            if isinstance(value, dict):
+            if isinstance(value, tuple):
+                found[stage, name] = _leaves(value)
+            elif isinstance(value, dict):
                 tensors = model.tree.flatten(value, name)
                 found[stage, name] = [None if x is None else np.array(x, float) for x in tensors]
             else:

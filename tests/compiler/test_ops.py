@@ -12,12 +12,21 @@ from agreement import graph_of, print_program
 from specimens import SPECIMENS
 
 from optc import runtime as rt
-from optc.compiler.ops import ELEMENTWISE, NOT_YET, OPS, ORACLES, REDUCTIONS, STRUCTURE
+from optc.compiler.ops import (
+    ELEMENTWISE,
+    EXTERNS,
+    NOT_YET,
+    OPS,
+    ORACLES,
+    REDUCTIONS,
+    SHAPES,
+    STRUCTURE,
+)
 from optc.grammar import syntax
 
 
 def test_names_are_unique():
-    tables = (*ELEMENTWISE, *REDUCTIONS, *STRUCTURE, *ORACLES)
+    tables = (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
     assert len(OPS) == len(tables)
     assert not set(OPS) & set(NOT_YET)
 
@@ -27,14 +36,17 @@ def test_an_elementwise_op_means_in_jax_what_it_means_in_numpy(op):
     values = [0.25, 0.75, 0.5][: op.arity]
     if op.takes[0] == "bool":
         values = [True, False][: op.arity] if op.name != "where" else [True, 0.75, 0.5]
-    expected = getattr(np, op.numpy)(*values)
+    if op.name == "interpolate":
+        values.append(((0.0, 1.0), (0.5, 3.0), (1.0, 0.0)))
+        expected = np.interp(values[0], *zip(*values[1], strict=True))
+    else:
+        expected = getattr(np, op.numpy)(*values)
+    places = range(len(values))
     text = (
-        op.python
-        if "{" in op.python
-        else f"{op.python}({', '.join(map('{{{}}}'.format, range(op.arity)))})"
+        op.python if "{" in op.python else f"{op.python}({', '.join(map('{{{}}}'.format, places))})"
     )
     with jax.enable_x64(True):
-        found = eval(text.format(*map(repr, values)), {"jnp": jnp})
+        found = eval(text.format(*map(repr, values)), {"jnp": jnp, "rt": rt})
     # Transcendental functions of two libraries may differ in the last bit.
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-15)
     if op.scalar is not None:
@@ -91,7 +103,8 @@ def test_an_oracle_is_an_attribute_or_a_method_of_a_point(op):
     name = op.python.partition(".")[2].partition("(")[0]
     if "(" in op.python:
         required, _ = parameters(getattr(rt.Point, name))
-        assert len(required) == op.arity  # itself, and what it acts on
+        regions = op.name == "per_example_mean"  # it acts on a function, which is a region
+        assert len(required) == op.arity + regions  # itself, and what it acts on
     else:
         assert name in inspect.get_annotations(rt.Point)
 

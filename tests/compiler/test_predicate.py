@@ -13,9 +13,16 @@ from optc.compiler.predicate import holds, python
 from optc.compiler.records import Term
 
 TENSORS = [
-    {"ndim": 2, "size": 12, "path": "layers/0/kernel", "dtype": "float32"},
-    {"ndim": 1, "size": 4, "path": 'odd "quotes" \\ here', "dtype": "bfloat16"},
-    {"ndim": 0, "size": 1, "path": "", "dtype": "float32"},
+    {"ndim": 2, "size": 12, "rows": 3, "cols": 4, "path": "layers/0/kernel", "dtype": "float32"},
+    {
+        "ndim": 1,
+        "size": 4,
+        "rows": 1,
+        "cols": 4,
+        "path": 'odd "quotes" \\ here',
+        "dtype": "bfloat16",
+    },
+    {"ndim": 0, "size": 1, "rows": 1, "cols": 1, "path": "", "dtype": "float32"},
 ]
 
 
@@ -27,7 +34,7 @@ comparisons = st.one_of(
     st.builds(
         lambda op, name, n: Term(op=op, arguments=(Term(op=name), literal(n))),
         st.sampled_from(("lt", "le", "gt", "ge", "eq", "ne")),
-        st.sampled_from(("ndim", "size")),
+        st.sampled_from(("ndim", "size", "rows", "cols")),
         st.integers(0, 12),
     ),
     st.builds(
@@ -66,6 +73,8 @@ def test_the_printed_text_decides_alike(term, tensor):
         ('dtype == "bfloat16"', [False, True, False]),
         ("shape is [rows, cols]", [True, False, False]),
         ("shape is [.., rows]", [True, True, False]),
+        ("rows >= 3 and cols >= 4", [True, False, False]),
+        ("rows == 1", [False, True, True]),
     ],
 )
 def test_a_condition_chooses_tensors(where, chosen):

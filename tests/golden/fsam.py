@@ -34,6 +34,9 @@ def in_matrices(tensor):
     return tensor.ndim >= 2
 
 
+LIMITED = (rt.Limited("decay", in_matrices),)
+
+
 def init(w, h):
     """The slots of a fresh state."""
     return {"precondition": {"mu": rt.zeros(w), "nu": rt.zeros(w)}}
@@ -144,4 +147,5 @@ fsam = rt.Program(
     step=step,
     random=True,
     observed=("grad_norm", "sharpness"),
+    limited=LIMITED,
 )

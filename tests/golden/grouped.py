@@ -18,7 +18,18 @@ def in_hidden(tensor):
 
 
 def in_rest(tensor):
-    return not (tensor.ndim >= 2 and not rt.matches(tensor.path, "embed|head"))
+    return not in_hidden(tensor)
+
+
+GROUPS = (
+    rt.Group(
+        "hidden",
+        takes=in_hidden,
+        where='ndim >= 2 and not path matches "embed|head"',
+        line="<test>:6",
+    ),
+    rt.Group("rest", line="<test>:11"),
+)
 
 
 def init(w, h):
@@ -120,4 +131,5 @@ grouped = rt.Program(
     init=init,
     step=step,
     observed=("grad_norm",),
+    groups=GROUPS,
 )

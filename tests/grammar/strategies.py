@@ -171,7 +171,9 @@ stages = st.one_of(
     ),
 )
 observes = node(s.Observe, expressions, names, maybe(expressions))
-groups = node(s.Group, names, maybe(expressions), maybe(strings), many(stages | observes))
+sizes = node(s.Argument, names, expressions)
+views = node(s.View, strings, many(sizes))
+groups = node(s.Group, names, maybe(expressions), maybe(views), many(stages | observes))
 edits = st.one_of(
     node(s.Drop, paths()),
     node(s.Replace, paths(), expressions),

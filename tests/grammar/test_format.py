@@ -89,6 +89,7 @@ def test_stages_of_a_block_stand_in_two_columns():
         """
         optimizer a() { perturb sam() precondition adam()
         tune step 0.1 observe norm(g) as n every 5
+        group qkv where ndim==2 view "d (h k)->h d k" with(h=heads,) {tune step 3}
         group rest view "a b -> b a" { decay weights(0.1) where ndim>=2 tune step 3 } }
         """,
         """
@@ -97,6 +98,9 @@ def test_stages_of_a_block_stand_in_two_columns():
           precondition adam()
           tune step    0.1
           observe norm(g) as n every 5
+          group qkv where ndim == 2 view "d (h k)->h d k" with (h = heads) {
+            tune step 3
+          }
           group rest view "a b -> b a" {
             decay     weights(0.1) where ndim >= 2
             tune step 3

@@ -38,6 +38,25 @@ def test_gradients_are_enough_for_a_program_that_needs_no_more(params, batch, mo
     assert model.loss_traced == traced
 
 
+def test_a_hyperparameter_bound_to_an_array_is_followed_and_a_number_lives_in_the_state():
+    params = {"w": jnp.ones(2)}
+
+    def made(rate):
+        return sgd(lr=rate).transform()
+
+    tx = optax.inject_hyperparams(made)(rate=lambda count: 0.5 / (count + 1))
+    state = tx.init(params)
+    for rate in (0.5, 0.25):
+        updates, state = tx.update(params, state)
+        np.testing.assert_allclose(updates["w"], -rate)
+    np.testing.assert_allclose(optax.tree.get(state, "lr"), 0.25)
+
+    optimizer = sgd(lr=0.5)
+    state = optimizer.set(optimizer.init(params), lr=0.1)
+    updates, _ = optimizer.transform().update(params, state)
+    np.testing.assert_allclose(updates["w"], -0.1, rtol=1e-6)
+
+
 def test_weights_that_are_not_read_need_not_be_given():
     tx = sgd(lr=0.5).transform()
     grads = {"w": jnp.ones(2, jnp.bfloat16), "none": None}

@@ -1,13 +1,15 @@
 """Stages and schedules through the interpreter, on weights and gradients that a test gives."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
 from optc.compiler.check import chosen, lowered
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph
-from optc.compiler.interpret import Interpreter, Outcome, Tensors
+from optc.compiler.interpret import Draw, Interpreter, Outcome, Tensors
 from optc.compiler.locate import Located, find
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.render import render_text
@@ -33,26 +35,34 @@ class Given:
 class Run:
     """An optimizer on its way: weights, slots and the step count.
 
-    `spec` is a text, or the name of an optimizer of the library.
+    `spec` is a text, or the name of an optimizer of the library; the keywords are other values
+    for its hyperparameters.
     """
 
     def __init__(
-        self, spec: str, weights: Sequence[np.ndarray | float], paths: Sequence[str] = (), **values
+        self,
+        spec: str,
+        weights: Sequence[np.ndarray | float],
+        paths: Sequence[str] = (),
+        draw: Draw | None = None,
+        **values,
     ) -> None:
-        graph = _graph(spec)
+        graph = graph_of(spec)
         self.weights = [np.asarray(x, float) for x in weights]
         paths = paths or [f"w{i}" for i in range(len(self.weights))]
         settings = {h.name: h.default for h in graph.hyperparameters} | values
+        assert len(settings) == len(graph.hyperparameters), "no such hyperparameter"
         tensors = Tensors(paths, ["float32"] * len(paths))
         self._names = [(slot.stage, slot.name) for slot in graph.slots]
-        self._interpreter = Interpreter(graph, tensors, settings)
+        self._interpreter = Interpreter(graph, tensors, settings, draw=draw)
         self._slots = self._interpreter.start(self.weights)
         self.count = 0
 
     def step(self, gradient: Sequence[np.ndarray | float], loss: float = 0.0) -> Outcome:
         """One step along a gradient; the weights after it are in `weights`."""
         self._interpreter.oracles = Given(list(gradient), loss)
-        outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # what a `where` leaves out
+            outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
         self.weights, self._slots = outcome.weights, outcome.slots
         self.count += outcome.applied
         return outcome
@@ -83,15 +93,40 @@ def signal(stage: str, gradient: Sequence[np.ndarray], weights: Sequence[np.ndar
 def observed(calls: Sequence[str], times: Iterable[int]) -> dict[str, np.ndarray]:
     """Scalar expressions, such as schedules, at some steps."""
     lines = [f"observe {call} as value{i}" for i, call in enumerate(calls)]
-    graph = _graph(stages("tune step 0.0", *lines))
+    graph = graph_of(stages("tune step 0.0", *lines))
     runner = Interpreter(graph, Tensors(["w"], ["float32"]), {}, Given([np.zeros(1)]))
     rows = [runner.step([np.zeros(1)], [], t).observed for t in times]
     return {call: np.array([row[f"value{i}"] for row in rows]) for i, call in enumerate(calls)}
 
 
-def _graph(spec: str) -> Graph:
+def trace(spec: str, gradients: Iterable[Arrays], weights: Arrays, **how) -> list[Arrays]:
+    """The weights before the first step along these gradients, and after each."""
+    with np.errstate(all="ignore"):
+        run = Run(spec, weights, **how)
+        visited = [run.weights]
+        for gradient in gradients:
+            run.step(gradient)
+            visited.append(run.weights)
+    return visited
+
+
+def steps(spec: str, gradients: Iterable[Arrays], weights: Arrays, **how) -> np.ndarray:
+    """What is subtracted at each step: one row each."""
+    visited = [flat(now) for now in trace(spec, gradients, weights, **how)]
+    return np.stack([before - after for before, after in pairwise(visited)])
+
+
+def flat(tensors: Arrays) -> np.ndarray:
+    """All numbers of a list of tensors."""
+    return np.concatenate([np.ravel(x) for x in tensors])
+
+
+@cache
+def graph_of(spec: str) -> Graph:
+    """The graph before any pass of a text, or of an optimizer of the library."""
     where = Located(Source("<test>", spec), None) if "{" in spec else find(spec)
     report = Diagnostics()
     draft = chosen(where, lowered(where, report), report)
     assert draft is not None, render_text(report.sorted())
+    assert not report.has_errors, render_text(report.sorted())
     return freeze(draft)

@@ -70,7 +70,7 @@ def loss(params, batch):
     return criterion(outputs(params, batch), batch)
 
 
-SPLIT = optc.Objective(outputs=outputs, loss=criterion)
+SPLIT = optc.Objective(outputs=outputs, loss=criterion, batch_axis=0)
 
 
 def bits(tree):

@@ -9,7 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from traced import flat, graph, steps, trace
+from interpreted import flat, graph_of, stages, steps, trace
+
+from optc.compiler.interpret import Interpreter, Tensors
 
 CLOSE = 1e-13
 STEPS = 20
@@ -28,9 +30,9 @@ CONSTANT = [GRADIENTS[0]] * STEPS
 FIRST = flat(GRADIENTS[0])
 
 
-def staged(*stages):
+def staged(*lines):
     """An optimizer of these stages at rate 1, as text."""
-    return "optimizer staged() {\n  " + "\n  ".join((*stages, "tune step 1.0")) + "\n}\n"
+    return stages(*lines, "...")
 
 
 def assert_same(found, expected, tolerance=CLOSE):
@@ -123,19 +125,47 @@ def test_mars_limits_the_length_of_each_tensor():
     assert min(lengths) < 0.9
 
 
+def test_exact_mars_takes_the_change_on_one_batch():
+    """On quadratics that share a Hessian h: the change is h (w - w_before), whatever the batch."""
+    h, gamma, b1 = 3.0, 0.1, 0.5
+    spec = stages(f"perturb mars_exact(gamma = {gamma}, b1 = {b1})", "tune step 0.1")
+    runner = Interpreter(graph_of(spec), Tensors(["w"], ["float64"]), {})
+    before = w = [np.array([0.05, -0.02])]
+    slots = runner.start(w)
+    for t, centre in enumerate((0.0, 0.01, -0.03), 1):
+        runner.oracles = Quadratic(h, centre)
+        outcome = runner.step(w, slots, t)
+        c = h * (w[0] - centre) + gamma * b1 / (1 - b1) * h * (w[0] - before[0])
+        np.testing.assert_allclose(w[0] - outcome.weights[0], 0.1 * c, rtol=0, atol=1e-16)
+        before, w, slots = w, outcome.weights, outcome.slots
+
+
 def test_mars_lion_keeps_the_momentum_that_it_follows():
     """Lion with b1 = b2 on the same gradients: signum."""
-    stages = ("precondition mars()", "precondition lion(0.95, 0.95)")
-    lion = steps(staged(*stages), GRADIENTS, WEIGHTS)
+    lion = staged("precondition mars()", "precondition lion(0.95, 0.95)")
+    lion = steps(lion, GRADIENTS, WEIGHTS)
     assert_same(steps("mars_lion", GRADIENTS, WEIGHTS, lr=1.0), lion)
 
 
 # ---- first steps, and constant gradients
 
 
+class Quadratic:
+    """h |w - centre|^2 / 2."""
+
+    def __init__(self, h, centre):
+        self.h, self.centre = h, centre
+
+    def loss(self, at):
+        return sum(self.h * np.sum((x - self.centre) ** 2) / 2 for x in at)
+
+    def grad(self, at):
+        return [self.h * (x - self.centre) for x in at]
+
+
 def rate(name):
     """The default rate of an optimizer."""
-    return next(h.default for h in graph(name).hyperparameters if h.name == "lr")
+    return next(h.default for h in graph_of(name).hyperparameters if h.name == "lr")
 
 
 FIRST_STEPS = {
@@ -191,7 +221,7 @@ FIRST_STEPS = {
 
 @pytest.mark.parametrize("name", FIRST_STEPS)
 def test_the_first_step_is_known(name):
-    names = {h.name for h in graph(name).hyperparameters}
+    names = {h.name for h in graph_of(name).hyperparameters}
     values = {"decay": 0.0} if "decay" in names else {}
     (found,) = steps(name, GRADIENTS[:1], WEIGHTS, **values)
     # eps of 1e-6 over gradients of at least 1e-2, and the rounding of weights of order 1.
@@ -240,6 +270,12 @@ def test_novograd_divides_each_tensor_by_its_norm():
     (found,) = steps("novograd", GRADIENTS[:1], WEIGHTS, lr=1.0, eps=0.0, decay=0.1)
     expected = [g / np.linalg.norm(g) + 0.1 * w for g, w in zip(GRADIENTS[0], WEIGHTS, strict=True)]
     assert_same(found, flat(expected))
+
+
+def test_rprop_of_optax_is_a_step_late_while_signs_stay():
+    late = steps("rprop_optax", CONSTANT, WEIGHTS)
+    assert not late[0].any()
+    assert_same(late[1:], steps("rprop", CONSTANT, WEIGHTS)[:-1])
 
 
 # ---- laws that hold on every path
@@ -325,7 +361,6 @@ def test_adopt_reads_the_moment_before_it_writes_it():
 
 
 def test_adopt_does_not_move_at_first_whatever_the_gradient():
-    """optax without clipping divides by eps there."""
     for name in ("adopt", "adopt_unclipped"):
         assert not steps(name, [[1e6 * g for g in GRADIENTS[0]]], WEIGHTS).any()
 
@@ -390,7 +425,7 @@ def test_noise_has_the_variance_that_the_paper_gives():
         "noisy_sgd",
         zero,
         WEIGHTS,
-        lambda op, site, rounds, count: [np.ones(shape) for shape in SHAPES],
+        draw=lambda op, site, rounds, count: [np.ones(shape) for shape in SHAPES],
         lr=1.0,
         eta=0.3,
         gamma=0.55,
@@ -443,6 +478,27 @@ def test_msvag_damps_by_the_variance_of_the_average():
             np.testing.assert_allclose(
                 found[t - 1], mean**3 / (mean**2 + rho * spread), rtol=1e-9, atol=1e-12
             )
+
+
+def test_pnm_is_the_momentum_of_two_interleaved_series():
+    """Odd and even steps each have a momentum with b1^2; with b0 = 0 the other one has no part."""
+    found = steps(staged("precondition pnm(b0 = 0, b1 = 0.9)"), GRADIENTS, WEIGHTS)
+    for first in (0, 1):
+        one = steps(staged("precondition average_gradient(0.81)"), GRADIENTS[first::2], WEIGHTS)
+        assert_same(found[first::2], one)
+    settled = steps(staged("precondition pnm(b1 = 0)"), CONSTANT, WEIGHTS)
+    assert_same(settled[1:], np.tile(FIRST / np.sqrt(5), (STEPS - 1, 1)))
+
+
+def test_stable_adamw_is_adamw_until_a_gradient_outgrows_its_moment():
+    """Constant gradients have rms 1, and one that is 10 times as long 10 over the moment's root."""
+    values = {"lr": 0.1, "b2": 0.9, "eps": 1e-12, "decay": 0.1}
+    path = [*CONSTANT[:5], [10 * g for g in GRADIENTS[0]]]
+    stable = steps("stable_adamw", path, WEIGHTS, **values)
+    adamw = steps("adamw", path, WEIGHTS, **values)
+    np.testing.assert_allclose(stable[:5], adamw[:5], rtol=1e-9)
+    nu = (0.1 * 100 + 0.9 * (1 - 0.9**5)) / (1 - 0.9**6)
+    np.testing.assert_allclose(stable[5], adamw[5] / (10 / np.sqrt(nu)), rtol=1e-9)
 
 
 def test_msvag_takes_a_constant_gradient_as_it_is():

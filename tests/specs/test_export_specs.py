@@ -3,10 +3,11 @@
 import jax
 import jax.export
 import pytest
-from shipped import OPTIMIZERS, SPLIT, bits, make_batch, make_params, program
+from part import optimizers
+from shipped import SPLIT, bits, make_batch, make_params, program
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", optimizers())
 def test_an_exported_step_comes_back_bit_for_bit(name):
     optimizer = program(name)()
     params, batch = make_params(), make_batch()

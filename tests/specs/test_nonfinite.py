@@ -1,10 +1,10 @@
-"""What is not finite is shown and not hidden: no optimizer raises, and `guard finite` skips."""
+"""`guard finite` skips what is not finite. That it shows elsewhere is in `test_training`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from shipped import OPTIMIZERS, SPLIT, bits, described, make_batch, make_params, program, staged
+from shipped import SPLIT, bits, make_batch, make_params, staged
 
 
 def spoiled(kind):
@@ -13,39 +13,9 @@ def spoiled(kind):
     match kind:
         case "loss is nan":
             return batch | {"x": batch["x"].at[0, 0].set(jnp.nan)}
-        case "loss is inf":
-            # Squared it has no float32.
-            return batch | {"y": batch["y"].at[0, 0].set(1e30)}
         case "gradient is nan":
             return batch | {"root": jnp.zeros(())}
     raise ValueError(kind)
-
-
-KINDS = ("loss is nan", "loss is inf", "gradient is nan")
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_what_is_not_finite_shows_in_the_report_and_training_goes_on(name):
-    optimizer = program(name)()
-    for kind in KINDS:
-        params = make_params()
-        state = optimizer.init(params)
-        before = described((params, state))
-        params, state, report = optimizer.step(params, state, make_batch(), SPLIT)
-        assert np.isfinite(report.loss)
-        assert np.isfinite(report.observed["grad_norm"])
-
-        params, state, report = optimizer.step(params, state, spoiled(kind), SPLIT)
-        if kind == "gradient is nan":
-            assert np.isfinite(report.loss)
-            assert np.isnan(report.observed["grad_norm"])
-        else:
-            assert not np.isfinite(report.loss)
-        assert bool(report.applied)
-
-        params, state, _ = optimizer.step(params, state, make_batch(), SPLIT)
-        assert int(state.count) == 3
-        assert described((params, state)) == before
 
 
 GUARDED = {

@@ -9,112 +9,58 @@ a few roundings of 2^-24 to what it carries over. Ours takes `decay` rounded to 
 has it in float64, so 1 - decay differs by a relative 2^-24 / (1 - decay).
 """
 
+from functools import partial
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from claims import around, claimed, claims, kind, settings, title
 from jax import lax
 from shipped import SPLIT, described, loss, make_batch, make_params, program, staged, trajectory
 
 import optc
-from optc.compiler import library
 from optc.grammar import syntax
 
 STEPS = 50
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 DOUBLE = 1e-12
 
 
 LOOSER = {
     # Optax takes 1 - 1 / sqrt(1 + lr^2) as a difference, of which 5e-5 is left at its default.
     "fromage": 2.0**-52 / 5e-5,
+    # Optax takes the root of the step count in float32, and so the weight of each gradient.
+    "madgrad": 2.0**-23,
+    # Optax works out 1 - t^-0.8 in float32: a few roundings of 2^-24 for each step.
+    "adafactor": STEPS * 2.0**-23,
+    "adafactor_momentum": STEPS * 2.0**-23,
+    "adafactor_unscaled": STEPS * 2.0**-23,
 }
 """Tolerances in float64 where it is the twin that loses digits."""
 
 
-def claims():
-    """Every rule and optimizer of the library that says what it equals."""
-    for kind in (*syntax.KINDS, "optimizer"):
-        for name in library.names(kind):
-            for item in library.file(kind, name).items:
-                claiming = isinstance(item, syntax.RuleDecl | syntax.OptimizerDecl)
-                if claiming and item.equals is not None:
-                    yield item
-
-
-def kind(item):
-    """The kind of a rule, or `optimizer`."""
-    return item.kind.id if isinstance(item, syntax.RuleDecl) else "optimizer"
-
-
-CLAIMS = pytest.mark.parametrize(
-    "item", list(claims()), ids=lambda item: f"{kind(item)} {item.name.id}"
-)
-
-
-def value(expression, names):
-    """What an expression of a claim stands for in Python."""
-    match expression:
-        case syntax.Number() | syntax.Bool() | syntax.String():
-            return expression.value
-        case syntax.Name():
-            return names[expression.id]
-        case syntax.Unary(op="-"):
-            return -value(expression.operand, names)
-        case syntax.Attribute():
-            return getattr(value(expression.value, names), expression.name.id)
-        case syntax.Call():
-            args = [value(a.value, names) for a in expression.arguments if a.name is None]
-            named = {a.name.id: value(a.value, names) for a in expression.arguments if a.name}
-            return value(expression.function, names)(*args, **named)
-        case _:
-            raise NotImplementedError(f"a claim with {expression}")
-
-
-def settings(item, usual):
-    """The item's parameters at their defaults, or at values that are no defaults.
-
-    0.7 d + 0.05 leaves every default d of the library inside its range, and moves it.
-    """
-    defaults = {p.name.id: value(p.default, {"inf": np.inf}) for p in item.params}
-    return defaults if usual else {name: _moved(d) for name, d in defaults.items()}
-
-
-def _moved(default):
-    match default:
-        case bool():
-            return not default
-        case int():
-            return default + 1
-        case float():
-            return 0.7 * default + 0.05
-        case _:
-            return default
-
-
-def ours(item, chosen, usual):
-    """An optimizer, or a rule as a program of one stage.
-
-    Numbers of the spec are folded into it, hyperparameters are its inputs: the defaults of a
-    rule are given in the first way, others in the second.
-    """
-    if isinstance(item, syntax.OptimizerDecl):
-        return program(item.name.id)(**chosen).transform()
-    call = f"{item.name.id}({'' if usual else ', '.join(f'{name} = {name}' for name in chosen)})"
-    stages = [f"{item.kind.id} {call}", "tune step 1.0"]
-    if item.kind.id == "tune":
-        stages = [f"tune step {call}"]
-    return staged(*stages, **({} if usual else chosen))().transform()
-
-
-def _tuple(*values):
-    return values
+def params_of_claims(stride):
+    """Every claim as a parameter; CI takes each `stride`-th."""
+    return [
+        pytest.param(item, id=title(item), marks=pytest.mark.rest if number % stride else ())
+        for number, item in enumerate(claims())
+    ]
 
 
 def theirs(item, chosen):
     """The transformation that the item claims to be, descending like ours."""
-    tx = value(item.equals, {"optax": optax, "inf": np.inf, "tuple": _tuple, **chosen})
+    tx = claimed(item, chosen)
     return tx if kind(item) in ("tune", "optimizer") else optax.chain(tx, optax.scale(-1.0))
+
+
+class Pair(NamedTuple):
+    """A node of the tree."""
+
+    one: Any
+    other: Any
 
 
 def series(dtype):
@@ -127,7 +73,8 @@ def series(dtype):
         "matrix": (3, 4),
         "vector": (5,),
         "scalar": (),
-        "nested": {"list": [(2, 1, 2), None]},
+        "nested": {"list": [(2, 1, 2), None], "pair": Pair((3,), (2, 2))},
+        "empty": (0, 3),
         "none": None,
     }
 
@@ -135,7 +82,7 @@ def series(dtype):
         return rng.normal(size=(STEPS, *shape))
 
     def is_shape(x):
-        return isinstance(x, tuple)
+        return type(x) is tuple
 
     grads = jax.tree.map(lambda s: (draw(s).T * sizes).T, shapes, is_leaf=is_shape)
     grads["vector"][:3] = 0.0
@@ -148,7 +95,7 @@ def updates(tx, inputs):
     """What a transformation makes of the series."""
     tx = optax.with_extra_args_support(tx)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=FAST)
     def run(inputs):
         def step(state, now):
             grads, weights, value = now
@@ -188,26 +135,46 @@ def assert_close(found, expected, tolerance, floor=0.0):
     np.testing.assert_array_less(np.abs(a - b).max(axis=1), bound + np.finfo(float).tiny)
 
 
-@CLAIMS
-@pytest.mark.parametrize("usual", [True, False], ids=["defaults", "others"])
-def test_what_a_claim_says_holds_in_float64(item, usual):
+def compare(item, chosen, program, expected, dtype, tolerance):
+    """Hold both transformations against each other over the series."""
+    inputs = series(dtype)
+    found = updates(program.transform(), inputs)
+    assert_close(found, updates(expected, inputs), tolerance, rounding(item, inputs))
+
+
+@pytest.mark.parametrize("item", params_of_claims(1))
+def test_what_a_claim_says_holds_in_float64(item):
+    """At values that are no defaults; a rule that can be limited acts on matrices only."""
     with jax.enable_x64(True):
-        chosen = settings(item, usual)
-        inputs = series(jnp.float64)
-        found = updates(ours(item, chosen, usual), inputs)
+        chosen = settings(item, usual=False)
+        tx = theirs(item, chosen)
+        where = ""
+        if kind(item) not in ("tune", "optimizer"):
+            where = "ndim >= 2"
+            tx = optax.chain(optax.masked(claimed(item, chosen), matrices), optax.scale(-1.0))
         tolerance = LOOSER.get(item.name.id, DOUBLE)
-        expected = updates(theirs(item, chosen), inputs)
-        assert_close(found, expected, tolerance, rounding(item, inputs))
+        compare(item, chosen, around(item, where=where)(**chosen), tx, jnp.float64, tolerance)
 
 
-@CLAIMS
+@pytest.mark.parametrize("item", params_of_claims(5))
+def test_what_a_claim_says_holds_at_the_defaults(item):
+    with jax.enable_x64(True):
+        chosen = settings(item, usual=True)
+        optimizer = around(item, folded=True)()
+        tolerance = LOOSER.get(item.name.id, DOUBLE)
+        compare(item, chosen, optimizer, theirs(item, chosen), jnp.float64, tolerance)
+
+
+@pytest.mark.parametrize("item", params_of_claims(5))
 def test_what_a_claim_says_holds_in_float32(item):
     chosen = settings(item, usual=False)
-    largest = max([0.0, *(x for x in chosen.values() if x < 1)])
-    inputs = series(jnp.float32)
+    largest = max([0.0, *(x for x in chosen.values() if not isinstance(x, str) and x < 1)])
     tolerance = STEPS * 2.0**-23 / (1 - largest)
-    found = updates(ours(item, chosen, usual=False), inputs)
-    assert_close(found, updates(theirs(item, chosen), inputs), tolerance, rounding(item, inputs))
+    compare(item, chosen, around(item)(**chosen), theirs(item, chosen), jnp.float32, tolerance)
+
+
+def matrices(params):
+    return jax.tree.map(lambda x: x.ndim >= 2, params)
 
 
 # ---- whole optimizers
@@ -229,33 +196,6 @@ def optax_trajectory(tx, params, batch, steps, **extra):
         return lax.scan(step, (params, tx.init(params)), length=steps)[1]
 
     return run(params)
-
-
-RATE = {"lr": 0.02}
-TWINS = {
-    "sgd": (RATE, optax.sgd(0.02)),
-    "momentum": ({"beta": 0.8, **RATE}, optax.sgd(0.02, momentum=0.8)),
-    "adamw": (
-        {"b1": 0.8, "b2": 0.95, "eps": 1e-6, "decay": 0.1, **RATE},
-        optax.adamw(0.02, 0.8, 0.95, 1e-6, weight_decay=0.1),
-    ),
-    "lion": (
-        {"b1": 0.8, "b2": 0.9, "decay": 0.1, **RATE},
-        optax.lion(0.02, 0.8, 0.9, weight_decay=0.1),
-    ),
-    "signum": ({"beta": 0.8, **RATE}, optax.signum(0.02, 0.8)),
-    "polyak_sgd": ({"max_step": 0.1, "f_min": 0.01}, optax.polyak_sgd(0.1, f_min=0.01)),
-}
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_an_optimizer_trains_as_its_twin_in_optax(name):
-    with jax.enable_x64(True):
-        values, tx = TWINS[name]
-        params, batch = make_params(jnp.float64), make_batch(jnp.float64)
-        found, _ = trajectory(program(name)(**values), params, batch, SPLIT, STEPS)
-        # The steps are small against the curvature of this loss: roundings do not grow.
-        assert_close(found, optax_trajectory(tx, params, batch, STEPS), DOUBLE)
 
 
 def test_adamw_with_clipping_and_a_mask_is_the_chain_of_optax():
@@ -423,66 +363,3 @@ def test_a_schedule_is_that_of_optax(call):
     with jax.enable_x64(True):
         expected = [float(schedule(jnp.asarray(first + i))) for i in range(STEPS)]
         np.testing.assert_allclose(rates(call, STEPS), expected, rtol=DOUBLE, atol=1e-16)
-
-
-# ---- torch, which shares no code with JAX
-
-
-def torch_cases(torch):
-    return {
-        "momentum": (
-            program("momentum")(lr=0.1, beta=0.8),
-            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8),
-        ),
-        "nesterov": (
-            staged("precondition nesterov(0.8)", "tune step 0.1")(),
-            lambda w: torch.optim.SGD(w, 0.1, momentum=0.8, nesterov=True),
-        ),
-        "adamw": (
-            program("adamw")(lr=0.1, b1=0.8, b2=0.95, eps=1e-6, decay=0.2),
-            lambda w: torch.optim.AdamW(w, 0.1, (0.8, 0.95), 1e-6, 0.2),
-        ),
-        # Torch adds eps outside the root, we add it inside: without eps they are one map.
-        "rmsprop": (
-            staged("precondition rmsprop(0.8, eps = 0)", "tune step 0.1")(),
-            lambda w: torch.optim.RMSprop(w, 0.1, alpha=0.8, eps=0.0),
-        ),
-        "adagrad": (
-            staged("precondition adagrad(0.2, eps = 0)", "tune step 0.1")(),
-            lambda w: torch.optim.Adagrad(w, 0.1, initial_accumulator_value=0.2, eps=0.0),
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", ["momentum", "nesterov", "adamw", "rmsprop", "adagrad"])
-def test_trajectories_are_those_of_torch(name):
-    torch = pytest.importorskip("torch")
-    with jax.enable_x64(True):
-        optimizer, make = torch_cases(torch)[name]
-        rng = np.random.default_rng(4)
-        grads = {"m": rng.normal(size=(STEPS, 3, 2)), "v": rng.normal(size=(STEPS, 4))}
-        params = {"m": rng.normal(size=(3, 2)), "v": rng.normal(size=4)}
-
-        theirs = {key: torch.tensor(x, requires_grad=True) for key, x in params.items()}
-        stepper = make(list(theirs.values()))
-        expected = []
-        for i in range(STEPS):
-            for key, weight in theirs.items():
-                weight.grad = torch.tensor(grads[key][i])
-            stepper.step()
-            expected.append({key: w.detach().numpy().copy() for key, w in theirs.items()})
-
-        tx = optimizer.transform()
-
-        @jax.jit
-        def run(params, grads):
-            def step(carry, grads):
-                params, state = carry
-                changes, state = tx.update(grads, state, params)
-                params = optax.apply_updates(params, changes)
-                return (params, state), params
-
-            return lax.scan(step, (params, tx.init(params)), grads)[1]
-
-        found = run(*jax.tree.map(jnp.asarray, (params, grads)))
-        assert_close(found, jax.tree.map(lambda *x: np.stack(x), *expected), DOUBLE)

@@ -9,8 +9,8 @@ import json
 
 import numpy as np
 import pytest
+from interpreted import flat, trace
 from torch_trajectories import CASES, DATA, SHAPES
-from traced import flat, trace
 
 RECORDED = json.loads(DATA.read_text())
 TOLERANCE = 1e-12

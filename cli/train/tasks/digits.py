@@ -45,7 +45,7 @@ def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
 
     return Task(
         name="digits",
-        objective=Objective(outputs=_logits, loss=_loss),
+        objective=Objective(outputs=_logits, loss=_loss, batch_axis=0),
         init=init,
         batch=batch,
         evaluate=evaluate,

@@ -51,7 +51,7 @@ def text(
 
     return Task(
         name="text",
-        objective=Objective(outputs=logits, loss=_loss),
+        objective=Objective(outputs=logits, loss=_loss, batch_axis=0),
         init=partial(_init, layers=layers, width=width, context=context),
         batch=batch,
         evaluate=evaluate,

@@ -521,3 +521,20 @@ def test_a_number_for_all_tensors_cannot_change_for_some_of_them():
 def test_states_that_start_alike_have_buffers_of_their_own(body):
     # Programs are run with donated arguments, and one buffer cannot be donated twice.
     agree(rule(body, params="scale", optimizer="scale = 2.0"), steps=3)
+
+
+def test_a_state_has_the_tensors_of_its_stage_whatever_is_written_to_it():
+    """The gradient has all tensors; of it a limited stage keeps its own."""
+    trace = agree("""
+    rule precondition own() {
+      state previous = zeros(g)
+      d = g - previous
+      previous <- g
+      return g + d
+    }
+    optimizer one() { precondition own() where ndim >= 2  tune step 0.1 }
+    """)
+    start = trace.start["precondition", "previous"]
+    last = trace.last.slots["precondition", "previous"]
+    assert [x is None for x in last] == [x is None for x in start]
+    assert any(x is None for x in start)

@@ -1,0 +1,214 @@
+"""The `view` of a group: axes in another order, taken apart and put together.
+
+A pattern is written in the notation of einops. On its left stand the axes of a tensor, on its right
+those that the group's rules see; an axis in brackets is made of several. `d (q h k) -> q h d k`
+takes the second axis apart, so the sizes of all but one of `q`, `h` and `k` must be known.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
+from math import prod
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
+from ..grammar.source import Span
+from .records import Hyperparameter, Scalar, Term, View
+
+BAD_VIEW = declare(
+    "bad-view",
+    "a view that is not an arrangement of axes",
+    """
+    `view "d h k -> h d k"` shows the tensors of a group to its rules in another arrangement, in the
+    notation of einops: each axis has a name, stands once on each side, and brackets make one axis
+    of several. Where an axis is taken apart, the sizes of all new axes but one are given: whole
+    numbers, or `int` parameters of the optimizer. Ellipses and axes without a name are no part
+    of it.
+
+        group qkv where path matches "qkv" view "d (q h k) -> q h d k" with (q = 3, h = heads) {
+          precondition sign()
+        }
+    """,
+)
+
+Side = tuple[tuple[str, ...], ...]
+"""The axes of a tensor in order, each made of one or several named axes."""
+
+_TOKEN = re.compile(r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|(->)|([()])|(\S))")
+
+
+def sides(pattern: str) -> tuple[Side, Side]:
+    """The two sides of a pattern that is well formed."""
+    before, after = pattern.split("->")
+    return _axes(before), _axes(after)
+
+
+def undone_alone(pattern: str) -> bool:
+    """Whether the way back needs no sizes: each axis that a rule sees is one named axis."""
+    return all(len(axis) == 1 for axis in sides(pattern)[1])
+
+
+def reverse(pattern: str) -> str:
+    """The arrangement that leads back."""
+    before, after = pattern.split(" -> ")
+    return f"{after} -> {before}"
+
+
+def lengths(side: Side, shape: tuple[int, ...], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The length of each named axis of a tensor that fits."""
+    found = dict(sizes)
+    for names, length in zip(side, shape, strict=True):
+        known = prod(sizes[name] for name in names if name in sizes)
+        found |= {name: length // known for name in names if name not in sizes}
+    return found
+
+
+def given(view: View, values: Mapping[str, Scalar]) -> dict[str, int]:
+    """The sizes of a view as numbers, where hyperparameters have these values."""
+    return {n: int(values[x]) if isinstance(x, str) else x for n, x in view.sizes}
+
+
+def shape(view: View, shape: tuple[int, ...], values: Mapping[str, Scalar]) -> tuple[int, ...]:
+    """The shape that a tensor has for the group's rules."""
+    before, after = sides(view.pattern)
+    found = lengths(before, shape, given(view, values))
+    return tuple(prod(found[name] for name in axis) for axis in after)
+
+
+def rank(view: View) -> Term:
+    """What is known of the tensors in the arrangement: how many axes they have."""
+    number = Term(op="literal", arguments=(len(sides(view.pattern)[1]),))
+    return Term(op="eq", arguments=(Term(op="ndim"), number))
+
+
+# ---- from syntax
+
+
+def parse(
+    view: syntax.View, parameters: Sequence[Hyperparameter], report: Diagnostics
+) -> View | None:
+    """The view that a group declares, or None where it was reported as wrong."""
+    return _Parser(view, {p.name: p for p in parameters}, report).view()
+
+
+class _Parser:
+    def __init__(
+        self, view: syntax.View, parameters: Mapping[str, Hyperparameter], report: Diagnostics
+    ) -> None:
+        self.syntax = view
+        self.parameters = parameters
+        self.report = report
+        self.failed = False
+        self.spans: list[dict[str, Span]] = [{}, {}]
+
+    def view(self) -> View | None:
+        before, after = self._sides()
+        if self.failed:
+            return None
+        for name in self.spans[0].keys() ^ self.spans[1].keys():
+            side = 0 if name in self.spans[0] else 1
+            where = "right" if side == 0 else "left"
+            self._wrong(self.spans[side][name], f"the axis `{name}` is not on the {where}")
+        sizes = self._sizes()
+        for axis in before:
+            unknown = [name for name in axis if name not in sizes]
+            if len(unknown) > 1 and not self.failed:
+                span = self.spans[0][unknown[0]].to(self.spans[0][unknown[-1]])
+                names = " and ".join(f"`{name}`" for name in unknown)
+                help = f"give all but one of them: `with ({unknown[0]} = 2)`"
+                self._wrong(span, f"the sizes of {names} are not known", help)
+        if self.failed:
+            return None
+        pattern = f"{_text(before)} -> {_text(after)}"
+        return View(pattern=pattern, sizes=tuple(sizes.items()))
+
+    def _wrong(self, span: Span, message: str, help: str | None = None) -> None:
+        self.failed = True
+        self.report.add(BAD_VIEW.at(span, message, help=help))
+
+    def _span(self, start: int, end: int) -> Span:
+        """A part of the pattern; the text of a string begins behind its quote."""
+        span = self.syntax.pattern.span
+        return Span(span.source, span.start + 1 + start, span.start + 1 + end)
+
+    def _tokens(self) -> Iterator[tuple[str, Span]]:
+        text = self.syntax.pattern.span.text[1:-1]
+        for match in _TOKEN.finditer(text):
+            start, end = match.span(match.lastindex or 0)
+            yield match[match.lastindex or 0], self._span(start, end)
+
+    def _sides(self) -> tuple[Side, Side]:
+        """Both sides; what is wrong with the marks is reported, the first of it."""
+        found: list[list[tuple[str, ...]]] = [[]]
+        open: tuple[list[str], Span] | None = None
+        for token, span in self._tokens():
+            if token == "->" and open is None and len(found) == 1:
+                found.append([])
+            elif token == "(" and open is None:
+                open = [], span
+            elif token == ")" and open is not None and open[0]:
+                found[-1].append(tuple(open[0]))
+                open = None
+            elif token == "->" and open is not None:
+                break
+            elif token[0].isalpha() or token[0] == "_":
+                self._name(token, span, len(found) - 1)
+                if open is None:
+                    found[-1].append((token,))
+                else:
+                    open[0].append(token)
+            else:
+                self._wrong(span, f"`{token}` cannot stand here in a view")
+                return (), ()
+        if open is not None:
+            self._wrong(open[1], "this bracket is never closed")
+        elif len(found) == 1:
+            help = 'write `view "BEFORE -> AFTER"`'
+            self._wrong(self.syntax.pattern.span, "the view has no `->`", help)
+        return tuple(found[0]), tuple(found[-1])
+
+    def _name(self, name: str, span: Span, side: int) -> None:
+        if name in self.spans[side]:
+            self._wrong(span, f"the axis `{name}` stands twice on one side")
+        if side == 0 and iskeyword(name):
+            # The sizes of axes are keyword arguments in the printed program.
+            self._wrong(span, f"an axis cannot be called `{name}`")
+        self.spans[side][name] = span
+
+    def _sizes(self) -> dict[str, int | str]:
+        found: dict[str, int | str] = {}
+        for size in self.syntax.sizes:
+            assert size.name is not None
+            name = size.name.id
+            if name not in self.spans[0]:
+                help = did_you_mean(name, self.spans[0])
+                self.failed = True
+                fix = correction(size.name.span, self.spans[0])
+                message = f"the view has no axis `{name}`"
+                self.report.add(BAD_VIEW.at(size.name.span, message, help=help, fix=fix))
+            elif name in found:
+                self._wrong(size.name.span, f"the size of `{name}` is given twice")
+            value = self._size(size.value)
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _size(self, value: syntax.Expr) -> int | str | None:
+        match value:
+            case syntax.Number(value=int(number)) if number > 0:
+                return number
+            case syntax.Name() if value.id in self.parameters:
+                if self.parameters[value.id].kind == "int":
+                    return value.id
+        help = "sizes are whole numbers above 0, or `int` parameters of the optimizer"
+        self._wrong(value.span, f"`{value.span.text}` is no size", help)
+        return None
+
+
+def _axes(side: str) -> Side:
+    found = re.findall(r"\(([^)]*)\)|(\w+)", side)
+    return tuple(tuple((inner or single).split()) for inner, single in found)
+
+
+def _text(side: Side) -> str:
+    return " ".join(axis[0] if len(axis) == 1 else f"({' '.join(axis)})" for axis in side)

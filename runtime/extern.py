@@ -1,0 +1,126 @@
+"""Transformations of optax as parts of a step: fields in and out, and a state that only they know.
+
+    @rt.extern("mine.opt:3 | precondition mine(b1 = b1)")
+    def extern_mine(b1):
+        return optax.scale_by_adam(b1=b1, eps=1e-06)
+
+    state = extern_mine.init(w, b1)
+    u, state = extern_mine.update(g, state, w, b1)
+
+A transformation sees the user's own tree, with `optax.MaskedNode` in the place of each tensor that
+it does not get, as `optax.masked` would show it. Its state is made for the weights in their own
+dtypes and stays in the dtypes that it has then; the arithmetic is that of the step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from .field import Field, UnknownWeights, cast
+from .tree import PyTree
+
+_DECIDED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+"""What JAX raises where Python decides on a value that is only known while a program runs."""
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class Opaque:
+    """The state of a transformation inside a step: a pytree of which nothing is known."""
+
+    tree: PyTree
+
+    def tree_flatten(self) -> tuple[tuple[PyTree], None]:
+        """The state, and nothing beside it."""
+        return (self.tree,), None
+
+    @classmethod
+    def tree_unflatten(cls, beside: None, trees: tuple[PyTree]) -> "Opaque":
+        """The same with other arrays."""
+        return Opaque(*trees)
+
+
+def extern(line: str) -> Callable[[Callable[..., Any]], "Extern"]:
+    """Mark a function that makes a transformation; `line` is the line of the spec that asks."""
+    return lambda make: Extern(make, line)
+
+
+def select(condition: jax.Array, yes: Opaque, no: Opaque) -> Opaque:
+    """One of two states of the same transformation."""
+    chosen: Opaque = jax.tree.map(lambda x, y: jnp.where(condition, x, y), yes, no)
+    return chosen
+
+
+class Extern:
+    """A transformation that is made anew in each step, of values that may change."""
+
+    def __init__(self, make: Callable[..., Any], line: str) -> None:
+        self._make = make
+        self._line = line
+
+    def init(self, w: Field, *arguments: Any) -> Opaque:
+        """The state before the first step, for the tensors that `w` has."""
+        leaves = zip(w.tensors, w.tree.leaves, strict=True)
+        own = Field([None if x is None else cast(x, leaf.dtype) for x, leaf in leaves], w.tree)
+        state = self._run(arguments, lambda tx: tx.init(_masked(own)))
+        return Opaque(jax.tree.map(_strong, state))
+
+    def update(
+        self, signal: Field, state: Opaque, w: Field, *arguments: Any, **extra: Any
+    ) -> tuple[Field, Opaque]:
+        """The transformed signal and the next state; `extra` goes to the update as it is."""
+        params = None
+        if not isinstance(w, UnknownWeights):
+            pairs = zip(signal.tensors, w.tensors, strict=True)
+            params = _masked(Field([None if s is None else x for s, x in pairs], w.tree))
+        extra = {name: _masked(x) if isinstance(x, Field) else x for name, x in extra.items()}
+        found, after = self._run(
+            arguments, lambda tx: tx.update(_masked(signal), state.tree, params, **extra)
+        )
+        places = signal.tree.flatten(found, "the update")
+        tensors = [
+            None if s is None else cast(jnp.asarray(x), s.dtype)
+            for s, x in zip(signal.tensors, places, strict=True)
+        ]
+        return Field(tensors, signal.tree), self._kept(state, after)
+
+    def _kept(self, before: Opaque, after: PyTree) -> Opaque:
+        """The next state in the dtypes of the one before: the arithmetic may be wider."""
+        structures: list[Any] = [jax.tree.structure(tree) for tree in (before.tree, after)]
+        if structures[0] != structures[1]:
+            raise ValueError(f"{self._line}: the state of the transformation changes its structure")
+        return Opaque(jax.tree.map(lambda old, new: cast(new, old.dtype), before.tree, after))
+
+    def _run(self, arguments: tuple[Any, ...], use: Callable[[Any], Any]) -> Any:
+        try:
+            return use(optax.with_extra_args_support(self._make(*arguments)))
+        except _DECIDED as error:
+            if not any(isinstance(each, jax.core.Tracer) for each in arguments):
+                raise
+            raise ValueError(
+                f"{self._line}: the transformation decides in Python on a value that may change; "
+                "make it a literal, or an int, bool or str parameter"
+            ) from error
+        except Exception as error:
+            error.add_note(f"in the stage {self._line}")
+            raise
+
+
+def _masked(field: Field) -> PyTree:
+    """The user's tree, with a masked node where the field has no tensor."""
+    return field.tree.unflatten([optax.MaskedNode() if x is None else x for x in field.tensors])
+
+
+def _strong(x: Any) -> jax.Array:
+    """An array of a type that stays: a weak type would not come back from the first step."""
+    array = jnp.asarray(x)
+    return lax.convert_element_type(array, array.dtype) if array.weak_type else array

@@ -1,0 +1,123 @@
+"""Choices by the shape of a field, its dimensions as numbers, and one number for each axis."""
+
+import numpy as np
+import pytest
+from agreement import agree, assert_weights, bowl, by_hand, graph_of, mistakes
+
+SCALED = """
+rule precondition scaled() {
+  when g is [rows, cols] {
+    return sqrt(max(1, rows / cols)) * g
+  } else when g is [.., k, n] {
+    when n >= 3 and ndim < 4 { return k * g } else { return n * g }
+  } else {
+    return g
+  }
+}
+optimizer one() { precondition scaled()  tune step 0.1 }
+"""
+
+
+def test_dimensions_are_numbers_of_each_tensor():
+    def update(t, w, g):
+        match w.shape:
+            case (rows, cols):
+                scale = np.sqrt(max(1, rows / cols))
+            case (*_, k, n):
+                scale = k if n >= 3 and w.ndim < 4 else n
+            case _:
+                scale = 1
+        return w - 0.1 * scale * g
+
+    assert_weights(agree(SCALED, bowl(), steps=2), by_hand(bowl(), update)[:2])
+
+
+SM3 = """
+rule precondition sm3(eps = 1e-8) {
+  when g is [rows, cols] {
+    state row = zeros(max(g, per = 0))
+    tallest = max(g, per = 1)
+    state col = zeros(tallest)
+    nu = min(row, col) + g^2
+    row <- max(nu, per = 0)
+    col <- max(nu, per = 1)
+    return g / sqrt(nu + eps)
+  } else {
+    state nu = zeros(g)
+    nu <- nu + g^2
+    return g / sqrt(nu + eps)
+  }
+}
+optimizer one() { precondition sm3()  tune step 0.1 }
+"""
+
+
+def test_reductions_per_axis_keep_one_number_for_each_place():
+    kept = {}
+
+    def update(t, w, g):
+        if w.ndim == 2:
+            row, col = kept.get(w.shape, (np.zeros((w.shape[0], 1)), np.zeros((1, w.shape[1]))))
+            nu = np.minimum(row, col) + g**2
+            kept[w.shape] = nu.max(1, keepdims=True), nu.max(0, keepdims=True)
+        else:
+            nu = kept[w.shape] = kept.get(w.shape, 0) + g**2
+        return w - 0.1 * g / np.sqrt(nu + 1e-8)
+
+    trace = agree(SM3, bowl())
+    assert_weights(trace, by_hand(bowl(), update))
+    shapes = [None if x is None else x.shape for x in trace.last.slots["precondition", "row"]]
+    assert shapes == [None, None, (1, 1), None, (3, 1)]
+
+
+def test_a_side_that_refuses_makes_the_other_sure_of_its_axes():
+    text = """
+    rule precondition one() {
+      when ndim < 2 { error "not a matrix" } else { return g / max(norm(g, per = 1), 1e-9) }
+    }
+    optimizer o() { group a where ndim == 2 { precondition one()  tune step 1 } }
+    """
+    graph_of(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return sum(g, per = 0)", "no-axis: `sum` per axis 0, where a tensor may have no axes"),
+        (
+            "when g is [n] { return g / sum(g, per = 1) } else { return g }",
+            "no-axis: `sum` per axis 1, where a tensor may have one axis",
+        ),
+        (
+            "when g is [.., n] { return sum(g, per = -1) } else { return g }",
+            "type-mismatch: `per` takes one of tensor, unit, row, column, matrix, or an axis: "
+            "0, 1, ...",
+        ),
+        (
+            "x = norm(g)  when x is [rows, cols] { return g } else { return g / x }",
+            "type-mismatch: only a field has a shape; this is a scalar",
+        ),
+        (
+            "when g is [n, n] { return g * n } else { return g }",
+            "duplicate-name: `n` already has a meaning here",
+        ),
+        (
+            "when g is [a, b, c] { when a > 2 { return b * c * g } else { return g } }"
+            " else { return g }",
+            "type-mismatch: a condition is needed; this is a field of conditions",
+        ),
+    ],
+)
+def test_a_wrong_shape_is_a_mistake(body, message):
+    found = mistakes(
+        f"rule precondition p() {{ {body} }} optimizer o() {{ precondition p() tune step 1 }}"
+    )
+    assert message in found
+
+
+def test_a_parameter_may_have_the_name_of_a_dimension():
+    text = """
+    rule precondition p(rows: int = 3) { when rows > 2 { return 2 * g } else { return g } }
+    optimizer one() { precondition p()  tune step 0.1 }
+    """
+    assert_weights(agree(text, bowl(), steps=1), by_hand(bowl(), lambda t, w, g: w - 0.2 * g)[:1])
