@@ -168,6 +168,8 @@ class _MainWriter(Function):
         self.variables |= set(constants)
         unpacked = [id for id in self.nodes if id in reads and self.nodes[id].op in _UNPACKED]
         inputs = [id for id, node in self.nodes.items() if node.op == "input"]
+        # Each region has a node for `w`: that of this function must be the one that holds the name.
+        inputs.sort(key=lambda id: id not in reads)
         given = (*inputs, *(-m for m in self._with_parents(masks)), *unpacked, *constants)
         statements = [s for s in statements if s.node is None or s.node.op not in _UNPACKED]
         keep = end | {-m for m in masks} | set(constants)

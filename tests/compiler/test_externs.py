@@ -189,7 +189,7 @@ def test_a_masked_stage_is_the_masked_transformation(name):
     assert_equal(state.slots[kind]["mine"], expected[0].inner_state)
 
 
-def test_graph_and_module_agree_with_groups_guards_accumulation_and_rules():
+def test_graph_and_module_agree_with_views_groups_guards_accumulation_and_rules():
     text = """
     extern precondition adam(b1 = 0.9 in [0, 1)) = optax.scale_by_adam(b1 = b1, eps = 1e-3)
     extern clip block(limit = 1.0) = optax.clip_by_block_rms(2 * limit)
@@ -202,7 +202,7 @@ def test_graph_and_module_agree_with_groups_guards_accumulation_and_rules():
     optimizer x(lr = 0.1, b1 = 0.8 in [0, 1), floor = 0.1) {
       accumulate   2
       clip         block(floor / 10)
-      group matrices where ndim >= 2 {
+      group matrices where ndim == 2 view "a b -> b a" {
         precondition both(b1 = b1)
       }
       group rest {
