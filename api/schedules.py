@@ -102,7 +102,8 @@ def ask(spec: str, settings: Mapping[str, Scalar], *, strict: bool = True) -> tu
     if settings and strict and not text.isidentifier():
         raise ValueError(f"`{text}` is an expression: its values are written in it")
     found = curves(located, text, settings, strict=strict)
-    return tuple(Schedule(curve.text, curve.given, curve.graph) for curve in found)
+    where = f"{path}.opt:" if file else ""
+    return tuple(Schedule(f"{where}{curve.text}", curve.given, curve.graph) for curve in found)
 
 
 def _scalar(name: str, given: Any) -> Scalar:

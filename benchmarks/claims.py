@@ -20,11 +20,19 @@ def claiming() -> dict[str, syntax.OptimizerDecl]:
     return found
 
 
-def twin(optimizer: syntax.OptimizerDecl) -> optax.GradientTransformation:
-    """The transformation that an optimizer claims to equal, at the optimizer's defaults."""
-    names: dict[str, Any] = {"inf": math.inf, "optax": optax, "tuple": lambda *values: values}
+def defaults(optimizer: syntax.OptimizerDecl) -> dict[str, Any]:
+    """The hyperparameters of an optimizer at their defaults, by name."""
+    found: dict[str, Any] = {}
     for parameter in optimizer.params:
-        names[parameter.name.id] = _value(parameter.default, names)
+        found[parameter.name.id] = _value(parameter.default, {"inf": math.inf, **found})
+    return found
+
+
+def twin(
+    optimizer: syntax.OptimizerDecl, hyperparameters: Mapping[str, Any]
+) -> optax.GradientTransformation:
+    """The transformation that an optimizer claims to equal."""
+    names = {"inf": math.inf, "optax": optax, "tuple": lambda *values: values, **hyperparameters}
     made: optax.GradientTransformation = _value(optimizer.equals, names)
     return made
 

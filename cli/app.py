@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": (".explain", "explain"),
     "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
+    "refine": (".refine", "refine"),
 }
 """Each command's module and function, in the order of the help."""
 

@@ -1,4 +1,4 @@
-"""`optc list` and `optc show`: the spec library, read from its own text."""
+"""`optc list` and `optc show`: what the library and files declare, from their own text."""
 
 import sys
 from itertools import groupby
@@ -6,9 +6,17 @@ from typing import Annotated
 
 import typer
 
-from ..compiler.library import Entry, entries
-from ..grammar.diagnostic import did_you_mean
+from ..compiler import library
+from ..compiler.declarations import Declarations, gather, kind_of
+from ..compiler.library import Declared, Entry, entries
+from ..compiler.locate import open_use
+from ..compiler.resolve import resolve
+from ..compiler.variants import whole
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, SpecError, did_you_mean
+from ..grammar.parse import parse
 from .output import CommandError, wants_color
+from .spec import locate
 
 
 def list_() -> None:
@@ -27,19 +35,74 @@ def list_() -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `optc list` shows.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name of the library, or FILE.opt[:NAME].")
+    ],
 ) -> None:
-    """Show the formula, parameters and source of a library entry.
+    """Show the formula, parameters and source of a library entry, or of what a file declares.
+
+    Of a variant it also shows the stages that come of it.
 
     Example:
       optc show functional_sam
+      optc show own.opt:careful
     """
-    library = entries()
-    found = [entry for entry in library if entry.name == name]
+    if name.endswith(".opt") or ".opt:" in name:
+        print("\n\n".join(_pages_of_file(name)))
+        return
+    found = [entry for entry in entries() if entry.name == name]
     if not found:
-        help = did_you_mean(name, {entry.name for entry in library})
-        raise CommandError(f"the library has no `{name}`" + (f"; {help}" if help else ""))
-    print("\n\n".join(_page(entry) for entry in found))
+        raise CommandError(_unknown("the library", name, {entry.name for entry in entries()}))
+    print("\n\n".join(_page(entry) + _of_library(entry) for entry in found))
+
+
+def _of_library(entry: Entry) -> str:
+    """What comes of an entry that is a variant; nothing for others."""
+    file = library.file(entry.kind, entry.name)
+    assert file is not None
+    variants = (item for item in file.items if isinstance(item, syntax.VariantDecl))
+    return "".join(_written_out(item, Declarations(), Diagnostics())[1] for item in variants)
+
+
+def _pages_of_file(spec: str) -> list[str]:
+    """The page of each declaration of a file, or of those of one name. Raises SpecError."""
+    located = locate(spec)
+    report = Diagnostics()
+    file = parse(located.source, report)
+    scope = gather(file, open_use(located), report)
+    items = [item for item in file.items if not isinstance(item, syntax.Edition | syntax.Use)]
+    named = [item for item in items if located.name in (None, item.name.id)]
+    pages = [_declared(item, scope, report) for item in named]
+    if report.has_errors:
+        raise SpecError(report.sorted())
+    if not pages:
+        names = {item.name.id for item in items}
+        raise CommandError(_unknown(located.source.name, located.name or "", names))
+    return pages
+
+
+def _declared(item: Declared, scope: Declarations, report: Diagnostics) -> str:
+    if not isinstance(item, syntax.VariantDecl):
+        return _page(library.entry(kind_of(item), item, item.params))
+    params, stages = _written_out(item, scope, report)
+    return _page(library.entry(kind_of(item), item, params)) + stages
+
+
+def _written_out(
+    item: syntax.VariantDecl, scope: Declarations, report: Diagnostics
+) -> tuple[tuple[syntax.Param, ...], str]:
+    """The parameters of a variant, and its stages as the last part of its page."""
+    found = whole(item, scope, report)
+    if found is None:
+        return item.params, ""
+    spec = resolve(found.decl, found.scopes, report)
+    stages = "\n".join(stage.shown(spec.file) for stage in spec.stages)
+    return found.decl.params, f"\n\n{_bold('Written out')}\n{_indented(stages)}"
+
+
+def _unknown(place: str, name: str, known: set[str]) -> str:
+    help = did_you_mean(name, known)
+    return f"{place} has no `{name}`" + (f"; {help}" if help else "")
 
 
 def _page(entry: Entry) -> str:

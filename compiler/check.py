@@ -1,6 +1,6 @@
 """Checking a spec: everything that is wrong or doubtful in any item of its file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from ..grammar import syntax
@@ -11,6 +11,7 @@ from .declarations import gather
 from .locate import Located, open_use
 from .lowering.draft import Draft
 from .lowering.pipeline import lower
+from .recording import recorded
 from .resolve import resolve
 from .rules import check_rules
 from .spec import Spec
@@ -42,9 +43,17 @@ def check(located: Located) -> Diagnostics:
     return report
 
 
-def lowered(located: Located, report: Diagnostics) -> list[Draft]:
-    """The programs of all optimizers of a file, in order. What is wrong is reported."""
-    return [lower(spec, report) for spec in resolved(located, report)]
+def lowered(
+    located: Located, report: Diagnostics, observe: Mapping[str, str] | None = None
+) -> list[Draft]:
+    """The programs of all optimizers of a file, in order. What is wrong is reported.
+
+    `observe` are observations that each makes too, as texts by name.
+    """
+    specs = resolved(located, report)
+    if observe:
+        specs = [recorded(spec, observe) for spec in specs]
+    return [lower(spec, report) for spec in specs]
 
 
 def resolved(located: Located, report: Diagnostics) -> list[Spec]:

@@ -123,7 +123,12 @@ def _shapes(values: Mapping[str, Sequence[int]]) -> Iterator[dict[str, int]]:
 
 
 def _representatives(literals: set[float]) -> list[int]:
-    """A number in each gap between the literals, from 0 up, and the literals themselves."""
+    """A number in each gap between the literals, from 0 up, and the literals themselves.
+
+    Without literals any number will do.
+    """
+    if not literals:
+        return [1]
     near = {int(x) + step for x in literals if abs(x) < 1e15 for step in (-1, 0, 1)}
     return sorted(n for n in {0, 1, *near} if n >= 0)
 

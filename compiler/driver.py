@@ -57,13 +57,17 @@ class Compiled:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def compile_spec(located: Located, settings: Mapping[str, Scalar] | None = None) -> Compiled:
+def compile_spec(
+    located: Located,
+    settings: Mapping[str, Scalar] | None = None,
+    observe: Mapping[str, str] | None = None,
+) -> Compiled:
     """The program of a spec, as text. Raises SpecError with all diagnostics if any is an error.
 
-    `settings` are other defaults for hyperparameters.
+    `settings` are other defaults for hyperparameters, `observe` further observations by name.
     """
     report = Diagnostics()
-    draft = chosen(located, lowered(located, report), report)
+    draft = chosen(located, lowered(located, report, observe), report)
     if draft is not None and not report.has_errors:
         draft = _with_settings(draft, settings or {}, located, report)
     if draft is None or report.has_errors:

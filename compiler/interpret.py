@@ -351,7 +351,7 @@ class Interpreter:
 
 def _facts(shape: tuple[int, ...]) -> dict[str, Scalar]:
     """What predicates ask of a shape."""
-    rows, cols = (1, 1, *shape)[-2:] if len(shape) != 1 else (1, shape[0])
+    rows, cols = (1, 1, *shape)[-2:]
     return {"ndim": len(shape), "size": prod(shape), "rows": rows, "cols": cols}
 
 

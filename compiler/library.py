@@ -18,6 +18,16 @@ from ..grammar.source import Source
 SHELVES = ("optimizer", *syntax.KINDS, "schedule", "func")
 """What the library holds: optimizers, rules by kind, schedules, functions."""
 
+Declared = (
+    syntax.RuleDecl
+    | syntax.ScheduleDecl
+    | syntax.FuncDecl
+    | syntax.ExternDecl
+    | syntax.OptimizerDecl
+    | syntax.VariantDecl
+)
+"""The items that declare something."""
+
 _DOCSTRING = re.compile(r'[ \t]*""".*?"""[ \t]*\n?', re.DOTALL)
 
 
@@ -78,9 +88,16 @@ def _entry(kind: str, name: str) -> Entry:
     parsed = file(kind, name)
     assert parsed is not None
     item = next(i for i in parsed.items if not isinstance(i, syntax.Edition | syntax.Use))
-    params = tuple(_param(p) for p in item.params)
+    return entry(kind, item, item.params, item.span.source.text)
+
+
+def entry(
+    kind: str, item: Declared, params: tuple[syntax.Param, ...], text: str | None = None
+) -> Entry:
+    """A declaration as an entry; `params` are those that it takes, and `text` is its own."""
     doc = item.doc.text if item.doc else ""
-    return Entry(kind, name, doc, params, item.span.source.text)
+    shown = tuple(_param(param) for param in params)
+    return Entry(kind, item.name.id, doc, shown, text or item.span.text)
 
 
 def _param(param: syntax.Param) -> tuple[str, str, str]:

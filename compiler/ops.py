@@ -282,7 +282,7 @@ ORACLES = (
     Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", r"\nabla_F \ell({0})"),
     Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", r"J({0})^\top {1}"),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", "B"),
-    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean"),
+    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", r"\nabla^2 L({0}) {1}"),
     Op(
         "curvature",

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..grammar import syntax
-from ..grammar.diagnostic import Diagnostics, Label, Severity, declare, did_you_mean
+from ..grammar.diagnostic import Diagnostics, Label, declare, did_you_mean
 from ..grammar.source import Span
 from .constants import OPERATORS, evaluate
 from .declarations import DUPLICATE_NAME
 from .ops import OPS
-from .predicate import TENSOR_NAMES
 from .records import Hyperparameter, Scalar, Term
 
 UNKNOWN_TYPE = declare(
@@ -44,17 +43,6 @@ OUT_OF_RANGE = declare(
     The value is known now and lies outside the range that the parameter declares. Values that
     become known when a program is bound or changed are checked then, with the same range.
     """,
-)
-
-HIDDEN_PARAMETER = declare(
-    "hidden-parameter",
-    "a parameter with a name that speaks of tensors",
-    """
-    In `when`, `where` and `group ... where` the names `ndim`, `size`, `rows`, `cols`, `path`,
-    `dtype` and `shape` are those of a tensor, so a parameter of such a name is not what is compared
-    there: `when shape == "round"` asks for the shape of each tensor.
-    """,
-    Severity.WARNING,
 )
 
 ParameterKind = Literal["float", "int", "bool", "str"]
@@ -153,10 +141,6 @@ def check(params: Iterable[syntax.Param], report: Diagnostics) -> dict[str, Scal
                 )
             )
         seen[name] = param.name.span
-        if name in TENSOR_NAMES:
-            message = f"the parameter `{name}` has the name of something that tensors have"
-            help = f"a predicate takes `{name}` for that of a tensor: choose another name"
-            report.add(HIDDEN_PARAMETER.at(param.name.span, message, help=help))
         _check_type(param, report)
         limits = bounds(param) if _check_range(param, report) else Bounds()
         if param.default is not None:

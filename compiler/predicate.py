@@ -209,7 +209,9 @@ def python(
     if term.op in TENSOR_NAMES:
         return ask(term.op)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
-    inner = [python(a, strength + 1, ask, search) for a in term.terms]
+    # `and` binds tighter than `or`, and a reader should not need to know.
+    within = 5 if term.op == "or" else strength + 1
+    inner = [python(a, within, ask, search) for a in term.terms]
     match term.op:
         case "matches":
             return search.format(*inner)

@@ -170,7 +170,7 @@ class _Parser:
     def _name(self, name: str, span: Span, side: int) -> None:
         if name in self.spans[side]:
             self._wrong(span, f"the axis `{name}` stands twice on one side")
-        if iskeyword(name):
+        if side == 0 and iskeyword(name):
             # The sizes of axes are keyword arguments in the printed program.
             self._wrong(span, f"an axis cannot be called `{name}`")
         self.spans[side][name] = span

@@ -64,7 +64,7 @@ def curves(
     report = Diagnostics()
     scope = Declarations()
     if located is not None:
-        scope = gather(parse(located.source, report), open_use(located), report)
+        scope = gather(parse(located.source, report), open_use(located), report, located.modules)
     found = [_curve(each, report) for each in _asked(scope, text, settings, strict, report)]
     if report.has_errors:
         raise SpecError(report.sorted())

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from ..grammar import syntax
-from ..grammar.diagnostic import Diagnostics, Severity, declare
+from ..grammar.diagnostic import Diagnostics, Label, Severity, declare
 from .declarations import Decl
 from .parameters import check
+from .predicate import TENSOR_NAMES
 
 NO_RESULT = declare(
     "no-result",
@@ -50,6 +51,17 @@ UNUSED_STATE = declare(
     Severity.WARNING,
 )
 
+HIDDEN_PARAMETER = declare(
+    "hidden-parameter",
+    "a condition on tensors that has the name of a parameter",
+    """
+    In `when`, `where` and `group ... where` the names `ndim`, `size`, `rows`, `cols`, `path`,
+    `dtype` and `shape` are those of a tensor. A parameter of such a name is not what is compared
+    there: `when shape == "round"` asks for the shape of each tensor.
+    """,
+    Severity.WARNING,
+)
+
 
 def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None:
     """Report what is wrong with a declaration whatever its arguments are.
@@ -74,6 +86,7 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
             used = {name for element in decl.body for name in names_read(element)}
         case syntax.VariantDecl():
             return  # it is written out before it is looked at
+    _check_hidden_parameters(decl, report)
     used |= {n for p in decl.params if p.default for n in names_read(p.default)}
     for param in decl.params:
         if param.name.id not in used:
@@ -131,6 +144,24 @@ def _refuse_returns(block: syntax.Block, report: Diagnostics) -> None:
         if isinstance(node, syntax.Return):
             message = "a loop or `every` has no result of its own"
             report.add(UNREACHABLE.at(node.span, message, help="keep the value in a `var`"))
+
+
+def _check_hidden_parameters(decl: Decl, report: Diagnostics) -> None:
+    hidden = {p.name.id: p.name for p in decl.params if p.name.id in TENSOR_NAMES}
+    for node in _walk(decl) if hidden else ():
+        match node:
+            case syntax.When(condition=condition):
+                pass
+            case syntax.Stage(where=condition) | syntax.Group(where=condition) if condition:
+                pass
+            case _:
+                continue
+        for name in _walk(condition):
+            if isinstance(name, syntax.Name) and name.id in hidden:
+                message = f"`{name.id}` is that of a tensor here, not the parameter"
+                declared = Label(hidden[name.id].span, "the parameter")
+                help = "give the parameter another name"
+                report.add(HIDDEN_PARAMETER.at(name.span, message, others=(declared,), help=help))
 
 
 def _check_unused_names(block: syntax.Block, observed: set[str], report: Diagnostics) -> None:

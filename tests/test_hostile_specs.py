@@ -59,6 +59,8 @@ def hostile():
         "zero bytes": b"optimizer x(lr = 1) {\0 tune step lr }",
         "a path out": b'use "../../../../etc/passwd.opt"\noptimizer x(lr = 1) { tune step y }',
         "code in a name": b"optimizer x() { observe norm(g) as __import__('os') tune step 1 }",
+        "a foreign call": b'extern clip x() = os.system("touch x")',
+        "a private call": b"extern clip x() = optax._src.base.identity()",
         "many mistakes": b"optimizer x(lr = 1) { tune step a }\n" * 5_000,
     }
 

@@ -49,6 +49,10 @@ def train(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Steps between checkpoints.")
     ] = None,
+    record_norms: Annotated[
+        bool,
+        typer.Option("--record-norms", help="Log the gradient's L1 and L2 norms, for refining."),
+    ] = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Train on when the loss is not finite.")
     ] = False,
@@ -87,6 +91,7 @@ def train(
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
                 keep_going=keep_going,
+                record_norms=record_norms,
                 allow_extern=tuple(allow_extern or ()),
             )
         )

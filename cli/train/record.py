@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..output import CommandError, write
 from ..settings import Settings, Value
@@ -24,16 +24,17 @@ class Record(BaseModel):
     steps: int
     settings: dict[str, Value]
     versions: dict[str, str]
+    record_norms: bool = False
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, work: str = "resume") -> Self:
         """The record of an earlier run; CommandError when there is none that can be read."""
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CommandError(f"nothing to resume: there is no {path}") from None
-        except (OSError, ValidationError) as error:
-            raise CommandError(f"cannot resume: {path} is not the record of a run") from error
+        except (FileNotFoundError, NotADirectoryError):
+            raise CommandError(f"nothing to {work}: there is no {path}") from None
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot {work}: {path} is not the record of a run") from error
 
     def write(self, path: Path) -> None:
         """Write the record."""

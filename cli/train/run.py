@@ -5,6 +5,8 @@ from pathlib import Path
 
 from ...api.programs import run as execute
 from ...compiler import driver
+from ...compiler.locate import Located
+from ...compiler.recording import NORMS
 from ...runtime import Optimizer, Program
 from ..output import CommandError, note, plural
 from ..settings import Settings
@@ -35,18 +37,22 @@ class Request:
     log_every: int | None
     checkpoint_every: int | None
     keep_going: bool
+    record_norms: bool = False
     allow_extern: tuple[str, ...] = ()
 
 
 def run(request: Request) -> End:
     """Train, and print what came of it."""
     located = locate(request.spec, request.allow_extern)
-    program = execute(driver.compile_spec(located))
+    program = _program(located, request.record_norms)
     task_name = request.task or "digits"
     root = request.out or Path("runs") / f"{program.name}-{task_name}"
     folder = Folder(root, program.name)
     if request.resume:
-        record = _resumed(request, folder, program)
+        before = Record.read(folder.record)
+        if before.record_norms:
+            program = _program(located, True)
+        record = _resumed(request, before, folder, program)
         task = _task(record.task, record.batch_size)
     else:
         folder.refuse_occupied()
@@ -61,6 +67,10 @@ def run(request: Request) -> End:
     draw(entries, f"{record.optimizer} on {record.task}", folder.curve)
     _tell(outcome, record, folder, entries)
     return outcome.end
+
+
+def _program(located: Located, record_norms: bool) -> Program:
+    return execute(driver.compile_spec(located, observe=NORMS if record_norms else None))
 
 
 def _new(request: Request, task: Task, program: Program) -> Record:
@@ -79,17 +89,18 @@ def _new(request: Request, task: Task, program: Program) -> Record:
         steps=steps,
         settings=settings,
         versions=versions(),
+        record_norms=request.record_norms,
     )
 
 
-def _resumed(request: Request, folder: Folder, program: Program) -> Record:
+def _resumed(request: Request, record: Record, folder: Folder, program: Program) -> Record:
     """The record of the run in the folder, perhaps with more steps."""
-    record = Record.read(folder.record)
     asked = {
         "optimizer": program.name,
         "task": request.task,
         "seed": request.seed,
         "batch_size": request.batch_size,
+        "record_norms": request.record_norms or None,
     }
     refuse_changes(record, asked, request.settings)
     folder.refuse_other_module(program.source)

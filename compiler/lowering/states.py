@@ -134,9 +134,9 @@ def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
     for name in _names_of(initial):
         if (binding := scope.find(name)) is None:
             continue
-        value = ctx.transplant(binding.value) if binding.kind == "parameter" else None
-        # Other names stand in `zeros` and `ones`, which look at shapes only.
-        names.names[name] = Binding("parameter", None, value or ctx.weights)
+        known = binding.kind == "parameter"
+        value = ctx.transplant(binding.value) if known else _shaped(ctx, binding.value.type)
+        names.names[name] = Binding("parameter", None, value)
     return names
 
 
@@ -173,11 +173,15 @@ def _blank(ctx: Context, type: Type) -> Value:
     with ctx.in_frame(ctx.start):
         if not type.is_field:
             return ctx.constant(0.0 if type.dtype == "float" else False)
-        like = ctx.weights
-        if type.per != "element":
-            part = replace(type, dtype="float")
-            like = ctx.node("sum", (like,), part, attributes={"per": type.per})
-        return ctx.node("zeros", (like,), type)
+        return ctx.node("zeros", (_shaped(ctx, type),), type)
+
+
+def _shaped(ctx: Context, type: Type) -> Value:
+    """A value for `zeros` and `ones`, which look at shapes only."""
+    if not type.is_field or type.per == "element":
+        return ctx.weights
+    part = Type("field", "float", type.per, ctx.domain)
+    return ctx.node("sum", (ctx.weights,), part, attributes={"per": type.per})
 
 
 def _names_of(expr: syntax.Expr) -> list[str]:

@@ -46,6 +46,9 @@ class _Folder:
             self.known[node.id] = value
             return _literal(node, value)
         same = self._same(node)
+        if same in self.known and node.type.is_scalar:
+            self.known[node.id] = self.known[same]
+            return _literal(node, self.known[same])
         if same is not None and self._type(same) == node.type:
             self.replaced[node.id] = same
             return None

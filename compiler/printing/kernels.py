@@ -3,7 +3,7 @@
 from ..graph import Node
 from ..plan import Kernel
 from .function import Function, Program, bare_tuple, stage_comment, until_it_fits
-from .layout import INDENT, lines, signature
+from .layout import INDENT, Chain, lines, signature
 from .statements import Statement, runs
 
 
@@ -177,10 +177,11 @@ class _KernelWriter(Function):
             return []
         return self.spill(node.id, self._chosen(node), indent, f"{name} = ")
 
-    def _chosen(self, node: Node) -> str:
+    def _chosen(self, node: Node) -> Chain:
         inside, outside = node.inputs
         rest = self.nodes[outside]
         is_part = rest.op == "merge" and outside not in self.variables
-        other = self._chosen(rest) if is_part else self.expressions.operand(outside, 1)
+        other = self._chosen(rest).parts if is_part else (self.expressions.operand(outside, 1),)
         mask = self.names(-int(node["domain"]))
-        return f"{self.expressions.operand(inside, 1)} if {mask} else {other}"
+        first = self.expressions.operand(inside, 1)
+        return Chain((first, f"if {mask}", f"else {other[0]}", *other[1:]))

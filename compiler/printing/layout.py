@@ -32,7 +32,14 @@ class Labelled:
     piece: "Piece"
 
 
-Piece = str | Group | Labelled
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Operands with the operators before them, `a`, `& b`, which may stand a line each."""
+
+    parts: tuple[str, ...]
+
+
+Piece = str | Group | Labelled | Chain
 
 
 def call(function: str, *arguments: Piece) -> Piece:
@@ -57,11 +64,11 @@ def quoted(text: str) -> str:
 
 
 def worded(text: str) -> str:
-    """The same, in single quotes where that leaves the text's own quotes as they are."""
+    """The same, in the quotes of which the text itself has fewer."""
     double = quoted(text)
-    if '"' not in text or "'" in text:
+    if text.count('"') <= text.count("'"):
         return double
-    return "'" + double[1:-1].replace('\\"', '"') + "'"
+    return "'" + double[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
 
 
 def _escape(char: str) -> str:
@@ -85,6 +92,8 @@ def flat(piece: Piece) -> str:
             inner = ", ".join(flat(e) for e in piece.elements)
             comma = "," if piece.lone_comma and len(piece.elements) == 1 else ""
             return f"{piece.open}{inner}{comma}{piece.close}"
+        case Chain():
+            return " ".join(piece.parts)
 
 
 def lines(piece: Piece, indent: int, before: str = "", after: str = "") -> list[str]:
@@ -94,12 +103,38 @@ def lines(piece: Piece, indent: int, before: str = "", after: str = "") -> list[
         return [one]
     if isinstance(piece, Labelled):
         return lines(piece.piece, indent, before + piece.label, after)
+    if isinstance(piece, Chain):
+        return _chain_lines(piece, indent, before, after)
     if not piece.elements:
         return [one]
     result = [INDENT * indent + before + piece.open]
     for element in piece.elements:
         result += lines(element, indent + 1, "", ",")
     return [*result, INDENT * indent + piece.close + after]
+
+
+def _chain_lines(chain: Chain, indent: int, before: str, after: str) -> list[str]:
+    """A line for each part; in parentheses, where the chain does not have lines of its own."""
+    if not before:
+        *rows, last = (INDENT * indent + part for part in chain.parts)
+        return [*rows, last + after]
+    rows = [INDENT * (indent + 1) + part for part in chain.parts]
+    return [f"{INDENT * indent}{before}(", *rows, f"{INDENT * indent}){after}"]
+
+
+def assigned(targets: Sequence[str], piece: Piece, indent: int) -> list[str]:
+    """`a, b = piece` in as few lines as fit; targets that are too long stand a line each."""
+    before = f"{', '.join(targets)} = "
+    room = WIDTH - len(INDENT * indent)
+    if len(before + flat(piece)) <= room or not isinstance(piece, Group):
+        return lines(piece, indent, before)
+    if len(before + piece.open) <= room:
+        return lines(piece, indent, before)
+    tab = INDENT * indent
+    if len(before) < room:
+        return [f"{tab}{before}(", *lines(piece, indent + 1), f"{tab})"]
+    rows = [f"{tab}{INDENT}{target}," for target in targets]
+    return [f"{tab}(", *rows, *lines(piece, indent, ") = ")]
 
 
 def signature(name: str, parameters: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from .function import (
     until_it_fits,
     view_piece,
 )
-from .layout import INDENT, Piece, call, lines, quoted, signature, tuple_of
+from .layout import INDENT, Piece, assigned, call, lines, quoted, signature, tuple_of
 from .statements import Inner, Statement, runs
 
 _READ = 'h["{}"]'
@@ -168,6 +168,8 @@ class _MainWriter(Function):
         self.variables |= set(constants)
         unpacked = [id for id in self.nodes if id in reads and self.nodes[id].op in _UNPACKED]
         inputs = [id for id, node in self.nodes.items() if node.op == "input"]
+        # Each region has a node for `w`: that of this function must be the one that holds the name.
+        inputs.sort(key=lambda id: id not in reads)
         given = (*inputs, *(-m for m in self._with_parents(masks)), *unpacked, *constants)
         statements = [s for s in statements if s.node is None or s.node.op not in _UNPACKED]
         keep = end | {-m for m in masks} | set(constants)
@@ -270,7 +272,7 @@ class _MainWriter(Function):
                 self.expressions.operand(i) if i >= 0 else self.names(i) or "" for i in given
             ]
             made = call(self.program.kernel_names[kernel], *arguments)
-            return lines(made, indent, f"{', '.join(names)} = ")
+            return assigned(names, made, indent)
         node = statement.node
         assert node is not None
         if node.op == "point":
@@ -352,10 +354,9 @@ class _MainWriter(Function):
             made = call("rt.repeat", inputs[0], functions[0], carried, *functions[1:])
             read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
             names = [read.get(place) or "_" for place in range(len(inputs) - 1)]
-        targets = ", ".join(names)
         if len(names) == 1 and node.op == "loop":
-            targets = f"({targets},)"
-        return rows + lines(made, indent, f"{targets} = ")
+            names = [f"({names[0]},)"]
+        return rows + assigned(names, made, indent)
 
 
 def _flattened(statements: list[Statement]) -> list[Statement]:

@@ -15,11 +15,11 @@ from .kernels import kernel_lines
 from .layout import (
     INDENT,
     WIDTH,
+    Chain,
     Labelled,
     Piece,
     call,
     docstring,
-    flat,
     lines,
     mapping,
     quoted,
@@ -176,14 +176,12 @@ class _Module:
             rows += _condition(domain.predicate)
         return rows
 
-    def _masks(self, number: int) -> list[str]:
-        """The tensor sets whose common part is a domain."""
+    def _mask(self, number: int) -> Piece:
+        """A domain as a set of tensors: what its predicate chooses of its parent's."""
         domain = self.graph.domains[number]
-        if domain.view is not None:
-            within, view = " & ".join(self._masks(domain.parent)), view_piece(domain.view, _READ)
-            return [flat(call("rt.mask", "w", f"in_{domain.name}", within, view))]
-        own = f"rt.mask(w, in_{domain.name})"
-        return [*self._masks(domain.parent), own] if domain.parent else [own]
+        within = [self._mask(domain.parent)] if domain.parent else []
+        view = [view_piece(domain.view, _READ)] if domain.view is not None else []
+        return call("rt.mask", "w", f"in_{domain.name}", *within, *view)
 
     def _all_kernels(self) -> list[Kernel]:
         return list(self.program.kernel_names)
@@ -265,7 +263,7 @@ class _Module:
         head = ["def init(w, h):", f'{INDENT}"""The slots of a fresh state."""']
         for refusal in self.graph.refusals:
             stage = self.graph.stages[refusal.stage]
-            tensors = " & ".join(self._masks(refusal.domain))
+            tensors = self._mask(refusal.domain)
             message, place = quoted(refusal.message), quoted(stage.place)
             head += lines(call("rt.refuse", "w", tensors, message, place), 1)
 
@@ -373,24 +371,36 @@ def _read(name: str) -> str:
 
 
 def _condition(term: Term) -> list[str]:
+    """The lines that return a condition; patterns that make it too long get names."""
     text = predicate.python(term)
-    if len(f"{INDENT}return {text}") <= WIDTH or term.op not in ("and", "or"):
+    if len(f"{INDENT}return {text}") <= WIDTH:
         return [f"{INDENT}return {text}"]
-    strength = 5 if term.op == "and" else 4
-    return _joined(term.op, [predicate.python(part, strength) for part in _chain(term, term.op)])
+    rows: list[str] = []
+    parts = [predicate.python(part, 5) for part in _chain(term, term.op)]
+    for pattern in dict.fromkeys(_patterns(term)):
+        name = f"pattern_{len(rows) + 1}" if rows else "pattern"
+        rows.append(f"{INDENT}{name} = {pattern}")
+        parts = [part.replace(pattern, name) for part in parts]
+    return [*rows, *_joined(term.op, parts)]
+
+
+def _patterns(term: Term) -> Iterator[str]:
+    """The literal patterns of a condition, as they are printed."""
+    if term.op == "matches":
+        yield predicate.python(term.terms[1])
+    else:
+        for inner in term.terms:
+            yield from _patterns(inner)
 
 
 def _joined(op: str, parts: list[str]) -> list[str]:
-    """The line that returns the parts joined by `and` or `or`, or a line for each."""
-    row = f"{INDENT}return {f' {op} '.join(parts)}"
-    if len(row) <= WIDTH or len(parts) == 1:
-        return [row]
-    rows = [f"{INDENT * 2}{parts[0]}", *(f"{INDENT * 2}{op} {part}" for part in parts[1:])]
-    return [f"{INDENT}return (", *rows, f"{INDENT})"]
+    """The lines that return the parts joined by `and` or `or`."""
+    first, *more = parts
+    return lines(Chain((first, *(f"{op} {part}" for part in more))), 1, "return ")
 
 
 def _chain(term: Term, op: str) -> list[Term]:
-    if term.op != op:
+    if term.op != op or op not in ("and", "or"):
         return [term]
     left, right = term.terms
     return [*_chain(left, op), right]

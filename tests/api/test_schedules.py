@@ -93,7 +93,7 @@ def test_expressions_speak_of_the_names_of_a_file(file):
 
 def test_the_step_sizes_of_an_optimizer_are_schedules(file):
     first, rest = ask(f"{file}:two", {"lr": 0.2})
-    assert (first.text, rest.text) == ("two.a(lr = 0.2)", "two.rest(lr = 0.2)")
+    assert (first.text, rest.text) == (f"{file}:two.a(lr = 0.2)", f"{file}:two.rest(lr = 0.2)")
     assert (first(5), rest(5)) == pytest.approx((0.1, 0.02))
     assert optc.schedule(f"{file}:one")(5) == 0.05
     with pytest.raises(ValueError, match="has 2 step sizes"):

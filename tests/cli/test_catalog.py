@@ -25,3 +25,44 @@ def test_show_of_an_unknown_name_proposes_the_nearest(optc):
     code, out, err = optc("show", "adamww")
     assert (code, out) == (1, "")
     assert err == "error: the library has no `adamww`; did you mean `adamw`?\n"
+
+
+OWN = """
+\"\"\"AdamW without its decay.\"\"\"
+optimizer lean from adamw with (lr = 0.5, limit = 1.0) {
+  drop   decay
+  insert clip value(limit) before precondition
+}
+rule clip own(limit = 2.0 in (0, inf)) { return clamp(g, -limit, limit) }
+"""
+
+
+def test_show_of_a_file_has_what_it_declares_and_variants_written_out(optc, tmp_path):
+    (tmp_path / "own.opt").write_text(OWN)
+    code, out, err = optc("show", "own.opt")
+    assert (code, err) == (0, "")
+    assert "clip own" in out
+    code, lean, _ = optc("show", "own.opt:lean")
+    assert lean.startswith("optimizer lean\n\n  AdamW without its decay.")
+    assert "clip own" not in lean
+    assert any(line.split()[:3] == ["lr", "=", "0.5"] for line in lean.splitlines())
+    assert "decay " not in lean.partition("Parameters")[2].partition("Definition")[0]
+    written = [line.strip() for line in lean.partition("Written out\n")[2].splitlines()]
+    assert written[0] == "5 | clip value(limit)"
+    assert written[1].startswith("optimizer/adamw.opt:")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("own.opt:lea", "own.opt has no `lea`; did you mean `lean`?"),
+        ("nowhere.opt", "nowhere.opt: no such file"),
+        ("broken.opt", "error[unknown-base]"),
+    ],
+)
+def test_show_says_what_it_cannot_show(optc, tmp_path, asked, said):
+    (tmp_path / "own.opt").write_text(OWN)
+    (tmp_path / "broken.opt").write_text("optimizer lean from nothing {}")
+    code, out, err = optc("show", asked)
+    assert (code, out) == (1, "")
+    assert said in err

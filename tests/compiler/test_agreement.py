@@ -76,3 +76,53 @@ def test_an_example_schedule_runs_as_its_graph_says(schedule):
 def test_what_waits_for_its_turn_is_named():
     file = (EXAMPLES / "rules_oracles.opt").read_text()
     assert all(m.startswith("not-yet-compiled") for m in mistakes(file))
+
+
+MEDLEY = """
+optimizer medley(lr = 0.05) {
+  clip         zero_nans()
+  clip         per_tensor(0.5)
+  clip         block_rms(0.3)
+  clip         global_norm_torch(0.4)
+  precondition centralize()
+  precondition centralize_units()
+  precondition normalize()
+  precondition scaled_sign()
+  precondition zero() where path matches "bias"
+  tune step    lr
+  constrain    freeze_oscillating(scale = 0.01, momentum = 0.5) where path matches "hidden"
+  constrain    box(-1.0, 1.5)
+  constrain    max_norm(1.5)
+  constrain    l2_ball(2.5)
+  constrain    proximal_decay()
+  constrain    unit_norm("row") where path matches "hidden/kernel"
+  constrain    simplex(0.7) where path matches "head"
+  constrain    nonnegative()
+  average      ema_power()
+
+  observe constant(lr) as constant
+  observe cosine_decay(2, 4, 0.1, 2) as cosine_decay
+  observe cosine_onecycle(5, 2) as cosine_onecycle
+  observe cosine_power(2, 5, 10, warmup = 1) as cosine_power
+  observe cosine_power(2, 5, 1, rescale = true) as cosine_power_rescaled
+  observe cosine_restarts(2, 3) as cosine_restarts
+  observe exponential(2, 0.5, 3) as exponential
+  observe exponential_decay(2, 2, 0.5, 1, true) as exponential_decay
+  observe linear(2, 1, 3, 1) as linear
+  observe linear_onecycle(5, 2) as linear_onecycle
+  observe multi_step(2, 0.1, 2, 3) as multi_step
+  observe polynomial(2, 1, 3, 4) as polynomial
+  observe sgdr(2, 1) as sgdr
+  observe triangular(1, 2, 2) as triangular
+  observe warmup_constant(0, 2, 3) as warmup_constant
+  observe warmup_cosine_decay(0, 2, 2, 5) as warmup_cosine_decay
+  observe warmup_exponential_decay(0, 2, 2, 2, 0.5) as warmup_exponential_decay
+  observe wsd(2, 1, 5, 0.5, "square") as wsd_square
+  observe wsd(2, 1, 5, 0.5, "exponential", 0.1) as wsd_exponential
+}
+"""
+"""Rules and schedules of the library that no optimizer of it has."""
+
+
+def test_what_no_shipped_optimizer_has_is_printed_as_it_is_meant():
+    agree(MEDLEY)

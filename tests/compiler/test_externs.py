@@ -189,7 +189,7 @@ def test_a_masked_stage_is_the_masked_transformation(name):
     assert_equal(state.slots[kind]["mine"], expected[0].inner_state)
 
 
-def test_graph_and_module_agree_with_groups_guards_accumulation_and_rules():
+def test_graph_and_module_agree_with_views_groups_guards_accumulation_and_rules():
     text = """
     extern precondition adam(b1 = 0.9 in [0, 1)) = optax.scale_by_adam(b1 = b1, eps = 1e-3)
     extern clip block(limit = 1.0) = optax.clip_by_block_rms(2 * limit)
@@ -202,7 +202,7 @@ def test_graph_and_module_agree_with_groups_guards_accumulation_and_rules():
     optimizer x(lr = 0.1, b1 = 0.8 in [0, 1), floor = 0.1) {
       accumulate   2
       clip         block(floor / 10)
-      group matrices where ndim >= 2 {
+      group matrices where ndim == 2 view "a b -> b a" {
         precondition both(b1 = b1)
       }
       group rest {
@@ -261,21 +261,24 @@ def test_line_searches_evaluate_the_loss_of_the_batch(call):
 
     @jax.jit
     def ours(params):
-        state, objective = optimizer.init(params), optc.Objective(loss=loss)
-        for _ in range(3):
-            params, state, _ = optimizer.update(params, state, batch, objective)
-        return params
+        objective = optc.Objective(loss=loss)
+
+        def step(carry, _):
+            return optimizer.update(*carry, batch, objective)[:2], None
+
+        return lax.scan(step, (params, optimizer.init(params)), length=3)[0][0]
 
     @jax.jit
     def theirs(params):
-        state = search.init(params)
-        for _ in range(3):
+        def step(carry, _):
+            params, state = carry
             value, grad = jax.value_and_grad(loss)(params, batch)
             update, state = search.update(
                 grad, state, params, value=value, grad=grad, value_fn=lambda p: loss(p, batch)
             )
-            params = optax.apply_updates(params, update)
-        return params
+            return (optax.apply_updates(params, update), state), None
+
+        return lax.scan(step, (params, search.init(params)), length=3)[0][0]
 
     np.testing.assert_allclose(ours(params)["w"], theirs(params)["w"], rtol=1e-5)
 

@@ -97,20 +97,18 @@ def step(w, slots, t, h, oracles):
     grad_norm = rt.norm(g)
     scale = jnp.minimum(1, limit / grad_norm)
     # 9 | tune step wsd(peak = lr, warmup = 0.02 * total, total = total)
-    decay = 0.2
+    decay, start = 0.2, 1
     warmup = 0.02 * total
-    clamped = jnp.clip(
-        jnp.minimum(t / max(warmup, 1), (total - t) / (decay * total)),
-        0,
-        1,
-    )
-    eta = lr * clamped
+    least = jnp.minimum(t / max(warmup, 1), 1)
+    s = jnp.clip((t - 0.8 * total) / (decay * total), 0, 1)
+    cooldown = start + -1 * s
+    eta = lr * least * cooldown
     # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
     b1, b2 = 0.9, 0.95
     one_minus_b1_to_t = 1 - b1**t
     one_minus_b2_to_t = 1 - b2**t
     # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
-    eta_2 = adam_lr * clamped
+    eta_2 = adam_lr * least * cooldown
     trace, mu, nu, value = update(
         g,
         trace,

@@ -108,3 +108,8 @@ def test_a_claim_cannot_name_anything_but_optax():
     optimizer x() equals optax._src.alias.sgd(0.1) { precondition mine() tune step 0.1 }
     """
     assert chain(spec) is None
+
+
+def test_a_group_with_a_view_has_no_chain():
+    group = 'group a where ndim == 2 view "a b -> b a" { tune step 0.1 }'
+    assert chain(f"optimizer x() {{ {group} group rest {{ tune step 0.1 }} }}") is None

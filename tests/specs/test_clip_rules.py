@@ -235,3 +235,13 @@ def test_swa_is_the_mean_of_every_so_many():
         taken = [i for i in range(4, t + 1) if (i - 4) % 3 == 0]
         expected = trained[taken].mean(axis=0) if taken else trained[t]
         np.testing.assert_allclose(found[t - 1], expected, rtol=1e-13)
+
+
+# ---- guards
+
+
+def test_a_step_is_skipped_where_the_gradient_is_long():
+    run = Run(stages("...", "guard norm_below(2.0)"), [np.zeros(2)])
+    sizes = [1.0, 2.0, np.nan, 1.5]
+    assert [run.step([np.array([size, 0.0])]).applied for size in sizes] == [1, 0, 0, 1]
+    np.testing.assert_array_equal(run.weights[0], [-2.5, 0])

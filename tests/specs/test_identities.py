@@ -436,7 +436,7 @@ def test_polyak_knows_a_loss_times_and_plus_a_constant():
     np.testing.assert_allclose(quarter.observed["step_size"], eta / 4, rtol=1e-12)
 
 
-# ---- sharpness, averages, schedules
+# ---- sharpness, averages
 
 
 @pytest.mark.parametrize("eigenvalues", [(4.0, 1.0, -2.0), (-5.0, 2.0, 1.0), (0.0, 0.0, 0.0)])
@@ -480,42 +480,3 @@ def test_schedule_free_is_its_three_equations():
         np.testing.assert_allclose(
             optimizer.evaluation_params(params, state)["x"], x, atol=ROUNDING
         )
-
-
-def test_schedules_have_their_corner_values():
-    """At t = 1, at the end of the warm-up, on the plateau, at the end and after it."""
-    corners = {
-        "warmup_cosine(peak = 2, warmup = 4, total = 20, floor = 0.5)": {
-            1: 2 / 4, 4: 2, 12: 1.25, 20: 0.5, 30: 0.5,
-        },
-        "warmup_cosine(peak = 2, warmup = 0, total = 20)": {20: 0, 10: 1},
-        "linear_decay(peak = 2, total = 20, warmup = 4, floor = 0.5)": {
-            1: 2 / 4, 4: 2, 12: 1.25, 20: 0.5, 30: 0.5,
-        },
-        "wsd(peak = 2, warmup = 4, total = 20, decay = 0.25)": {
-            1: 2 / 4, 4: 2, 10: 2, 15: 2, 16: 2 * 4 / 5, 19: 2 / 5, 20: 0, 30: 0,
-        },
-        "inverse_sqrt(peak = 2, warmup = 4)": {1: 2 / 4, 4: 2, 16: 1, 64: 0.5},
-        "inverse_sqrt(peak = 2, warmup = 0)": {1: 2, 4: 1},
-        "exponential(start = 2, rate = 0.5, steps = 10)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
-        "constant(0.3)": {1: 0.3, 1000: 0.3},
-    }  # fmt: skip
-    observes = [f"observe {call} as s{i}" for i, call in enumerate(corners)]
-    optimizer = staged("tune step 0.0", *observes)()
-    params = {"x": jnp.ones(1)}
-    state = optimizer.init(params)
-    objective = optc.Objective(loss=lambda params, batch: params["x"].sum())
-
-    @jax.jit
-    @jax.vmap
-    def at(t):
-        now = state._replace(count=t - 1)
-        return optimizer.update(params, now, None, objective)[2].observed
-
-    times = sorted({t for values in corners.values() for t in values})
-    found = at(jnp.asarray(times, jnp.int32))
-    for i, (call, values) in enumerate(corners.items()):
-        for t, value in values.items():
-            np.testing.assert_allclose(
-                found[f"s{i}"][times.index(t)], value, rtol=1e-14, atol=1e-15, err_msg=call
-            )

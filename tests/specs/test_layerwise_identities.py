@@ -108,6 +108,32 @@ def test_a_rate_of_lars_that_falls_to_zero_leaves_its_momentum():
     assert_same([second, third], [[0.9 * x for x in first], [0.81 * x for x in first]], 1e-10)
 
 
+def test_masked_ratios_are_those_of_optax():
+    def layers(tree):
+        return [x.ndim >= 2 for x in tree]
+
+    twins = {
+        "lars_masked": optax.lars(
+            0.1, 0.2, weight_decay_mask=layers, trust_coefficient=0.3, trust_ratio_mask=layers
+        ),
+        "lamb_masked": optax.chain(
+            optax.scale_by_adam(eps=1e-6),
+            optax.add_decayed_weights(0.2, layers),
+            optax.masked(optax.scale_by_trust_ratio(), layers),
+            optax.scale_by_learning_rate(0.1),
+        ),
+    }
+    with jax.enable_x64(True):
+        for name, tx in twins.items():
+            values = {"coefficient": 0.3} if name == "lars_masked" else {}
+            visited = walk(name, gradients=GRADIENTS[:3], lr=0.1, decay=0.2, **values)
+            state = tx.init([jnp.asarray(w) for w in WEIGHTS])
+            for gradient, (old, new) in zip(GRADIENTS[:3], pairwise(visited), strict=True):
+                weights = [jnp.asarray(w) for w in old]
+                changes, state = tx.update([jnp.asarray(g) for g in gradient], state, weights)
+                assert_same([new], [optax.apply_updates(weights, changes)])
+
+
 def test_fromage_keeps_the_length_where_the_gradient_is_at_right_angles():
     w, g = np.array([3.0, 4.0]), np.array([-8.0, 6.0])
     (_, after) = walk("fromage", [w], [[g]], lr=0.3)

@@ -8,7 +8,7 @@ import pytest
 from interpreted import Run, stages
 
 BASE = 16
-PATHS = ("input/bias", "input/kernel", "hidden/bias", "hidden/kernel", "readout/kernel")
+PATHS = ("input/bias", "input/kernel", "hidden/bias", "hidden/kernel", "head/kernel")
 RNG = np.random.default_rng(5)
 INPUTS, TARGETS = RNG.normal(size=(12, 8)), RNG.normal(size=(12, 1))
 
@@ -28,18 +28,23 @@ def doubled(weights):
     return [twice([b1, b1]), twice([w1, w1], axis=1), twice([b2, b2]), hidden, twice([w3, w3])]
 
 
-def outputs(weights):
+def multiplier(weights):
+    """What the readout is multiplied by: base over width."""
+    return BASE / len(weights[-1])
+
+
+def outputs(weights, scale):
     b1, w1, b2, w2, w3 = weights
     first = np.tanh(INPUTS @ w1 + b1)
     second = np.tanh(first @ w2 + b2)
-    return first, second, second @ w3 * BASE / len(w3)
+    return first, second, scale * second @ w3
 
 
-def gradient(weights):
+def gradient(weights, scale):
     """Of half the mean squared error, worked out by hand."""
     *_, w2, w3 = weights
-    first, second, f = outputs(weights)
-    error = (f - TARGETS) / len(INPUTS) * BASE / len(w3)
+    first, second, f = outputs(weights, scale)
+    error = scale * (f - TARGETS) / len(INPUTS)
     into_second = error @ w3.T * (1 - second**2)
     into_first = into_second @ w2.T * (1 - first**2)
     return [
@@ -51,12 +56,13 @@ def gradient(weights):
     ]
 
 
-def trained(spec, weights, steps=60, **values):
+def trained(spec, weights, steps=60, paths=PATHS, scale=None, **values):
     """What the network says on its way."""
-    run, seen = Run(spec, weights, PATHS, **values), []
+    run, seen = Run(spec, weights, paths, **values), []
+    scale = multiplier(weights) if scale is None else scale
     for _ in range(steps):
-        run.step(gradient(run.weights))
-        seen.append(outputs(run.weights)[-1])
+        run.step(gradient(run.weights, scale))
+        seen.append(outputs(run.weights, scale)[-1])
     return np.array(seen)
 
 
@@ -81,6 +87,17 @@ def test_a_network_of_doubled_neurons_stays_the_same_function(spec, values):
 def test_the_same_rate_for_every_tensor_does_not_keep_it(spec, values):
     one, two = trained(spec, narrow(), **values), trained(spec, doubled(narrow()), **values)
     assert np.abs(two - one).max() > 0.01
+
+
+def test_a_readout_without_multiplier_is_trained_as_a_hidden_matrix():
+    # Adam's step does not see a factor of the gradient, so the factor may stand in the weights and
+    # in their rate instead.
+    *others, readout = doubled(narrow())
+    values = {"lr": 3e-3, "eps": 0.0, "base": BASE, "decay": 0.1}
+    multiplied = trained("mup_adamw", [*others, readout], **values)
+    paths = (*PATHS[:-1], "last/kernel")
+    plain = trained("mup_adamw", [*others, readout / 2], paths=paths, scale=1.0, **values)
+    np.testing.assert_allclose(plain, multiplied, atol=1e-12)
 
 
 def test_at_its_base_width_it_is_plain_adamw():

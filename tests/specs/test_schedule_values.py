@@ -234,3 +234,57 @@ def test_the_mean_of_cosine_power_is_a_bessel_function(order, mean):
     exact = mean if order == 1 else (order**0.5 * np.i0(np.log(order) / 2) - 1) / (order - 1)
     np.testing.assert_allclose(found, exact, atol=1e-7)
     np.testing.assert_allclose(exact, mean, atol=5e-5)
+
+
+def test_schedules_have_their_corner_values():
+    """At t = 1, at the end of the warm-up, on the plateau, at the end and after it."""
+    corners = {
+        "warmup_cosine(peak = 2, warmup = 4, total = 20, floor = 0.5)": {
+            1: 2 / 4, 4: 2, 12: 1.25, 20: 0.5, 30: 0.5,
+        },
+        "warmup_cosine(peak = 2, warmup = 0, total = 20)": {20: 0, 10: 1},
+        "linear_decay(peak = 2, total = 20, warmup = 4, floor = 0.5)": {
+            1: 2 / 4, 4: 2, 12: 1.25, 20: 0.5, 30: 0.5,
+        },
+        "wsd(peak = 2, warmup = 4, total = 20, decay = 0.25)": {
+            1: 2 / 4, 4: 2, 10: 2, 15: 2, 16: 2 * 4 / 5, 19: 2 / 5, 20: 0, 30: 0,
+        },
+        "inverse_sqrt(peak = 2, warmup = 4)": {1: 2 / 4, 4: 2, 16: 1, 64: 0.5},
+        "inverse_sqrt(peak = 2, warmup = 0)": {1: 2, 4: 1},
+        "exponential(start = 2, rate = 0.5, steps = 10)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
+        "constant(0.3)": {1: 0.3, 1000: 0.3},
+    }  # fmt: skip
+    times = sorted({t for values in corners.values() for t in values})
+    found = observed(list(corners), times)
+    for call, values in corners.items():
+        now = found[call][[times.index(t) for t in values]]
+        np.testing.assert_allclose(now, list(values.values()), rtol=1e-14, atol=1e-15, err_msg=call)
+
+
+# ---- what theory says of them
+
+
+def bound(rates):
+    """sqrt(T) times the last-iterate bound at its best base rate, with D = G = 1.
+
+    Theorem 10 of arXiv:2310.07831: 2 sqrt(T1 (T2 + T3)).
+    """
+    tail = np.cumsum(rates[::-1])[::-1]
+    squares = np.cumsum((rates**2)[::-1])[::-1]
+    first, second = 1 / (2 * tail[0]), squares[0] / (2 * tail[0])
+    third = np.sum(rates[:-1] / tail[1:] * squares[:-1] / tail[:-1]) / 2
+    return np.sqrt(len(rates)) * 2 * np.sqrt(first * (second + third))
+
+
+def test_the_bound_ranks_schedules_as_its_paper_does():
+    """Linear, cosine, WSD, inverse root, constant; all still move in their last step."""
+    expected = {
+        "linear_decay(1, 1001)": 2.006,
+        "cosine_decay(1, 1000)": 2.063,
+        "wsd(1, 0, 1001, 200 / 1001)": 2.172,
+        "inverse_sqrt(1, 0)": 2.570,
+        "constant(1)": 2.913,
+    }
+    found = observed(list(expected), range(1, 1001))
+    scores = {call: bound(values) for call, values in found.items()}
+    np.testing.assert_allclose(list(scores.values()), list(expected.values()), atol=2e-3)

@@ -36,7 +36,8 @@ SM3 = """
 rule precondition sm3(eps = 1e-8) {
   when g is [rows, cols] {
     state row = zeros(max(g, per = 0))
-    state col = zeros(max(g, per = 1))
+    tallest = max(g, per = 1)
+    state col = zeros(tallest)
     nu = min(row, col) + g^2
     row <- max(nu, per = 0)
     col <- max(nu, per = 1)

@@ -163,3 +163,29 @@ def test_a_field_of_a_view_does_not_mix_with_others():
     found = mistakes(text + "  observe norm(qkv.precondition.direction - u) as x }")
     assert found == ["type-mismatch: this field is in the arrangement `d (q h k) -> q h d k`"]
     assert mistakes(text + "  observe norm(qkv.precondition.direction) as x }") == []
+
+
+def test_an_external_stage_sees_the_view_too():
+    text = """
+    extern precondition theirs(rho = 0.9) = optax.scale_by_rms(decay = rho)
+    optimizer one(lr = 0.1) {
+      group qkv where path == "qkv" view "d (q h k) -> q h d k" with (q = 3, h = 2) {
+        precondition theirs()
+        tune step    lr
+      }
+      group rest { tune step lr }
+    }
+    """
+    program = specimen(text).program
+    optimizer = program()
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, transformer().params)
+        state = optimizer.init(params)
+        shapes = [x.shape for x in jax.tree.leaves(state.slots)]
+        after, _, _ = optimizer.update(
+            params, state, transformer().batch(0), transformer().objective
+        )
+    assert shapes == [(3, 2, 5, 3)]
+    g = transformer().params["qkv"] - transformer().batch(0)["qkv"]
+    expected = transformer().params["qkv"] - 0.1 * g / np.sqrt(0.1 * g**2 + 1e-8)
+    np.testing.assert_allclose(after["qkv"], expected, rtol=1e-12)

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from optc.compiler.printing.layout import (
     quoted,
     signature,
     tuple_of,
+    worded,
 )
 
 words = st.sampled_from(("a", "gradient", "one_minus_b1_to_t", "1.0", "x + y"))
@@ -101,3 +103,18 @@ def test_a_signature_explodes_where_it_must():
 def test_labels_stay_with_what_they_label():
     piece = call("f", Labelled("slots=", mapping([("a" * 40, "x"), ("b" * 40, "y")])))
     assert lines(piece, 0)[1] == "    slots={"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("ndim >= 2", '"ndim >= 2"'),
+        ('path == "a"', "'path == \"a\"'"),
+        ("it's", '"it\'s"'),
+        ('"it\'s"', "'\"it\\'s\"'"),
+        ('a\\"b', "'a\\\\\"b'"),
+    ],
+)
+def test_words_of_a_spec_are_quoted_as_a_formatter_would(text, printed):
+    assert worded(text) == printed
+    assert eval(printed) == text
