@@ -117,10 +117,10 @@ class _Parser:
             unknown = [name for name in axis if name not in sizes]
             if len(unknown) > 1 and not self.failed:
                 span = self.spans[0][unknown[0]].to(self.spans[0][unknown[-1]])
-                names = " and ".join(f"`{name}`" for name in unknown[:_NAMED])
-                names += " and others" if len(unknown) > _NAMED else ""
+                names = [f"`{name}`" for name in unknown[:_NAMED]]
+                names += ["..."] if len(unknown) > _NAMED else []
                 help = f"give all but one of them: `with ({unknown[0]} = 2)`"
-                self._wrong(span, f"the sizes of {names} are not known", help)
+                self._wrong(span, f"the sizes of {', '.join(names)} are not known", help)
         if self.failed:
             return None
         pattern = f"{_text(before)} -> {_text(after)}"

@@ -140,7 +140,9 @@ class Names:
     def _coarse_state(self, depth: int) -> str:
         name, value = self.fresh("q"), self.field(1)
         self.fields.append(f"({name} / 100)")
-        return f"state {name}: i8 = zeros({self.signal})\n{name} <- 90 * tanh({name} / 50 + {value})"
+        return (
+            f"state {name}: i8 = zeros({self.signal})\n{name} <- 90 * tanh({name} / 50 + {value})"
+        )
 
     def _scalar_state(self, depth: int) -> str:
         value, name = self.pick("0", "0.5", "norm(g)", "norm(w)"), self.fresh("n")
