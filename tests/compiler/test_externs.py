@@ -371,9 +371,10 @@ def test_an_error_of_optax_says_which_stage_it_comes_from():
     assert error.value.__notes__ == ["in the stage <string>:3 | precondition mine"]
 
 
+@pytest.mark.filterwarnings("ignore:.*seed:DeprecationWarning")
 def test_a_state_may_hold_a_random_key():
-    text = one("extern precondition mine() = optax.add_noise(0.1, 0.5, key = 3)")
-    transform, theirs = optc.compile(text)().transform(), optax.add_noise(0.1, 0.5, key=3)
+    text = one("extern precondition mine() = optax.add_noise(0.1, 0.5, 3)")
+    transform, theirs = optc.compile(text)().transform(), optax.add_noise(0.1, 0.5, 3)
     g = jnp.arange(3.0)
     found, _ = transform.update(g, transform.init(g), g)
     expected, _ = theirs.update(g, theirs.init(g))
