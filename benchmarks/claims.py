@@ -46,6 +46,9 @@ def _value(expression: syntax.Expr | None, names: Mapping[str, Any]) -> Any:
             return names[expression.id]
         case syntax.Unary(op="-"):
             return -_value(expression.operand, names)
+        case syntax.Binary():
+            left, right = _value(expression.left, names), _value(expression.right, names)
+            return {"+": left + right, "-": left - right, "*": left * right}[expression.op]
         case syntax.Attribute():
             return getattr(_value(expression.value, names), expression.name.id)
         case syntax.Call():

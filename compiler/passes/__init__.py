@@ -6,6 +6,7 @@ from ..graph import Graph
 from .cse import cse
 from .curvature import curvature
 from .dead_code import dead_code
+from .factor import factor
 from .fold import fold
 from .settle import settle
 
@@ -15,6 +16,7 @@ PIPELINE: tuple[Pass, ...] = (
     fold,  # first, since what it makes equal cse can merge
     cse,  # before curvature, which looks for the same direction on both sides
     curvature,
+    factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     settle,  # last, since it forgets which values are in a view
 )

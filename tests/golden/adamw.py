@@ -46,20 +46,15 @@ def update(
     one_minus_b1,
     b2,
     one_minus_b2,
-    one_minus_b1_to_t,
-    one_minus_b2_to_t,
-    eps,
-    decay,
-    lr,
+    scaled_eps,
+    factor,
+    lr_times_decay,
 ):
     # 13 | precondition adam(b1, b2, eps)
     mu = b1 * mu + one_minus_b1 * g
     nu = b2 * nu + one_minus_b2 * g**2
-    u = mu / one_minus_b1_to_t / (jnp.sqrt(nu / one_minus_b2_to_t) + eps)
-    # 14 | decay weights(decay)
-    u = u + decay * w
     # 15 | tune step lr
-    step = lr * u
+    step = factor * (mu / (jnp.sqrt(nu) + scaled_eps)) + lr_times_decay * w
     return mu, nu, step
 
 
@@ -72,8 +67,11 @@ def step(w, slots, t, h, oracles):
     # 13 | precondition adam(b1, b2, eps)
     one_minus_b1 = 1 - b1
     one_minus_b2 = 1 - b2
-    one_minus_b1_to_t = 1 - b1**t
-    one_minus_b2_to_t = 1 - b2**t
+    # 15 | tune step lr
+    one_minus_b2_to_t_sqrt = jnp.sqrt(1 - b2**t)
+    scaled_eps = eps * one_minus_b2_to_t_sqrt
+    factor = lr * one_minus_b2_to_t_sqrt / (1 - b1**t)
+    lr_times_decay = lr * decay
     mu, nu, step = update(
         mu,
         g,
@@ -83,11 +81,9 @@ def step(w, slots, t, h, oracles):
         one_minus_b1,
         b2,
         one_minus_b2,
-        one_minus_b1_to_t,
-        one_minus_b2_to_t,
-        eps,
-        decay,
-        lr,
+        scaled_eps,
+        factor,
+        lr_times_decay,
     )
     # 17 | observe norm(g) as grad_norm
     grad_norm = rt.norm(g)

@@ -52,22 +52,11 @@ def init(w, h):
 
 
 @rt.per_tensor
-def precondition(
-    mu,
-    g,
-    nu,
-    b1,
-    one_minus_b1,
-    b2,
-    one_minus_b2,
-    one_minus_b1_to_t,
-    one_minus_b2_to_t,
-):
+def precondition(mu, g, nu, b1, one_minus_b1, b2, one_minus_b2, scaled_eps, ratio):
     # 12 | precondition adam(b1, b2)
-    eps = 1e-08
     mu = b1 * mu + one_minus_b1 * g
     nu = b2 * nu + one_minus_b2 * g**2
-    u = mu / one_minus_b1_to_t / (jnp.sqrt(nu / one_minus_b2_to_t) + eps)
+    u = ratio * (mu / (jnp.sqrt(nu) + scaled_eps))
     return mu, nu, u
 
 
@@ -89,10 +78,12 @@ def step(w, slots, t, h, oracles):
     at_w = oracles.at(w, "loss", "grad", "curvature")
     g = at_w.grad
     # 12 | precondition adam(b1, b2)
+    eps = 1e-08
     one_minus_b1 = 1 - b1
     one_minus_b2 = 1 - b2
-    one_minus_b1_to_t = 1 - b1**t
-    one_minus_b2_to_t = 1 - b2**t
+    one_minus_b2_to_t_sqrt = jnp.sqrt(1 - b2**t)
+    scaled_eps = eps * one_minus_b2_to_t_sqrt
+    ratio = one_minus_b2_to_t_sqrt / (1 - b1**t)
     mu, nu, u = precondition(
         mu,
         g,
@@ -101,15 +92,15 @@ def step(w, slots, t, h, oracles):
         one_minus_b1,
         b2,
         one_minus_b2,
-        one_minus_b1_to_t,
-        one_minus_b2_to_t,
+        scaled_eps,
+        ratio,
     )
     # 13 | tune step cdat(scale, beta, max_step = max_step)
-    eps = 1e-12
+    eps_2 = 1e-12
     one_minus_beta = 1 - beta
     slope = beta * slope + one_minus_beta * jnp.maximum(rt.dot(g, u), 0)
     curvature = beta * curvature + one_minus_beta * jnp.abs(at_w.curvature(u))
-    eta = jnp.minimum(max_step, scale * slope / (curvature + eps))
+    eta = jnp.minimum(max_step, scale * slope / (curvature + eps_2))
     step = update(u, eta)
     # 15 | observe norm(g) as grad_norm
     grad_norm = rt.norm(g)

@@ -43,20 +43,20 @@ def init(w, h):
 
 
 @rt.per_tensor
-def perturb(g, w, rho, most):
+def perturb(g, w, ratio):
     # 9 | perturb functional_sam(radius = rho)
-    return w + rho * g / most
+    return w + ratio * g
 
 
 @rt.per_tensor
-def update(g, mu, nu, w, matrices, scale, one_minus_b1_to_t, one_minus_b2_to_t, eta):
+def update(g, mu, nu, w, matrices, scale, scaled_eps, ratio, eta):
     # 10 | clip global_norm(1.0)
     g = scale * g
     # 11 | precondition adam(b1 = 0.9, b2 = 0.95)
-    b1, b2, eps = 0.9, 0.95, 1e-08
+    b1, b2 = 0.9, 0.95
     mu = b1 * mu + (1 - b1) * g
     nu = b2 * nu + (1 - b2) * g**2
-    u = mu / one_minus_b1_to_t / (jnp.sqrt(nu / one_minus_b2_to_t) + eps)
+    u = ratio * (mu / (jnp.sqrt(nu) + scaled_eps))
     # 12 | decay weights(0.1) where ndim >= 2
     rate = 0.1
     if matrices:
@@ -81,36 +81,27 @@ def step(w, slots, t, h, oracles):
     g = at_w.grad
     # 9 | perturb functional_sam(radius = rho)
     grad_norm = rt.norm(g)
-    most = jnp.maximum(grad_norm, 1e-16)
-    point = perturb(g, w, rho, most)
+    ratio = rho / jnp.maximum(grad_norm, 1e-16)
+    point = perturb(g, w, ratio)
     at_point = oracles.at(point, "pullback")
     g = at_point.pullback(at_w.outputs_grad)
     # 10 | clip global_norm(1.0)
     limit = 1.0
     scale = jnp.minimum(1, limit / rt.norm(g))
     # 11 | precondition adam(b1 = 0.9, b2 = 0.95)
-    b1, b2 = 0.9, 0.95
-    one_minus_b1_to_t = 1 - b1**t
-    one_minus_b2_to_t = 1 - b2**t
+    b2, eps, b1 = 0.95, 1e-08, 0.9
+    one_minus_b2_to_t_sqrt = jnp.sqrt(1 - b2**t)
+    scaled_eps = eps * one_minus_b2_to_t_sqrt
+    ratio = one_minus_b2_to_t_sqrt / (1 - b1**t)
     # 13 | tune step warmup_cosine(peak = lr, warmup = 0.02 * total, total = total)
     warmup = 0.02 * total
-    ratio = (t - warmup) / (total - warmup)
+    ratio_2 = (t - warmup) / (total - warmup)
     eta = jnp.where(
         t <= warmup,
         lr * t / max(warmup, 1),
-        lr * (1 + jnp.cos(jnp.pi * jnp.clip(ratio, 0, 1))) / 2,
+        lr * (1 + jnp.cos(jnp.pi * jnp.clip(ratio_2, 0, 1))) / 2,
     )
-    mu, nu, step = update(
-        g,
-        mu,
-        nu,
-        w,
-        matrices,
-        scale,
-        one_minus_b1_to_t,
-        one_minus_b2_to_t,
-        eta,
-    )
+    mu, nu, step = update(g, mu, nu, w, matrices, scale, scaled_eps, ratio, eta)
 
     # 16 | observe sharpness(iterations = 8) as sharpness every 500
     def do_sharpness():

@@ -43,20 +43,7 @@ def init(w, h):
 
 
 @rt.per_tensor
-def update(
-    g,
-    trace,
-    w,
-    mu,
-    nu,
-    hidden,
-    rest,
-    scale,
-    eta,
-    one_minus_b1_to_t,
-    one_minus_b2_to_t,
-    eta_2,
-):
+def update(g, trace, w, mu, nu, hidden, rest, scale, eta, scaled_eps, ratio, eta_2):
     # 4 | clip global_norm(1.0)
     g = scale * g
     # 7 | precondition nesterov(0.95)
@@ -72,11 +59,11 @@ def update(
     if hidden:
         step = eta * u
     # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
-    b1, b2, eps = 0.9, 0.95, 1e-08
+    b1, b2 = 0.9, 0.95
     if rest:
         mu = b1 * mu + (1 - b1) * g
         nu = b2 * nu + (1 - b2) * g**2
-        u = mu / one_minus_b1_to_t / (jnp.sqrt(nu / one_minus_b2_to_t) + eps)
+        u = ratio * (mu / (jnp.sqrt(nu) + scaled_eps))
     # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
     if rest:
         step = eta_2 * u
@@ -104,9 +91,10 @@ def step(w, slots, t, h, oracles):
     cooldown = start + -1 * s
     eta = lr * least * cooldown
     # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
-    b1, b2 = 0.9, 0.95
-    one_minus_b1_to_t = 1 - b1**t
-    one_minus_b2_to_t = 1 - b2**t
+    b2, eps, b1 = 0.95, 1e-08, 0.9
+    one_minus_b2_to_t_sqrt = jnp.sqrt(1 - b2**t)
+    scaled_eps = eps * one_minus_b2_to_t_sqrt
+    ratio = one_minus_b2_to_t_sqrt / (1 - b1**t)
     # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
     eta_2 = adam_lr * least * cooldown
     trace, mu, nu, value = update(
@@ -119,8 +107,8 @@ def step(w, slots, t, h, oracles):
         rest,
         scale,
         eta,
-        one_minus_b1_to_t,
-        one_minus_b2_to_t,
+        scaled_eps,
+        ratio,
         eta_2,
     )
     return rt.Outcome(
