@@ -46,6 +46,9 @@ TENSOR_NAMES = ("ndim", "size", "rows", "cols", "path", "dtype", "shape")
 
 _SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
 
+_OPPOSITES = {"eq": "ne", "lt": "ge", "le": "gt"}
+_OPPOSITES |= {other: op for op, other in _OPPOSITES.items()}
+
 
 def predicate(
     expr: syntax.Expr, report: Diagnostics, dimensions: Mapping[str, Term] = _NONE
@@ -208,6 +211,8 @@ def python(
         return _literal(term.arguments[0])
     if term.op in TENSOR_NAMES:
         return ask(term.op)
+    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+        return python(Term(opposite, term.terms[0].arguments), binding, ask, search)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
     # `and` binds tighter than `or`, and a reader should not need to know.
     within = 5 if term.op == "or" else strength + 1

@@ -1,5 +1,7 @@
 """The interpreter on its own: closed forms, without JAX and without the printed programs."""
 
+import copy
+
 import numpy as np
 import pytest
 from agreement import graph_of
@@ -66,12 +68,13 @@ def test_what_is_given_is_never_changed():
     weights = [w.copy() for w in WEIGHTS]
     run = runner("optimizer one() { precondition adam()  tune step 0.1  average schedule_free() }")
     slots = run.start(weights)
-    kept = [[np.copy(x) for x in slot] for slot in slots]
+    kept = copy.deepcopy(slots)
     run.step(weights, slots, 1)
     for w, start in zip(weights, WEIGHTS, strict=True):
         np.testing.assert_array_equal(w, start)
     for slot, old in zip(slots, kept, strict=True):
-        for x, y in zip(slot, old, strict=True):
+        fields = (slot, old) if isinstance(slot, list) else ([slot], [old])
+        for x, y in zip(*fields, strict=True):
             np.testing.assert_array_equal(x, y)
 
 

@@ -119,8 +119,8 @@ def test_a_mistake_in_a_used_file_is_shown_there(write):
 
 
 def test_finding_says_what_it_looked_for(tmp_path):
-    with pytest.raises(NotFoundError, match="did you mean `adamw`"):
-        find("adamv")
+    with pytest.raises(NotFoundError, match="did you mean `polyak_sgd`"):
+        find("polyak_sdg")
     with pytest.raises(NotFoundError, match=r"nowhere\.opt: no such file"):
         find(str(tmp_path / "nowhere.opt"))
     (tmp_path / "folder.opt").mkdir()

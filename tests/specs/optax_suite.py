@@ -56,7 +56,9 @@ NOT_OURS = ("LBFGSTest",)
 
 
 class UnlikeError(Exception):
-    """Why a claim has no program for some arguments."""
+    """Why a claim has no program for some arguments, and the place of the one that shows it."""
+
+    place = sys.maxsize
 
 
 @dataclass
@@ -88,11 +90,15 @@ def inverted(item, original: Callable[..., Any], given: dict[str, Any]) -> dict[
     said = dict(zip(signature.parameters, positional, strict=False))
     said |= {a.name.id: a.value for a in item.equals.arguments if a.name}
     ours: dict[str, Any] = {}
-    for name, found in given.items():
-        if name in said:
-            _match(name, said[name], found, ours)
-        elif not _same(found, signature.parameters[name].default):
-            raise UnlikeError(f"`{name}` has no counterpart")
+    for place, (name, found) in enumerate(given.items()):
+        try:
+            if name in said:
+                _match(name, said[name], found, ours)
+            elif not _same(found, signature.parameters[name].default):
+                raise UnlikeError(f"`{name}` has no counterpart")
+        except UnlikeError as error:
+            error.place = place
+            raise
     return ours
 
 
@@ -146,12 +152,12 @@ def replacement(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
                 values = inverted(_ITEMS[number], original, dict(bound.arguments))
                 made = _transformation(_program(number), values)
             except UnlikeError as reason:
-                reasons.append(str(reason))
+                reasons.append(reason)
                 continue
             _calls.ours[name] = title(_ITEMS[number])
             return made
         # The nearest claim is the one that failed last in the order of the arguments.
-        _calls.refused[name] = reasons[-1]
+        _calls.refused[name] = str(max(reasons, key=lambda reason: reason.place))
         return original(*args, **kwargs)
 
     return make
