@@ -13,7 +13,7 @@ and the ranges of hyperparameters.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..graph import Graph, Node, Region, index, walk
 from ..types import SCALAR, Type
@@ -31,12 +31,13 @@ class _Factor:
     under: tuple[int, ...] = ()
 
     def __mul__(self, other: "_Factor") -> "_Factor":
-        over, under = [*self.over, *other.over], [*self.under, *other.under]
-        for id in tuple(over):
-            if id in under:
-                over.remove(id)
-                under.remove(id)
-        return _Factor(tuple(over), tuple(under))
+        return _Factor(self.over + other.over, self.under + other.under)
+
+    def without(self, common: "_Factor") -> "_Factor":
+        """The factor that is left when one that is part of it is taken out."""
+        over = Counter(self.over) - Counter(common.over)
+        under = Counter(self.under) - Counter(common.under)
+        return _Factor(tuple(over.elements()), tuple(under.elements()))
 
     def inverse(self) -> "_Factor":
         return _Factor(self.under, self.over)
@@ -47,13 +48,14 @@ _ONE = _Factor()
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A factor times a field."""
+    """A factor times a field. `stage` multiplied first, if one did."""
 
     factor: _Factor
     field: int
+    stage: int | None = None
 
-    def times(self, factor: _Factor) -> "_Term":
-        return _Term(factor * self.factor, self.field)
+    def times(self, factor: _Factor, stage: int) -> "_Term":
+        return _Term(factor * self.factor, self.field, stage if self.stage is None else self.stage)
 
 
 def factor(graph: Graph) -> Graph:
@@ -113,19 +115,34 @@ class _Root:
     def rewritten(self) -> list[Node] | None:
         """The nodes in place of the root, which keeps its id; None where there is no gain."""
         last = self._whole(self.root.id)
-        fields = [node for node in self.made if node.type.is_field]
-        if len(fields) >= self.replaced or not fields or fields[-1].id != last:
-            return None
-        self.factoring.next = self.made[-1].id + 1
+        if self.factoring.uses[self.root.id] > 1:
+            last = self._ending_in_a_quotient(last)
         needed = {last}
         for node in reversed(self.made):
             if node.id in needed:
                 needed.update(node.inputs)
         kept = [node for node in self.made if node.id in needed]
+        if sum(node.type.is_field for node in kept) >= self.replaced:
+            return None
+        self.factoring.next = self.made[-1].id + 1
         named = {"id": self.root.id, "name": self.root.name, "stage": self.root.stage}
         made = [n.model_copy(update=named) if n.id == last else n for n in kept]
         self.factoring.nodes.update((node.id, node) for node in made)
         return made
+
+    def _ending_in_a_quotient(self, last: int) -> int:
+        """`(factor * x) / y` for `factor * (x / y)`, where the value is used more than once.
+
+        XLA does cheap operations again for each use, so that a product at the end would leave it
+        the quotient to keep as well.
+        """
+        node = self.known[last]
+        quotient = self.known[node.inputs[-1]] if node.op == "mul" else node
+        own = quotient.op == "div" and quotient in self.made and quotient is not node
+        if not own or self._flat(quotient.inputs[0]):
+            return last
+        above = self._node("mul", (node.inputs[0], quotient.inputs[0]), quotient.type)
+        return self._field(quotient, above, quotient.inputs[1])
 
     # ---- a value as a sum of terms
 
@@ -139,11 +156,11 @@ class _Root:
         x, y = node.inputs
         match node.op, self._is_factor(x), self._is_factor(y):
             case "mul", True, _:
-                return [term.times(_Factor(over=(x,))) for term in self._terms(y)]
+                return [t.times(_Factor(over=(x,)), node.stage) for t in self._terms(y)]
             case "mul", _, True:
-                return [term.times(_Factor(over=(y,))) for term in self._terms(x)]
+                return [t.times(_Factor(over=(y,)), node.stage) for t in self._terms(x)]
             case "div", _, True:
-                return [term.times(_Factor(under=(y,))) for term in self._terms(x)]
+                return [t.times(_Factor(under=(y,)), node.stage) for t in self._terms(x)]
             case "sub", _, _:
                 # What cancels here might no longer do so with other factors before it.
                 sides = (i if self._flat(i) else self._whole(i) for i in (x, y))
@@ -203,11 +220,16 @@ class _Root:
     def _joined(self, terms: list[_Term], type: Type) -> int:
         """The sum of the terms, multiplied out or with a factor before it, whichever is less."""
         common = self._common(terms)
-        rest = [term.times(common.inverse()) for term in terms]
+        rest = [replace(term, factor=term.factor.without(common)) for term in terms]
         apart = sum(term.factor != _ONE for term in terms)
         if len(terms) > 1 and common != _ONE and 1 + sum(t.factor != _ONE for t in rest) <= apart:
             return self._scaled(common, self._joined(rest, type), type)
-        total, *others = (self._scaled(term.factor, term.field, type) for term in terms)
+        # Of several terms each shows the line that it came from, a single one its last.
+        stages = [None] if len(terms) == 1 else [term.stage for term in terms]
+        total, *others = (
+            self._scaled(term.factor, term.field, type, stage)
+            for term, stage in zip(terms, stages, strict=True)
+        )
         for other in others:
             total = self._node("add", (total, other), type)
         return total
@@ -219,12 +241,12 @@ class _Root:
             under &= Counter(term.factor.under)
         return _Factor(tuple(over.elements()), tuple(under.elements()))
 
-    def _scaled(self, factor: _Factor, field: int, type: Type) -> int:
+    def _scaled(self, factor: _Factor, field: int, type: Type, stage: int | None = None) -> int:
         if factor == _ONE:
             return field
         if not factor.over:
-            return self._node("div", (field, self._product_of(factor.inverse())), type)
-        return self._node("mul", (self._product_of(factor), field), type)
+            return self._node("div", (field, self._product_of(factor.inverse())), type, stage)
+        return self._node("mul", (self._product_of(factor), field), type, stage)
 
     def _product_of(self, factor: _Factor, *more: int) -> int:
         """A factor as one scalar, times one more; named where its formula would be no name."""
