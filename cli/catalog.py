@@ -1,5 +1,6 @@
 """`optc list` and `optc show`: what the library and files declare, from their own text."""
 
+import shutil
 import sys
 from itertools import groupby
 from typing import Annotated
@@ -19,19 +20,38 @@ from .output import CommandError, wants_color
 from .spec import locate
 
 
-def list_() -> None:
+def list_(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KIND...]", help="`optimizer`, `clip`, `schedule`, ...; or all."),
+    ] = None,
+) -> None:
     """List the library's optimizers, rules and schedules.
 
     Example:
       optc list
+      optc list optimizer schedule
     """
-    found = entries()
-    width = max((len(entry.name) for entry in found), default=0)
-    for kind, group in groupby(found, key=lambda entry: entry.kind):
+    for kind in kinds or ():
+        if kind not in library.SHELVES:
+            help = did_you_mean(kind, library.SHELVES)
+            known = f"the kinds are {', '.join(library.SHELVES)}"
+            raise CommandError(f"the library has no kind `{kind}`; {help or known}")
+    # A terminal gets a line for each entry; a file or a pipe gets all of it.
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for kind, group in groupby(entries(), key=lambda entry: entry.kind):
+        if kinds and kind not in kinds:
+            continue
+        shown = list(group)
+        width = max(len(entry.name) for entry in shown)
         print(_bold(kind))
-        for entry in group:
-            print(f"  {entry.name:<{width}}  {entry.summary}".rstrip())
+        for entry in shown:
+            print(_cut(f"  {entry.name:<{width}}  {entry.summary}".rstrip(), room))
         print()
+
+
+def _cut(line: str, room: int | None) -> str:
+    return line if room is None or len(line) <= room else f"{line[: room - 3].rstrip()}..."
 
 
 def show(
@@ -39,9 +59,10 @@ def show(
         str, typer.Argument(metavar="NAME", help="A name of the library, or FILE.opt[:NAME].")
     ],
 ) -> None:
-    """Show the formula, parameters and source of a library entry, or of what a file declares.
+    """Show an entry of the library, or what a file declares.
 
-    Of a variant it also shows the stages that come of it.
+    That is its documentation with its source, its parameters and its definition; of a variant
+    also the stages that come of it.
 
     Example:
       optc show functional_sam

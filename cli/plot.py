@@ -53,6 +53,8 @@ def plot(
         figure = draw({each.text: each.values(count) for each in found})
         try:
             figure.savefig(output)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise CommandError(f"cannot write {output}: {error.strerror}") from error
+        except ValueError as error:
             raise CommandError(f"cannot write {output}: {error}") from error
     note(f"wrote {output}")

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 
+from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
+from ..grammar.parse import parse
 from ..grammar.source import Span
 from .chain import chain_text
 from .check import chosen, lowered, resolved
@@ -94,21 +96,30 @@ def _with_settings(
     draft: Draft, settings: Mapping[str, Scalar], located: Located, report: Diagnostics
 ) -> Draft:
     known = {h.name: h for h in draft.hyperparameters}
-    start = Span(located.source, 0, 0)
     for name, value in settings.items():
         if name not in known:
             help = did_you_mean(name, known)
             message = f"`{draft.name}` has no hyperparameter `{name}`"
-            report.add(UNKNOWN_SETTING.at(start, message, help=help))
+            report.add(UNKNOWN_SETTING.at(_declared(located, draft.name), message, help=help))
             continue
         declared = known[name]
         problem = _misfit(declared, value)
         if problem:
-            report.add(OUT_OF_RANGE.at(start, f"`{name}` is {value}; it {problem}"))
+            span = _declared(located, draft.name, name)
+            report.add(OUT_OF_RANGE.at(span, f"`{name}` is {value}; it {problem}"))
             continue
         fitted = float(value) if declared.kind == "float" else value
         known[name] = replace(declared, default=fitted, derived=None)
     return replace(draft, hyperparameters=tuple(known.values()))
+
+
+def _declared(located: Located, optimizer: str, parameter: str | None = None) -> Span:
+    """Where a parameter of an optimizer is declared, or the optimizer where it is inherited."""
+    items = parse(located.source, Diagnostics()).items
+    named = (i for i in items if isinstance(i, syntax.OptimizerDecl | syntax.VariantDecl))
+    decl = next(item for item in named if item.name.id == optimizer)
+    params = (param.name.span for param in decl.params if param.name.id == parameter)
+    return next(params, decl.name.span)
 
 
 def _misfit(declared: Hyperparameter, value: Scalar) -> str | None:

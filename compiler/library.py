@@ -28,6 +28,7 @@ Declared = (
 )
 """The items that declare something."""
 
+_SENTENCES = re.compile(r"(?<=\.)\s+(?=[A-Z`]|arXiv:)")
 _DOCSTRING = re.compile(r'[ \t]*""".*?"""[ \t]*\n?', re.DOTALL)
 
 
@@ -43,8 +44,8 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first line of the documentation."""
-        return self.doc.partition("\n")[0]
+        """The first sentence of the documentation, on one line."""
+        return _SENTENCES.split(" ".join(self.doc.split()), maxsplit=1)[0]
 
     @property
     def definition(self) -> str:

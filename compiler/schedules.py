@@ -29,6 +29,7 @@ from .passes import PIPELINE
 from .records import Domain, Output, Scalar, Term
 from .resolve import resolve
 from .spec import SpecStage
+from .structure import names_called
 from .variants import whole
 from .view import verify
 
@@ -111,9 +112,13 @@ def _asked(
         yield _Asked(call, call, given, scope)
         return
     for name, decl, names in _step_sizes(optimizer, report):
-        own = {**names.own, ("schedule", decl.name.id): decl}
+        # An optimizer and a rule that it uses may share a name: `dog` is both.
+        called = decl.name.id
+        while set(names.kinds_of(called)) - {"optimizer"}:
+            called += "_step"
+        own = {**names.own, ("schedule", called): decl}
         given = _given(settings, decl.params, strict)
-        call = _call(decl.name.id, given)
+        call = _call(called, given)
         yield _Asked(_call(name, given), call, given, replace(names, own=own))
 
 
@@ -156,8 +161,23 @@ def _step_sizes(
             group = stage.label.rpartition(".")[0]
             name = f"{spec.name}.{group}" if group else spec.name
             params, value = found.decl.params, stage.syntax.rule
+            if rule := _tune_rule(value, stage.declarations):
+                message = f"the step size of `{name}` depends on more than the step count"
+                label = "a tune rule"
+                report.add(NOT_OF_TIME.at(rule.span, message, label=label))
+                continue
             step = syntax.ScheduleDecl(decl.span, decl.name, params, None, None, value)
             yield name, step, stage.declarations
+
+
+def _tune_rule(value: syntax.Expr, scope: Declarations) -> syntax.Name | None:
+    """A name in a step size that is called and can only be that of a rule."""
+    for name in names_called(value):
+        if scope.find("tune", name.id) and not (
+            scope.find("schedule", name.id) or scope.find("func", name.id)
+        ):
+            return name
+    return None
 
 
 # ---- lowering

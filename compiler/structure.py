@@ -199,6 +199,13 @@ def names_read(node: syntax.Node) -> Iterator[str]:
             yield inner.id
 
 
+def names_called(node: syntax.Node) -> Iterator[syntax.Name]:
+    """The names of what is called, in order."""
+    for inner in _walk(node):
+        if isinstance(inner, syntax.Call) and isinstance(inner.function, syntax.Name):
+            yield inner.function
+
+
 def _walk(node: syntax.Node) -> Iterator[syntax.Node]:
     """A node and what it reads: targets of writes, argument names and docs are left out."""
     yield node

@@ -12,6 +12,15 @@ def test_list_shows_every_entry_once_with_its_summary(optc):
         assert line.endswith(entry.summary)
 
 
+def test_list_of_a_kind_shows_no_other(optc):
+    code, out, _ = optc("list", "schedule", "clip")
+    assert code == 0
+    assert [line for line in out.splitlines() if line and line[0] != " "] == ["clip", "schedule"]
+    code, out, err = optc("list", "optimiser")
+    assert (code, out) == (1, "")
+    assert err == "error: the library has no kind `optimiser`; did you mean `optimizer`?\n"
+
+
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_show_has_the_formula_and_every_parameter(optc, entry):
     code, out, err = optc("show", entry.name)
