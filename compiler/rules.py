@@ -6,7 +6,7 @@ kind would lower it, so that its types and names are checked by the same code.
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics
-from .declarations import Declarations, Found
+from .declarations import Declarations, Found, kind_of
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.context import Binding, Context, Scope, Site
@@ -42,7 +42,7 @@ def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None
         check_extern(ctx, scope, decl, Found(decl, declarations))
         return
     ctx.active.append(decl)
-    site = Site(_site_kind(decl), "rule", _signals(ctx, decl), declarations)
+    site = Site(kind_of(decl), "rule", _signals(ctx, decl), declarations)
     if isinstance(decl, syntax.ScheduleDecl):
         expressions.number(ctx, site, scope, decl.value)
     else:
@@ -99,16 +99,6 @@ def _free(param: syntax.Param) -> Hyperparameter:
         high_open=limits.high_open,
         kind=kind(param),
     )
-
-
-def _site_kind(decl: _Body) -> str:
-    match decl:
-        case syntax.RuleDecl() | syntax.ExternDecl():
-            return decl.kind.id
-        case syntax.ScheduleDecl():
-            return "schedule"
-        case syntax.FuncDecl():
-            return "func"
 
 
 def _signals(ctx: Context, decl: _Body) -> dict[str, Value]:

@@ -20,6 +20,7 @@ class Names:
     changing: dict[str, str] = field(default_factory=dict)
     oracles: bool = True
     in_loop: bool = False
+    random: bool = True
     count: list[int] = field(default_factory=lambda: [0])
     flags: list[str] = field(default_factory=list)
     signal: str = "g"
@@ -94,9 +95,8 @@ class Names:
             f"where({self.condition(0)}, {x}, {y})",
             f"{x} / (1 + norm({y}, per = {part}))",
             f"(zeros({x}) + ones(w) * {y})",
-            "0.1 * normal(w)",
-            "tanh(uniform(w))",
             *asks,
+            *(["0.1 * normal(w)", "tanh(uniform(w))"] if self.random else []),
         )
 
     # ---- statements
@@ -169,7 +169,7 @@ class Names:
 
     def _repeat(self, depth: int) -> str:
         count = self.draw(st.integers(0, 3))
-        stop = f" while {self.inner(in_loop=True).condition()}" if self.draw(st.booleans()) else ""
+        stop = f" while {self.inner(random=False).condition()}" if self.draw(st.booleans()) else ""
         return f"repeat {count}{stop} {{ {self._inside(depth, in_loop=True)} }}"
 
     def _when(self, depth: int) -> str:
