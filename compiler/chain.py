@@ -23,10 +23,10 @@ from .printing.layout import (
     flat,
     lines,
     mapping,
-    quoted,
     tuple_of,
 )
 from .printing.terms import term_text
+from .quoting import quoted
 from .records import Hyperparameter, Term
 from .spec import Spec, SpecGroup, SpecStage
 from .transformations import TABLE

@@ -11,6 +11,7 @@ from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
 from .constants import OPERATORS
 from .ops import OPS
+from .quoting import quoted
 from .records import Scalar, Term
 
 BAD_PREDICATE = declare(
@@ -208,7 +209,8 @@ def python(
     `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern.
     """
     if term.op == "literal":
-        return _literal(term.arguments[0])
+        (value,) = term.arguments
+        return quoted(value) if isinstance(value, str) else repr(value).replace("e+", "e")
     if term.op in TENSOR_NAMES:
         return ask(term.op)
     if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
@@ -227,9 +229,3 @@ def python(
         case _:
             text = f"{inner[0]} {_SYMBOLS[term.op]} {inner[1]}"
     return f"({text})" if strength < binding else text
-
-
-def _literal(value: Term | Scalar) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-    return repr(value).replace("e+", "e")

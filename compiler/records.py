@@ -79,6 +79,10 @@ class Domain:
     view: View | None = None
 
 
+ALL = Domain("all", 0, Term("literal", (True,)))
+"""Every weight tensor: the domain 0 of each program."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """One state: `stage` and `name` are its keys in the program's state.

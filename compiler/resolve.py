@@ -10,7 +10,7 @@ from ..grammar.source import Source, Span
 from . import coverage, predicate, rearrange
 from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
-from .records import Domain, Group, Hyperparameter, Stage, Term, View, distinct
+from .records import ALL, Domain, Group, Hyperparameter, Stage, Term, View, distinct
 from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -90,8 +90,7 @@ class _Resolver:
     parameters: tuple[Hyperparameter, ...] = ()
 
     def spec(self) -> Spec:
-        everything = Term(op="literal", arguments=(True,))
-        self.domains.append(Domain(name="all", parent=0, predicate=everything))
+        self.domains.append(ALL)
         body = self.decl.body
         first, last = _group_places(body)
         self.parameters = hyperparameters(self.decl.params, self.report)
@@ -183,17 +182,20 @@ class _Resolver:
     def _groups(self, groups: list[syntax.Group]) -> tuple[SpecGroup, ...]:
         found: list[SpecGroup] = []
         taken: list[Term] = []
-        for group in groups:
+        understood = True
+        for place, group in enumerate(groups):
             name = group.name.id
             if any(g.name == name for g in found):
                 message = f"the group `{name}` is declared twice"
                 self.report.add(DUPLICATE_NAME.at(group.name.span, message))
-            if taken and taken[-1].op == "literal":
+            after_rest = any(earlier.where is None for earlier in groups[:place])
+            if after_rest:
                 message = f"no tensor is left for the group `{name}`: it stands after `rest`"
                 self.report.add(BAD_GROUP.at(group.name.span, message))
-            term = self._group_term(group)
-            own = term
-            if group.where is not None and not (taken and taken[-1].op == "literal"):
+            known = self._group_term(group)
+            understood = understood and known is not None
+            own = term = known or ALL.predicate
+            if group.where is not None and understood and not after_rest:
                 coverage.check(term, taken, group, groups, self.report)
             for other in taken:
                 own = _and(own, Term(op="not", arguments=(other,)))
@@ -211,15 +213,15 @@ class _Resolver:
             found.append(SpecGroup(name=name, domain=domain, declared=declared, stages=stages))
         return tuple(found)
 
-    def _group_term(self, group: syntax.Group) -> Term:
-        everything = Term(op="literal", arguments=(True,))
+    def _group_term(self, group: syntax.Group) -> Term | None:
+        """The predicate of a group, or None where it was reported as wrong."""
         if group.where is None:
             if group.name.id != "rest":
                 message = f"the group `{group.name.id}` does not say which tensors it takes"
                 help = "add `where ...`, or call it `rest`"
                 self.report.add(BAD_GROUP.at(group.name.span, message, help=help))
-            return everything
-        return predicate.predicate(group.where, self.report) or everything
+            return ALL.predicate
+        return predicate.predicate(group.where, self.report)
 
     # ---- order
 

@@ -12,7 +12,7 @@ from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.context import Binding, Context, Scope, Site
 from .lowering.externs import check_extern
 from .parameters import bounds, kind
-from .records import Domain, Hyperparameter, Term
+from .records import ALL, Hyperparameter
 from .types import FIELD, SCALAR, Type
 
 _Body = syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl
@@ -76,8 +76,7 @@ def _is_of_claims(function: syntax.Expr) -> bool:
 def _free_parameters(
     params: tuple[syntax.Param, ...], report: Diagnostics
 ) -> tuple[Context, Scope]:
-    everything = Domain(name="all", parent=0, predicate=Term(op="literal", arguments=(True,)))
-    ctx = Context(report, {p.name.id: _free(p) for p in params}, [everything])
+    ctx = Context(report, {p.name.id: _free(p) for p in params}, [ALL])
     scope = Scope()
     for param in params:
         value = ctx.hyperparameter(param.name.id)

@@ -26,7 +26,7 @@ from .lowering.draft import Draft
 from .lowering.pipeline import TOO_LARGE
 from .ops import OPS, knots
 from .passes import PIPELINE
-from .records import Domain, Output, Scalar, Term
+from .records import ALL, Output, Scalar
 from .resolve import resolve
 from .spec import SpecStage
 from .structure import names_called
@@ -190,8 +190,7 @@ def _curve(asked: _Asked, report: Diagnostics) -> Curve | None:
     decl = next((i for i in file.items if isinstance(i, syntax.ScheduleDecl)), None)
     if decl is None:
         return None
-    everything = Domain(name="all", parent=0, predicate=Term(op="literal", arguments=(True,)))
-    ctx = Context(report, {}, [everything])
+    ctx = Context(report, {}, [ALL])
     site = Site("schedule", "schedule", {}, asked.scope)
     try:
         result = ctx.as_float(expressions.number(ctx, site, Scope(), decl.value))
@@ -206,7 +205,7 @@ def _curve(asked: _Asked, report: Diagnostics) -> Curve | None:
         doc="",
         file=source.name,
         hyperparameters=(),
-        domains=(everything,),
+        domains=(ALL,),
         stages=(),
         slots=(),
         start=ctx.start.region([]),

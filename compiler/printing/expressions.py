@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from ..constants import NAMED
 from ..graph import Node
 from ..ops import CALL, OPS, knots
+from ..quoting import quoted
 from ..records import Scalar
-from .layout import Labelled, Piece, call, flat, quoted, tuple_of
+from .layout import Labelled, Piece, call, flat, tuple_of
 
 Name = Callable[[int], str | None]
 """The variable that holds a value, or None for a value that is printed where it is used."""

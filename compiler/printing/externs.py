@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from ..graph import Graph, Node
+from ..quoting import quoted
 from ..records import Scalar
 from .expressions import literal
 from .hints import RESERVED, identifier
-from .layout import Labelled, Piece, call, lines, quoted, signature
+from .layout import Labelled, Piece, call, lines, signature
 
 Maker = tuple[int, tuple[tuple[str, Scalar], ...]]
 """What makes one transformation: the stage, and the attributes that say of what it is made."""

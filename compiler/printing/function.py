@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..graph import Graph, Node
 from ..ops import OPS
 from ..plan import Kernel, Plan, is_constant
+from ..quoting import quoted
 from ..records import View
 from .expressions import Expressions
 from .hints import LOCAL, hint
@@ -18,7 +19,6 @@ from .layout import (
     comment,
     flat,
     lines,
-    quoted,
     tuple_of,
 )
 from .statements import Names

@@ -7,6 +7,8 @@ one element a line with a trailing comma, which is the form that formatters keep
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..quoting import escape, quoted
+
 WIDTH = 88
 INDENT = "    "
 
@@ -55,30 +57,6 @@ def mapping(entries: Sequence[tuple[str, Piece]]) -> Piece:
 def tuple_of(elements: Sequence[Piece]) -> Piece:
     """A tuple in parentheses."""
     return Group("(", tuple(elements), ")", lone_comma=True)
-
-
-def quoted(text: str) -> str:
-    """A Python string literal, double-quoted, on one line, whatever the text holds."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else _escape(c) for c in escaped) + '"'
-
-
-def worded(text: str) -> str:
-    """The same, in the quotes of which the text itself has fewer."""
-    double = quoted(text)
-    if text.count('"') <= text.count("'"):
-        return double
-    return "'" + double[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
-
-
-def _escape(char: str) -> str:
-    named = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    if char in named:
-        return named[char]
-    code = ord(char)
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
-    )
 
 
 def flat(piece: Piece) -> str:
@@ -145,7 +123,7 @@ def signature(name: str, parameters: Sequence[str]) -> list[str]:
 def docstring(text: str) -> list[str]:
     """A docstring's lines, safe whatever the text holds."""
     safe = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    safe = "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in safe)
+    safe = "".join(c if c.isprintable() or c == "\n" else escape(c) for c in safe)
     rows = [row.rstrip() for row in safe.strip().split("\n")]
     end = " " if rows[-1].endswith('"') else ""
     if len(rows) == 1:

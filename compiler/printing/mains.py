@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ..graph import Node
 from ..plan import Block, Kernel, is_kernel_work
+from ..quoting import quoted
 from .function import (
     Function,
     Program,
@@ -15,7 +16,7 @@ from .function import (
     until_it_fits,
     view_piece,
 )
-from .layout import INDENT, Piece, assigned, call, lines, quoted, signature, tuple_of
+from .layout import INDENT, Piece, assigned, call, lines, signature, tuple_of
 from .statements import Inner, Statement, runs
 
 _READ = 'h["{}"]'

@@ -6,6 +6,7 @@ from .. import predicate
 from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..plan import Block, Kernel, Plan
+from ..quoting import quoted, worded
 from ..records import Hyperparameter, Stage, Term, distinct
 from .expressions import literal
 from .externs import extern_names, maker_lines, modules
@@ -22,9 +23,7 @@ from .layout import (
     docstring,
     lines,
     mapping,
-    quoted,
     tuple_of,
-    worded,
 )
 from .mains import main_lines
 from .terms import term_text

@@ -17,11 +17,10 @@ from optc.compiler.printing.layout import (
     flat,
     lines,
     mapping,
-    quoted,
     signature,
     tuple_of,
-    worded,
 )
+from optc.compiler.quoting import quoted, worded
 
 words = st.sampled_from(("a", "gradient", "one_minus_b1_to_t", "1.0", "x + y"))
 pieces = st.recursive(
