@@ -57,7 +57,6 @@ SAME = {
     "qhm with nu 1 is damped momentum": ("qhm(0.9, nu = 1)", "average_gradient(0.9)"),
     "padam with p = 1/2 is amsgrad_paper": ("padam(p = 0.5)", "amsgrad_paper()"),
     "aggmo of one length is momentum": ("aggmo(0.9, 0.9, 0.9)", "momentum(0.9)"),
-    "eadam without eps is adam": ("eadam(eps = 0)", "adam(eps = 0)"),
     "laprop and adam agree without momentum": ("laprop(b1 = 0)", "adam(b1 = 0, eps = 1e-15)"),
     "debiased_rms is adam without momentum": ("debiased_rms()", "adam(b1 = 0)"),
     "adan without betas is normalised": ("adan(0, 0, 0, 0)", "sign()"),
