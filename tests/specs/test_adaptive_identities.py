@@ -229,6 +229,13 @@ def test_the_first_step_is_known(name):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-12)
 
 
+def test_padam_takes_its_decay_for_a_part_of_the_gradient():
+    (found,) = steps("padam", GRADIENTS[:1], WEIGHTS, decay=0.5, eps=0.0)
+    pulled = FIRST + 0.5 * flat(WEIGHTS)
+    expected = rate("padam") * FIRST_STEPS["padam"](pulled)
+    assert_same(found, expected)
+
+
 def test_adan_with_a_constant_gradient_takes_steps_of_the_rate():
     """No change, and a debiased average of one value is that value."""
     for name in ("adan", "adan_optax"):
