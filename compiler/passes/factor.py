@@ -31,12 +31,13 @@ class _Factor:
     under: tuple[int, ...] = ()
 
     def __mul__(self, other: "_Factor") -> "_Factor":
-        over, under = [*self.over, *other.over], [*self.under, *other.under]
-        for id in tuple(over):
-            if id in under:
-                over.remove(id)
-                under.remove(id)
-        return _Factor(tuple(over), tuple(under))
+        return _Factor(self.over + other.over, self.under + other.under)
+
+    def without(self, common: "_Factor") -> "_Factor":
+        """The factor that is left when one that is part of it is taken out."""
+        over = Counter(self.over) - Counter(common.over)
+        under = Counter(self.under) - Counter(common.under)
+        return _Factor(tuple(over.elements()), tuple(under.elements()))
 
     def inverse(self) -> "_Factor":
         return _Factor(self.under, self.over)
@@ -113,19 +114,34 @@ class _Root:
     def rewritten(self) -> list[Node] | None:
         """The nodes in place of the root, which keeps its id; None where there is no gain."""
         last = self._whole(self.root.id)
-        fields = [node for node in self.made if node.type.is_field]
-        if len(fields) >= self.replaced or not fields or fields[-1].id != last:
-            return None
-        self.factoring.next = self.made[-1].id + 1
+        if self.factoring.uses[self.root.id] > 1:
+            last = self._ending_in_a_quotient(last)
         needed = {last}
         for node in reversed(self.made):
             if node.id in needed:
                 needed.update(node.inputs)
         kept = [node for node in self.made if node.id in needed]
+        if sum(node.type.is_field for node in kept) >= self.replaced:
+            return None
+        self.factoring.next = self.made[-1].id + 1
         named = {"id": self.root.id, "name": self.root.name, "stage": self.root.stage}
         made = [n.model_copy(update=named) if n.id == last else n for n in kept]
         self.factoring.nodes.update((node.id, node) for node in made)
         return made
+
+    def _ending_in_a_quotient(self, last: int) -> int:
+        """`(factor * x) / y` for `factor * (x / y)`, where the value is used more than once.
+
+        XLA does cheap operations again for each use, so that a product at the end would leave it
+        the quotient to keep as well.
+        """
+        node = self.known[last]
+        quotient = self.known[node.inputs[-1]] if node.op == "mul" else node
+        own = quotient.op == "div" and quotient in self.made and quotient is not node
+        if not own or self._flat(quotient.inputs[0]):
+            return last
+        above = self._node("mul", (node.inputs[0], quotient.inputs[0]), quotient.type)
+        return self._field(quotient, above, quotient.inputs[1])
 
     # ---- a value as a sum of terms
 
@@ -203,7 +219,7 @@ class _Root:
     def _joined(self, terms: list[_Term], type: Type) -> int:
         """The sum of the terms, multiplied out or with a factor before it, whichever is less."""
         common = self._common(terms)
-        rest = [term.times(common.inverse()) for term in terms]
+        rest = [_Term(term.factor.without(common), term.field) for term in terms]
         apart = sum(term.factor != _ONE for term in terms)
         if len(terms) > 1 and common != _ONE and 1 + sum(t.factor != _ONE for t in rest) <= apart:
             return self._scaled(common, self._joined(rest, type), type)

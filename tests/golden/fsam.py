@@ -56,7 +56,7 @@ def update(g, mu, nu, w, matrices, scale, scaled_eps, ratio, eta):
     b1, b2 = 0.9, 0.95
     mu = b1 * mu + (1 - b1) * g
     nu = b2 * nu + (1 - b2) * g**2
-    u = ratio * (mu / (jnp.sqrt(nu) + scaled_eps))
+    u = ratio * mu / (jnp.sqrt(nu) + scaled_eps)
     # 12 | decay weights(0.1) where ndim >= 2
     rate = 0.1
     if matrices:

@@ -63,7 +63,7 @@ def update(g, trace, w, mu, nu, hidden, rest, scale, eta, scaled_eps, ratio, eta
     if rest:
         mu = b1 * mu + (1 - b1) * g
         nu = b2 * nu + (1 - b2) * g**2
-        u = ratio * (mu / (jnp.sqrt(nu) + scaled_eps))
+        u = ratio * mu / (jnp.sqrt(nu) + scaled_eps)
     # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
     if rest:
         step = eta_2 * u

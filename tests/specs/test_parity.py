@@ -117,7 +117,7 @@ def rounding(item, inputs):
     if not any(isinstance(s, syntax.Stage) and s.kind.id == "average" for s in stages):
         return 0.0
     leaves = jax.tree.leaves(inputs[1])
-    largest = max(float(jnp.abs(x).max()) for x in leaves)
+    largest = max(float(jnp.abs(x).max(initial=0)) for x in leaves)
     n = sum(x[0].size for x in leaves)
     return 8 * n * largest * float(jnp.finfo(inputs[2].dtype).eps)
 

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import optax
 import pytest
+from claims import value
 from interpreted import observed
-from test_parity import value
 
 from optc.compiler import library
 from optc.grammar import syntax

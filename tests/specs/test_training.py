@@ -36,7 +36,7 @@ def batches(whole=False):
     return {
         "x": jnp.asarray(images[order] / 16, jnp.float32).reshape(STEPS, EXAMPLES, -1),
         "y": jnp.asarray(labels[order]).reshape(STEPS, EXAMPLES),
-        "shift": jnp.zeros((STEPS, 10)),
+        "shift": jnp.zeros((STEPS, EXAMPLES, 10)),
         "root": jnp.ones(STEPS),
     }
 
@@ -66,7 +66,7 @@ def criterion(outputs, batch):
     return -jnp.mean(chosen)
 
 
-OBJECTIVE = optc.Objective(outputs=outputs, loss=criterion)
+OBJECTIVE = optc.Objective(outputs=outputs, loss=criterion, batch_axis=0)
 
 
 @cache
@@ -84,7 +84,7 @@ def spoiled(kind):
             return given | {"x": given["x"].at[1, 0, 0].set(jnp.nan)}
         case "loss is inf":
             # Between the outputs of two classes lies more than a float32 can hold.
-            return given | {"shift": given["shift"].at[1].set(-3e38).at[1, 0].set(3e38)}
+            return given | {"shift": given["shift"].at[1].set(-3e38).at[1, :, 0].set(3e38)}
         case "gradient is nan":
             return given | {"root": given["root"].at[1].set(0)}
     raise ValueError(kind)
