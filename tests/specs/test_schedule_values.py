@@ -39,7 +39,6 @@ GIVEN = {
         {"steps": 50, "peak": 2},
         {"steps": 20, "peak": 3, "pct_start": 0.5, "div_factor": 4, "final_div_factor": 10},
     ],
-    "exponential": [{"start": 2, "rate": 0.5, "steps": 10}, {"start": 2, "rate": 1.5, "steps": 10}],
     "exponential_decay": [
         {"start": 2, "steps": 10, "rate": 0.5},
         {"start": 2, "steps": 10, "rate": 0.5, "begin": 13, "staircase": True, "end": 0.3},
@@ -251,7 +250,7 @@ def test_schedules_have_their_corner_values():
         },
         "inverse_sqrt(peak = 2, warmup = 4)": {1: 2 / 4, 4: 2, 16: 1, 64: 0.5},
         "inverse_sqrt(peak = 2, warmup = 0)": {1: 2, 4: 1},
-        "exponential(start = 2, rate = 0.5, steps = 10)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
+        "exponential_decay(start = 2, steps = 10, rate = 0.5)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
         "constant(0.3)": {1: 0.3, 1000: 0.3},
     }  # fmt: skip
     times = sorted({t for values in corners.values() for t in values})
