@@ -228,7 +228,7 @@ def test_sam_is_that_of_optax():
             optax.chain(optax.contrib.normalize(), optax.sgd(0.1)),
             opaque_mode=True,
         )
-        optimizer = program("sam")(lr=0.02, rho=0.1, beta=0.8)
+        optimizer = program("sam")(lr=0.02, rho=0.1, momentum=0.8)
         found, _ = trajectory(optimizer, params, batch, SPLIT, STEPS)
 
         @jax.jit
