@@ -116,6 +116,26 @@ def test_multi_step_is_that_of_optax():
     np.testing.assert_allclose(found, theirs, rtol=ROUNDING)
 
 
+PIECES = {
+    # A scale of its own at each boundary, straight lines, half cosines. Scales are multiplied.
+    "2 * 0.1^after(5) * 0.5^after(9)": optax.piecewise_constant_schedule(2.0, {5: 0.1, 9: 0.5}),
+    "2 * interpolate(t - 1, 0, 1.0, 5, 0.1, 9, 0.05)": optax.piecewise_interpolate_schedule(
+        "linear", 2.0, {5: 0.1, 9: 0.5}
+    ),
+    "where(t <= 5, between(0.2, 2, half_cosine(part(0, 5))), "
+    "between(0.1, 0.2, half_cosine(part(5, 9))))": optax.piecewise_interpolate_schedule(
+        "cosine", 2.0, {5: 0.1, 9: 0.5}
+    ),
+}
+
+
+@pytest.mark.parametrize("written", PIECES)
+def test_the_pieces_of_optax_are_written_out(written):
+    with jax.enable_x64(True):
+        theirs = [float(PIECES[written](np.float64(count))) for count in range(15)]
+    np.testing.assert_allclose(at(written, range(1, 16)), theirs, rtol=ROUNDING)
+
+
 @pytest.mark.parametrize(("period", "grow"), [(1, 2), (7, 2), (10, 3), (6, 1.5), (5, 1)])
 def test_restarts_are_those_of_optax(period, grow):
     """SGDR: periods of `period`, `period * grow`, ... steps, each from the peak to the floor."""
