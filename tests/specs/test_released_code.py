@@ -1,4 +1,4 @@
-"""Optimizers that optax and torch do not have, against the arithmetic of their authors' code.
+"""Optimizers that optax and torch do not have, against the arithmetic of released code.
 
 Each function below is one method's update as its released code computes it, in its order, on one
 vector: a generator that is sent gradients and yields what is subtracted, at rates and betas that
@@ -134,6 +134,44 @@ def aggmo() -> Method:
         g = yield 0.3 / 3 * velocities.sum(axis=0)
 
 
+def keras_adam(maximum: bool) -> Method:
+    """Adam and Adamax of keras 3, with weight decay (github.com/keras-team/keras)."""
+    g = yield np.zeros(7)
+    w, m, v = WEIGHTS, 0.0, 0.0
+    for t in range(1, 100):
+        m = m + (1 - B1) * (g - m)
+        if maximum:
+            v = np.maximum(B2 * v, np.abs(g))
+            step = 0.3 * m / ((1 - B1**t) * (v + EPS))
+        else:
+            v = v + (1 - B2) * (g * g - v)
+            step = m * (0.3 * np.sqrt(1 - B2**t) / (1 - B1**t)) / (np.sqrt(v) + EPS)
+        old, w = w, w - w * 0.02 * 0.3 - step
+        g = yield old - w
+
+
+def keras_nadam() -> Method:
+    """Nadam of keras 3, whose momentum grows 250 times as fast as torch's."""
+    g = yield np.zeros(7)
+    m, v, product = 0.0, 0.0, 1.0
+    for t in range(1, 100):
+        now, after = (B1 * (1 - 0.5 * 0.96**n) for n in (t, t + 1))
+        product *= now
+        m, v = m + (1 - B1) * (g - m), v + (1 - B2) * (g * g - v)
+        ahead = after * m / (1 - product * after) + (1 - now) * g / (1 - product)
+        g = yield 0.3 * ahead / (np.sqrt(v / (1 - B2**t)) + EPS)
+
+
+def keras_sgd(nesterov: bool) -> Method:
+    """SGD of keras 3, with weight decay (github.com/keras-team/keras)."""
+    g = yield np.zeros(7)
+    w, m = WEIGHTS, 0.0
+    while True:
+        m = 0.8 * m - 0.3 * g
+        old, w = w, w - w * 0.02 * 0.3 + (0.8 * m - 0.3 * g if nesterov else m)
+        g = yield old - w
+
+
 MOMENTS = {"lr": 0.3, "b1": B1, "b2": B2, "eps": EPS}
 RELEASED = {
     "adabound": (partial(bounded, largest=False), MOMENTS | {"final_lr": 0.05, "gamma": 0.02}),
@@ -147,12 +185,19 @@ RELEASED = {
     "yogi_paper": (yogi_paper, MOMENTS),
     "cautious_adamw": (partial(caution, lion=False), MOMENTS | {"decay": 0.0}),
     "cautious_lion": (partial(caution, lion=True), {"lr": 0.3, "b1": B1, "b2": B2}),
+    "adam_keras": (partial(keras_adam, maximum=False), MOMENTS | {"decay": 0.02}),
+    "adamax_keras": (partial(keras_adam, maximum=True), MOMENTS | {"decay": 0.02}),
+    "nadam_torch": (keras_nadam, MOMENTS | {"momentum_decay": 1.0}),
+    "sgd_keras": (
+        partial(keras_sgd, nesterov=True),
+        {"lr": 0.3, "momentum": 0.8, "nesterov": True, "decay": 0.02},
+    ),
     "aggmo": (aggmo, {"lr": 0.3, "b1": 0.2, "b2": 0.8, "b3": 0.95}),
 }
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_it_goes_where_its_authors_code_goes(name):
+def test_it_goes_where_the_released_code_goes(name):
     start, values = RELEASED[name]
     method = start()
     next(method)
