@@ -13,7 +13,7 @@ and the ranges of hyperparameters.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..graph import Graph, Node, Region, index, walk
 from ..types import SCALAR, Type
@@ -48,13 +48,14 @@ _ONE = _Factor()
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A factor times a field."""
+    """A factor times a field. `stage` multiplied first, if one did."""
 
     factor: _Factor
     field: int
+    stage: int | None = None
 
-    def times(self, factor: _Factor) -> "_Term":
-        return _Term(factor * self.factor, self.field)
+    def times(self, factor: _Factor, stage: int) -> "_Term":
+        return _Term(factor * self.factor, self.field, stage if self.stage is None else self.stage)
 
 
 def factor(graph: Graph) -> Graph:
@@ -155,11 +156,11 @@ class _Root:
         x, y = node.inputs
         match node.op, self._is_factor(x), self._is_factor(y):
             case "mul", True, _:
-                return [term.times(_Factor(over=(x,))) for term in self._terms(y)]
+                return [t.times(_Factor(over=(x,)), node.stage) for t in self._terms(y)]
             case "mul", _, True:
-                return [term.times(_Factor(over=(y,))) for term in self._terms(x)]
+                return [t.times(_Factor(over=(y,)), node.stage) for t in self._terms(x)]
             case "div", _, True:
-                return [term.times(_Factor(under=(y,))) for term in self._terms(x)]
+                return [t.times(_Factor(under=(y,)), node.stage) for t in self._terms(x)]
             case "sub", _, _:
                 # What cancels here might no longer do so with other factors before it.
                 sides = (i if self._flat(i) else self._whole(i) for i in (x, y))
@@ -219,11 +220,16 @@ class _Root:
     def _joined(self, terms: list[_Term], type: Type) -> int:
         """The sum of the terms, multiplied out or with a factor before it, whichever is less."""
         common = self._common(terms)
-        rest = [_Term(term.factor.without(common), term.field) for term in terms]
+        rest = [replace(term, factor=term.factor.without(common)) for term in terms]
         apart = sum(term.factor != _ONE for term in terms)
         if len(terms) > 1 and common != _ONE and 1 + sum(t.factor != _ONE for t in rest) <= apart:
             return self._scaled(common, self._joined(rest, type), type)
-        total, *others = (self._scaled(term.factor, term.field, type) for term in terms)
+        # Of several terms each shows the line that it came from, a single one its last.
+        stages = [None] if len(terms) == 1 else [term.stage for term in terms]
+        total, *others = (
+            self._scaled(term.factor, term.field, type, stage)
+            for term, stage in zip(terms, stages, strict=True)
+        )
         for other in others:
             total = self._node("add", (total, other), type)
         return total
@@ -235,12 +241,12 @@ class _Root:
             under &= Counter(term.factor.under)
         return _Factor(tuple(over.elements()), tuple(under.elements()))
 
-    def _scaled(self, factor: _Factor, field: int, type: Type) -> int:
+    def _scaled(self, factor: _Factor, field: int, type: Type, stage: int | None = None) -> int:
         if factor == _ONE:
             return field
         if not factor.over:
-            return self._node("div", (field, self._product_of(factor.inverse())), type)
-        return self._node("mul", (self._product_of(factor), field), type)
+            return self._node("div", (field, self._product_of(factor.inverse())), type, stage)
+        return self._node("mul", (self._product_of(factor), field), type, stage)
 
     def _product_of(self, factor: _Factor, *more: int) -> int:
         """A factor as one scalar, times one more; named where its formula would be no name."""

@@ -1,5 +1,7 @@
 """Printing kernels: the functions of one tensor."""
 
+from collections.abc import Iterator
+
 from ..graph import Node
 from ..plan import Kernel
 from .function import Function, Program, bare_tuple, stage_comment, until_it_fits
@@ -142,13 +144,24 @@ class _KernelWriter(Function):
     def _body(self, statements: list[Statement]) -> list[str]:
         rows: list[str] = []
         shown: set[int] = set()
+        commented = {statement.stage for statement in statements}
         for stage, run in runs(statements):
-            rows += stage_comment(self.program.graph, stage, 1)
+            inlined = {i for s in run if s.node for i in self._stages(s.node)} - commented
+            for line in (*sorted(inlined), stage):
+                rows += stage_comment(self.program.graph, line, 1)
+            commented |= inlined
             wanted = self.constants(i for s in run for i in self._inputs(s))
             rows += self.constant_lines([i for i in wanted if i not in shown], 1)
             shown |= set(wanted)
             rows += self._blocks(run)
         return rows
+
+    def _stages(self, node: Node) -> Iterator[int]:
+        """The lines of the spec that the inlined parts of a value come from."""
+        for id in node.inputs:
+            if id in self.kernel.nodes and id not in self.variables:
+                yield self.nodes[id].stage
+                yield from self._stages(self.nodes[id])
 
     def _blocks(self, run: list[Statement]) -> list[str]:
         rows: list[str] = []

@@ -123,7 +123,7 @@ def test_a_module_says_neither_when_nor_where_it_was_made(modules):
 
 def test_every_line_fits(modules):
     for name, text in modules.items():
-        code = text.replace(ast.get_docstring(ast.parse(text), clean=False) or "", "")
+        _, _, code = text.split('"""', 2)
         long = [row for row in code.splitlines() if len(row) > 88]
         # Documentation and lines of the spec are shown as they are.
         assert not [row for row in long if "=" in row.split("#")[0] and '"' not in row], name
