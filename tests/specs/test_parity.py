@@ -342,7 +342,7 @@ SCHEDULES = {
         1,
     ),
     "linear_decay(peak = 0.5, total = 40)": (optax.linear_schedule(0.5, 0.0, 40), 1),
-    "wsd(peak = 0.5, warmup = 10, total = 40, decay = 0.25)": (
+    "wsd(peak = 0.5, warmup = 10, total = 40, share = 0.25)": (
         optax.join_schedules(
             [
                 optax.linear_schedule(0.0, 0.5, 10),

@@ -169,8 +169,8 @@ def test_triangular_goes_up_and_down():
 CURVES = ("linear", "sqrt", "square", "cosine", "mirror_cosine", "exponential")
 
 
-def wsd(curve, times, end=0.0, total=1000, decay=0.2):
-    return at(f'wsd(1, 0, {total}, decay = {decay}, curve = "{curve}", end = {end})', times)
+def wsd(curve, times, end=0.0, total=1000, share=0.2):
+    return at(f'wsd(1, 0, {total}, share = {share}, curve = "{curve}", end = {end})', times)
 
 
 @pytest.mark.parametrize("curve", CURVES)
@@ -187,7 +187,7 @@ def test_a_cooldown_starts_at_the_peak_and_ends_at_its_end(curve):
 )
 def test_a_cooldown_costs_its_share_of_the_area(curve, area):
     """1 - area * f of the area of a constant rate, for a cooldown over the part f of the run."""
-    found = wsd(curve, range(1, 2001), total=2000, decay=0.4).mean()
+    found = wsd(curve, range(1, 2001), total=2000, share=0.4).mean()
     # The sum over a fall from 1 to 0 is its integral within half a step, or its first value.
     np.testing.assert_allclose(found, 1 - area * 0.4, atol=1 / 2000)
 
@@ -265,7 +265,7 @@ def test_schedules_have_their_corner_values():
         "linear_decay(peak = 2, total = 20, warmup = 4, floor = 0.5)": {
             1: 2 / 4, 4: 2, 12: 1.25, 20: 0.5, 30: 0.5,
         },
-        "wsd(peak = 2, warmup = 4, total = 20, decay = 0.25)": {
+        "wsd(peak = 2, warmup = 4, total = 20, share = 0.25)": {
             1: 2 / 4, 4: 2, 10: 2, 15: 2, 16: 2 * 4 / 5, 19: 2 / 5, 20: 0, 30: 0,
         },
         "inverse_sqrt(peak = 2, warmup = 4)": {1: 2 / 4, 4: 2, 16: 1, 64: 0.5},
