@@ -39,7 +39,6 @@ GIVEN = {
         {"steps": 50, "peak": 2},
         {"steps": 20, "peak": 3, "pct_start": 0.5, "div_factor": 4, "final_div_factor": 10},
     ],
-    "exponential": [{"start": 2, "rate": 0.5, "steps": 10}, {"start": 2, "rate": 1.5, "steps": 10}],
     "exponential_decay": [
         {"start": 2, "steps": 10, "rate": 0.5},
         {"start": 2, "steps": 10, "rate": 0.5, "begin": 13, "staircase": True, "end": 0.3},
@@ -115,6 +114,26 @@ def test_multi_step_is_that_of_optax():
         theirs = [float(expected(count)) for count in range(40)]
     found = at("multi_step(2, 0.1, 5, 9, 30)", range(1, 41))
     np.testing.assert_allclose(found, theirs, rtol=ROUNDING)
+
+
+PIECES = {
+    # A scale of its own at each boundary, straight lines, half cosines. Scales are multiplied.
+    "2 * 0.1^after(5) * 0.5^after(9)": optax.piecewise_constant_schedule(2.0, {5: 0.1, 9: 0.5}),
+    "2 * interpolate(t - 1, 0, 1.0, 5, 0.1, 9, 0.05)": optax.piecewise_interpolate_schedule(
+        "linear", 2.0, {5: 0.1, 9: 0.5}
+    ),
+    "where(t <= 5, between(0.2, 2, half_cosine(part(0, 5))), "
+    "between(0.1, 0.2, half_cosine(part(5, 9))))": optax.piecewise_interpolate_schedule(
+        "cosine", 2.0, {5: 0.1, 9: 0.5}
+    ),
+}
+
+
+@pytest.mark.parametrize("written", PIECES)
+def test_the_pieces_of_optax_are_written_out(written):
+    with jax.enable_x64(True):
+        theirs = [float(PIECES[written](np.float64(count))) for count in range(15)]
+    np.testing.assert_allclose(at(written, range(1, 16)), theirs, rtol=ROUNDING)
 
 
 @pytest.mark.parametrize(("period", "grow"), [(1, 2), (7, 2), (10, 3), (6, 1.5), (5, 1)])
@@ -251,7 +270,7 @@ def test_schedules_have_their_corner_values():
         },
         "inverse_sqrt(peak = 2, warmup = 4)": {1: 2 / 4, 4: 2, 16: 1, 64: 0.5},
         "inverse_sqrt(peak = 2, warmup = 0)": {1: 2, 4: 1},
-        "exponential(start = 2, rate = 0.5, steps = 10)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
+        "exponential_decay(start = 2, steps = 10, rate = 0.5)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
         "constant(0.3)": {1: 0.3, 1000: 0.3},
     }  # fmt: skip
     times = sorted({t for values in corners.values() for t in values})

@@ -268,7 +268,7 @@ def test_schedules_may_be_called_in_rules():
     "call",
     [
         "constant(0.1)",
-        "exponential(0.1, 0.5, 2)",
+        "exponential_decay(0.1, 2, 0.5)",
         "inverse_sqrt(0.1, 2)",
         "linear_decay(0.1, 4)",
         "warmup_cosine(0.1, 2, 4, floor = 0.01)",
