@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from optc.compiler import driver  # noqa: F401  # declares the rules of every check
+from optc.compiler import driver, schedules  # noqa: F401  # they declare the rules of every check
 from optc.compiler.library import Entry, entries
 from optc.grammar.diagnostic import RULES, Rule
 
