@@ -15,8 +15,13 @@ from types import ModuleType
 from ..compiler.driver import Compiled, compile_spec
 from ..compiler.locate import Located, NotFoundError, find, modules
 from ..compiler.records import Scalar
+from ..grammar.diagnostic import OptcError
 from ..grammar.source import Source
 from ..runtime import Program
+
+
+class MissingModuleError(OptcError, ImportError):
+    """A module that an `extern` names, and that the caller allows, cannot be imported."""
 
 
 def load(
@@ -31,7 +36,8 @@ def load(
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
     the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
     functions its `extern` stages may call. Raises FileNotFoundError when there is no such spec,
-    and SpecError, with all diagnostics, when it has a mistake.
+    SpecError, with all diagnostics, when it has a mistake, and ImportError when a module of
+    `allow_extern` cannot be imported.
     """
     try:
         located = find(fspath(spec))
@@ -52,7 +58,7 @@ def compile(
     """The program of a spec given as text; `name` picks one of several optimizers.
 
     Such a spec may use the library, and no files; `allow_extern` is that of `load`. Raises
-    SpecError when it has a mistake.
+    SpecError when it has a mistake, and ImportError like `load`.
     """
     located = Located(Source("<string>", text), name, modules=modules(allow_extern))
     return run(compile_spec(located, defaults))
@@ -66,7 +72,12 @@ def run(compiled: Compiled) -> Program:
     lines = compiled.source.splitlines(keepends=True)
     linecache.cache[file] = (len(compiled.source), None, lines, file)
     module = ModuleType(f"optc_{compiled.name}_{digest}", None)
-    exec(builtins.compile(compiled.source, file, "exec"), module.__dict__)
+    code = builtins.compile(compiled.source, file, "exec")
+    try:
+        exec(code, module.__dict__)
+    except ImportError as error:
+        message = f"a module that `extern` names cannot be imported: {error}"
+        raise MissingModuleError(message) from error
     programs = [value for value in vars(module).values() if isinstance(value, Program)]
     (program,) = programs
     program.source = compiled.source

@@ -48,8 +48,8 @@ class Oracles(Protocol):
         """The gradient of each example of the batch."""
 
 
-Draw = Callable[[str, int, tuple[int, ...], int], Fields]
-"""Random fields: op, site, rounds of the loops around it, step count."""
+Draw = Callable[[str, int, tuple[int, ...], Fields], Fields]
+"""Random fields: op, site, rounds of the loops around it, and a field of their shapes."""
 
 
 class Extern(Protocol):
@@ -281,9 +281,8 @@ class Interpreter:
         if node.op == "round_stochastic":
             return inputs[0]
         assert self.draw is not None
-        count = int(self._inputs["input", "t"])
         rounds = tuple(int(i) for i in inputs[1:])
-        drawn = self.draw(node.op, int(node["site"]), rounds, count)
+        drawn = self.draw(node.op, int(node["site"]), rounds, inputs[0])
         return [x if inside else None for x, inside in zip(drawn, self._mask(node), strict=True)]
 
     def _ask(self, node: Node, inputs: list[Any]) -> Any:

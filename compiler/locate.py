@@ -57,12 +57,14 @@ def find(spec: str) -> Located:
 def modules(names: Iterable[str]) -> tuple[str, ...]:
     """The modules that `extern` may name, by their full names.
 
-    Raises TypeError for a text in the place of a list, ValueError for what names no module.
+    Raises TypeError for what is no list of texts, ValueError for a text that names no module.
     """
     if isinstance(names, str):
         raise TypeError(f"the modules that `extern` may name are a list: [{names!r}]")
     found = tuple(names)
     for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a module is a text, not {name!r}")
         parts = name.split(".")
         if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
             raise ValueError(f"{name!r} is not the name of a module")

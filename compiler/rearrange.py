@@ -34,6 +34,9 @@ BAD_VIEW = declare(
 Side = tuple[tuple[str, ...], ...]
 """The axes of a tensor in order, each made of one or several named axes."""
 
+_NAMED = 4
+"""A message names this many axes, and says that there are others."""
+
 _TOKEN = re.compile(r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|(->)|([()])|(\S))")
 
 
@@ -114,9 +117,10 @@ class _Parser:
             unknown = [name for name in axis if name not in sizes]
             if len(unknown) > 1 and not self.failed:
                 span = self.spans[0][unknown[0]].to(self.spans[0][unknown[-1]])
-                names = " and ".join(f"`{name}`" for name in unknown)
+                names = [f"`{name}`" for name in unknown[:_NAMED]]
+                names += ["..."] if len(unknown) > _NAMED else []
                 help = f"give all but one of them: `with ({unknown[0]} = 2)`"
-                self._wrong(span, f"the sizes of {names} are not known", help)
+                self._wrong(span, f"the sizes of {', '.join(names)} are not known", help)
         if self.failed:
             return None
         pattern = f"{_text(before)} -> {_text(after)}"
@@ -151,7 +155,7 @@ class _Parser:
                 open = None
             elif token == "->" and open is not None:
                 break
-            elif token[0].isalpha() or token[0] == "_":
+            elif token.isascii() and token.isidentifier():
                 self._name(token, span, len(found) - 1)
                 if open is None:
                     found[-1].append((token,))

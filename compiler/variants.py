@@ -106,7 +106,9 @@ def _whole(
     if any(decl is each for each in chain) or len(chain) >= MAX_DEPTH:
         names = [each.name.id for each in (*chain, decl)]
         shown = " from ".join(f"`{each}`" for each in names[:4])
-        message = f"this chain of variants has no end: {shown}{' ...' if len(names) > 4 else ''}"
+        circular = any(decl is each for each in chain)
+        what = "has no end" if circular else f"has more than {MAX_DEPTH} steps"
+        message = f"this chain of variants {what}: {shown}{' ...' if len(names) > 4 else ''}"
         report.add(CIRCULAR_VARIANT.at(chain[0].base.span, message))
         return None
     found = scope.find("optimizer", name)

@@ -89,11 +89,14 @@ def _lengths(side: _Side, shape: tuple[int, ...], sizes: Mapping[str, int]) -> d
     if len(side) != len(shape):
         raise ValueError(f"it has {_count(shape)}, and the arrangement takes {len(side)}")
     lengths = dict(sizes)
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"the size {name} = {size} is below 1")
     for names, length in zip(side, shape, strict=True):
         known = prod(sizes[name] for name in names if name in sizes)
         unknown = [name for name in names if name not in sizes]
         shown = " * ".join(f"{name} = {sizes[name]}" for name in names if name in sizes)
-        if unknown and (known < 1 or length % known):
+        if unknown and length % known:
             raise ValueError(f"its axis of length {length} is no multiple of {shown}")
         if not unknown and known != length:
             raise ValueError(f"its axis of length {length} is not {shown}")

@@ -123,4 +123,6 @@ def _masked(field: Field) -> PyTree:
 def _strong(x: Any) -> jax.Array:
     """An array of a type that stays: a weak type would not come back from the first step."""
     array = jnp.asarray(x)
-    return lax.convert_element_type(array, array.dtype) if array.weak_type else array
+    # A random key has no weak type, nor the attribute.
+    weak = getattr(array, "weak_type", False)
+    return lax.convert_element_type(array, array.dtype) if weak else array

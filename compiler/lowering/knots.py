@@ -45,13 +45,16 @@ def interpolate(
 
 def _knots(ctx: Context, site: Site, scope: Scope, expr: syntax.Call) -> list[float] | None:
     """The numbers of the table, x and y in turn; None, with a report, where it is none."""
-    before = len(ctx.report)
+    # A report keeps one of two equal findings, so its length would not tell on a second use.
+    sound = True
     for argument in expr.arguments:
         if argument.name is not None:
+            sound = False
             message = "`interpolate` takes its table by place"
             ctx.report.add(BAD_KNOTS.at(argument.span, message))
     table = expr.arguments[1:]
     if not table or len(table) % 2:
+        sound = False
         message = f"`interpolate` has {len(table)} numbers in its table; they come in pairs"
         span = table[-1].span if table else expr.span
         help = "write `interpolate(x, x0, y0, x1, y1, ...)`"
@@ -61,11 +64,12 @@ def _knots(ctx: Context, site: Site, scope: Scope, expr: syntax.Call) -> list[fl
     steps = zip(pairwise(numbers[::2]), pairwise(table[::2]), strict=True)
     for (left, right), (first, second) in steps:
         if left is not None and right is not None and not left < right:
+            sound = False
             message = f"the points of the table are not in order: {right:g} follows {left:g}"
             others = (Label(first.span, "the point before"),)
             ctx.report.add(BAD_KNOTS.at(second.span, message, label="not larger", others=others))
     known = [number for number in numbers if number is not None]
-    return known if len(ctx.report) == before and len(known) == len(table) else None
+    return known if sound and len(known) == len(table) else None
 
 
 def _number(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr) -> float | None:

@@ -134,7 +134,7 @@ def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
     for name in _names_of(initial):
         if (binding := scope.find(name)) is None:
             continue
-        known = binding.kind == "parameter"
+        known = binding.kind == "parameter" and ctx.can_transplant(binding.value)
         value = ctx.transplant(binding.value) if known else _shaped(ctx, binding.value.type)
         names.names[name] = Binding("parameter", None, value)
     return names
@@ -178,6 +178,8 @@ def _blank(ctx: Context, type: Type) -> Value:
 
 def _shaped(ctx: Context, type: Type) -> Value:
     """A value for `zeros` and `ones`, which look at shapes only."""
+    if type.is_scalar:
+        return ctx.constant(0.0)
     if not type.is_field or type.per == "element":
         return ctx.weights
     part = Type("field", "float", type.per, ctx.domain)

@@ -1,9 +1,10 @@
 """Fold what is known: operations on literals, and operations that change nothing.
 
 Needs: a verified graph. Guarantees: every value stays what it was, bit for bit in float64 but
-for the sign of a zero sum. Never folds where the result could differ for NaN or infinity
-(`0 * x` stays), and leaves a literal sum alone whose digits would hide where it comes from:
-`1 - 0.9` reads better than `0.09999999999999998`, and Python works it out once.
+for the sign of a zero sum; `x + -1 * y` becomes `x - y`. Never folds where the result could
+differ for NaN or infinity (`0 * x` stays), and leaves a literal sum alone whose digits would hide
+where it comes from: `1 - 0.9` reads better than `0.09999999999999998`, and Python works it out
+once.
 """
 
 from ..constants import apply
@@ -52,7 +53,7 @@ class _Folder:
         if same is not None and self._type(same) == node.type:
             self.replaced[node.id] = same
             return None
-        return node
+        return self._without_minus_one(node)
 
     def _value(self, node: Node) -> Scalar | None:
         meaning = OPS[node.op].scalar
@@ -80,6 +81,27 @@ class _Folder:
                 return x
             case _:
                 return None
+
+    def _without_minus_one(self, node: Node) -> Node:
+        """`x + -1 * y` as `x - y`, and `x - -1 * y` as `x + y`: the same sum, exactly."""
+        match node.op, node.inputs, [self._negated(i) for i in node.inputs]:
+            case ("add", (x, _), (_, int(y))) | ("add", (_, x), (int(y), _)):
+                return node.model_copy(update={"op": "sub", "inputs": (x, y)})
+            case "sub", (x, _), (_, int(y)):
+                return node.model_copy(update={"op": "add", "inputs": (x, y)})
+            case _:
+                return node
+
+    def _negated(self, id: int) -> int | None:
+        """What a value is minus one times of."""
+        node = self.nodes.get(id)
+        if node is None or node.op != "mul":
+            return None
+        one, other = node.inputs
+        for sign, value in ((one, other), (other, one)):
+            if self.known.get(sign) == -1 and self._type(value) == node.type:
+                return value
+        return None
 
     def _type(self, id: int) -> object:
         node = self.nodes.get(id)

@@ -127,10 +127,18 @@ class _KernelWriter(Function):
             return False
         if outside in self.kernel.results or outside not in self.variables:
             return False
-        made, chosen = order[inside], int(merge["domain"])
+        made, chosen = self._made(inside, order), int(merge["domain"])
+        if made < 0 and self._made(outside, order) < 0:
+            return False  # two parameters of a kernel are two variables
         later = [s for s in statements[made + 1 :] if outside in s.uses and s.node is not merge]
         guarded = self.program.graph.is_within(self.nodes[inside].type.domain, chosen)
         return not later and guarded and self._spares(outside, chosen, made, order)
+
+    def _made(self, id: int, order: dict[int, int]) -> int:
+        """The place of the first statement that makes a part of a value; -1 for one given."""
+        if id in self.shared:
+            return min(self._made(side, order) for side in self.nodes[id].inputs)
+        return order.get(id, -1)
 
     def _spares(self, id: int, domain: int, made: int, order: dict[int, int]) -> bool:
         """Whether making a value changes nothing that was made before for the tensors of a set."""

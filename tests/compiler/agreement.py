@@ -294,14 +294,14 @@ class Optax:
         return [None if s is None else np.asarray(x) for s, x in pairs], state
 
 
-def _draws(model: Model, key: jax.Array) -> Callable[..., list[np.ndarray]]:
-    like = rt.Field([jnp.asarray(x) for x in model.weights], model.tree)
-
-    def draw(op: str, site: int, rounds: tuple[int, ...], count: int) -> list[np.ndarray]:
+def _draws(model: Model, key: jax.Array) -> Callable[..., list[Any]]:
+    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any]) -> list[Any]:
         own = key
         for number in rounds:
             own = jax.random.fold_in(own, number)
-        return [np.asarray(x, np.float64) for x in getattr(rt, op)(own, site, like).tensors]
+        shapes = rt.Field([None if x is None else jnp.asarray(x) for x in like], model.tree)
+        drawn = getattr(rt, op)(own, site, shapes).tensors
+        return [None if x is None else np.asarray(x, np.float64) for x in drawn]
 
     return draw
 

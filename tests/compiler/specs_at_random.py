@@ -22,6 +22,8 @@ class Names:
     in_loop: bool = False
     count: list[int] = field(default_factory=lambda: [0])
     flags: list[str] = field(default_factory=list)
+    signal: str = "g"
+    sizes: tuple[str, ...] = ()
 
     def fresh(self, stem: str) -> str:
         self.count[0] += 1
@@ -39,7 +41,8 @@ class Names:
 
     def scalar(self, depth: int = 2) -> str:
         if depth == 0:
-            return self.pick("0.3", "2", "t", *self.scalars)
+            table = "interpolate(t, 1, 0.2, 2.5, 1.0, 4, -0.5)"
+            return self.pick("0.3", "2", "t", table, *self.scalars)
         x, y = self.scalar(depth - 1), self.scalar(depth - 1)
         f = self.field(depth - 1)
         asks = [f"tanh(loss(w + 0.1 * tanh({f})))"] if self.oracles else []
@@ -74,7 +77,10 @@ class Names:
             return self.pick("g", "w", *self.fields)
         x, y, s = self.field(depth - 1), self.field(depth - 1), self.scalar(depth - 1)
         asks = [f"hvp(tanh({x}))", f"grad(w + 0.1 * tanh({x}))"] if self.oracles else []
-        part = self.pick("tensor", "unit", "row", "column", "matrix")
+        asks += ["per_example_mean(e => e / (1 + norm(e)))"] if self.oracles else []
+        asks += [f"{x} * {size} / 4" for size in self.sizes]
+        axes = [str(axis) for axis in range(len(self.sizes))]
+        part = self.pick("tensor", "unit", "row", "column", "matrix", *axes, *axes)
         return self.pick(
             x,
             f"({x} + {y})",
@@ -100,7 +106,7 @@ class Names:
 
     def statement(self, depth: int) -> str:
         choices = ["let", "let", "scalar", "update", "update", "var"]
-        choices += [] if self.in_loop else ["state", "scalar state"]
+        choices += [] if self.in_loop else ["state", "scalar state", "coarse state"]
         if depth:
             choices += ["if", "every", "repeat", "when"]
             choices += ["flag"] if self.flags else []
@@ -130,6 +136,13 @@ class Names:
         self.fields.append(name)
         self.changing[name] = "field"
         return f"state {name} = {value}"
+
+    def _coarse_state(self, depth: int) -> str:
+        name, value = self.fresh("q"), self.field(1)
+        self.fields.append(f"({name} / 100)")
+        return (
+            f"state {name}: i8 = zeros({self.signal})\n{name} <- 90 * tanh({name} / 50 + {value})"
+        )
 
     def _scalar_state(self, depth: int) -> str:
         value, name = self.pick("0", "0.5", "norm(g)", "norm(w)"), self.fresh("n")
@@ -163,7 +176,12 @@ class Names:
         predicate = self.pick("ndim >= 2", "size == 4", 'path matches "kernel"', "not ndim == 1")
         # What is one number for all tensors cannot change for some of them.
         kept = {name: kind for name, kind in self.changing.items() if kind == "field"}
-        then, other = (self._inside(depth, oracles=False, changing=kept) for _ in range(2))
+        sizes = self.sizes
+        if not sizes and self.draw(st.booleans()):
+            sizes = self.fresh("rows"), self.fresh("cols")
+            predicate = f"{self.signal} is [{', '.join(sizes)}]"
+        then = self._inside(depth, oracles=False, changing=kept, sizes=sizes)
+        other = self._inside(depth, oracles=False, changing=kept)
         rest = f" else {{ {other} }}" if self.draw(st.booleans()) else ""
         return f"when {predicate} {{ {then} }}{rest}"
 
@@ -178,7 +196,7 @@ class Names:
 def rule(draw: st.DrawFn, kind: str, oracles: bool) -> str:
     """A rule `own` of a kind, with a float and a bool parameter."""
     signal = {"decay": "u", "constrain": "w_next"}.get(kind, "g")
-    names = Names(draw, [signal], ["a"], oracles=oracles, flags=["flag"])
+    names = Names(draw, [signal], ["a"], oracles=oracles, flags=["flag"], signal=signal)
     body = names.block(draw(st.integers(1, 4)), 2)
     result = f"return {signal} + 0.3 * tanh({names.field()})"
     if signal != "g":
@@ -190,6 +208,15 @@ def _without_g(text: str, signal: str) -> str:
     return re.sub(r"\bg\b", signal, text)
 
 
+VIEWS = (
+    "",
+    'view "a b -> b a"',
+    'view "a b -> (b a)"',
+    'view "a (b c) -> c (a b)" with (b = half)',
+)
+"""Arrangements of every matrix of the model, by themselves or with `half` of 2."""
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> str:
     """The text of an optimizer with rules of its own."""
@@ -198,7 +225,7 @@ def specs(draw: st.DrawFn) -> str:
     kinds += [k for k in ("perturb", "clip", "decay", "constrain") if draw(st.integers(0, 3)) == 0]
     rules = []
     for kind in kinds:
-        oracles = kind == "perturb" or (not accumulated and draw(st.booleans()))
+        oracles = kind == "perturb" or (not accumulated and draw(st.integers(0, 2)) == 0)
         rules.append(rule(draw, kind, oracles))
 
     def stage(kind: str, where: str = "") -> str:
@@ -206,11 +233,14 @@ def specs(draw: st.DrawFn) -> str:
 
     body = [stage("perturb"), "accumulate 2" if accumulated else "", stage("clip")]
     if (
-        draw(st.integers(0, 3)) == 0
+        draw(st.integers(0, 2)) == 0
         and "perturb" not in kinds
-        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp("))
+        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example"))
     ):
-        body.append(f"group first where ndim >= 2 {{ {stage('precondition')} tune step lr }}")
+        view = draw(st.sampled_from(VIEWS))
+        observed = "observe norm(g) as inside"
+        stages = f"{stage('precondition')} tune step lr {observed}"
+        body.append(f"group first where ndim == 2 {view} {{ {stages} }}")
         body.append("group rest { clip value(0.5)  tune step 2 * lr }")
     else:
         body += [stage("precondition"), stage("decay"), "tune step lr * min(1, t / 2)"]
@@ -219,5 +249,24 @@ def specs(draw: st.DrawFn) -> str:
     body.append("guard finite()" if draw(st.integers(0, 3)) == 0 else "")
     body.append(draw(st.sampled_from(("", "observe norm(g) as size", "observe loss as l every 2"))))
     lines = "\n".join(line for line in body if line)
-    header = "optimizer one(lr = 0.1, a = 0.4 in [0, 1], flag: bool = true)"
-    return "\n".join([*rules, f"{header} {{\n{lines}\n}}"])
+    half = ", half: int = 2" if "half" in lines else ""
+    header = f"optimizer one(lr = 0.1, a = 0.4 in [0, 1], flag: bool = true{half})"
+    items = [*rules, f"{header} {{\n{lines}\n}}"]
+    if draw(st.integers(0, 3)) == 0:
+        items.append(_variant(draw, lines))
+    return "\n".join(items)
+
+
+def _variant(draw: st.DrawFn, lines: str) -> str:
+    """A variant of `one`, whose stages are `lines`."""
+    inside = "first." if "group first" in lines else ""
+    edits = draw(
+        st.sampled_from(
+            (
+                f"insert clip value(0.3) before {inside}precondition",
+                f"replace {inside}tune with lr / 2",
+                f"drop {inside}precondition insert decay weights(a) after {inside}precondition",
+            )
+        )
+    )
+    return f"optimizer other from one with (lr = 0.05) {{ {edits} }}"

@@ -92,6 +92,13 @@ def test_allowed_modules_are_names_of_modules():
         optc.compile("", allow_extern=["os; import sys"])
     with pytest.raises(TypeError, match="are a list"):
         optc.compile("", allow_extern="os")
+    with pytest.raises(TypeError, match="is a text, not 3"):
+        optc.compile("", allow_extern=[3])  # type: ignore[list-item]  # a wrong call
+
+
+def test_an_allowed_module_that_is_not_there_is_named():
+    with pytest.raises(ImportError, match="cannot be imported: No module named 'nowhere'"):
+        optc.compile(one("extern precondition mine() = nowhere.f()"), allow_extern=["nowhere"])
 
 
 def test_the_table_is_that_of_the_installed_optax():
@@ -362,6 +369,16 @@ def test_an_error_of_optax_says_which_stage_it_comes_from():
     with pytest.raises(TypeError) as error:
         optc.compile(text)().init(jnp.ones(2))
     assert error.value.__notes__ == ["in the stage <string>:3 | precondition mine"]
+
+
+@pytest.mark.filterwarnings("ignore:.*seed:DeprecationWarning")
+def test_a_state_may_hold_a_random_key():
+    text = one("extern precondition mine() = optax.add_noise(0.1, 0.5, 3)")
+    transform, theirs = optc.compile(text)().transform(), optax.add_noise(0.1, 0.5, 3)
+    g = jnp.arange(3.0)
+    found, _ = transform.update(g, transform.init(g), g)
+    expected, _ = theirs.update(g, theirs.init(g))
+    np.testing.assert_allclose(found, -0.1 * expected, rtol=1e-6)
 
 
 def test_an_extern_is_its_own_twin_in_a_chain():

@@ -92,12 +92,12 @@ def test_predicates_see_paths_ranks_sizes_and_dtypes():
     assert np.max(moved[1]) == 0.5
 
 
-def test_draws_are_told_their_site_round_and_step():
+def test_draws_are_told_their_site_round_and_shapes():
     seen = []
 
-    def draw(op, site, rounds, count):
-        seen.append((op, site, rounds, count))
-        return [np.zeros_like(w) for w in WEIGHTS]
+    def draw(op, site, rounds, like):
+        seen.append((op, site, rounds))
+        return [np.zeros_like(x) for x in like]
 
     text = """
     rule precondition own() {
@@ -108,7 +108,7 @@ def test_draws_are_told_their_site_round_and_step():
     optimizer one() { precondition own()  tune step 1 }
     """
     runner(text, draw).step(WEIGHTS, [], 7)
-    assert [s[2:] for s in seen] == [((), 7), *((((i, j)), 7) for i in (0, 1) for j in (0, 1))]
+    assert [s[2] for s in seen] == [(), *((i, j) for i in (0, 1) for j in (0, 1))]
     assert len({s[:2] for s in seen}) == 2
 
 

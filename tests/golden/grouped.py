@@ -88,7 +88,7 @@ def step(w, slots, t, h, oracles):
     warmup = 0.02 * total
     least = jnp.minimum(t / max(warmup, 1), 1)
     s = jnp.clip((t - 0.8 * total) / (share * total), 0, 1)
-    cooldown = start + -1 * s
+    cooldown = start - s
     eta = lr * least * cooldown
     # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
     b2, eps, b1 = 0.95, 1e-08, 0.9

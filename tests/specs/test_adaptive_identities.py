@@ -431,7 +431,7 @@ def test_noise_has_the_variance_that_the_paper_gives():
         "noisy_sgd",
         zero,
         WEIGHTS,
-        draw=lambda op, site, rounds, count: [np.ones(shape) for shape in SHAPES],
+        draw=lambda op, site, rounds, like: [np.ones_like(x) for x in like],
         lr=1.0,
         eta=0.3,
         gamma=0.55,

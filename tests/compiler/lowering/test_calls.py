@@ -209,6 +209,17 @@ def test_a_function_takes_fields_and_scalars_alike():
     assert_weights(agree(text, bowl(), 2), after(lambda t, w, g: (6 * g + 2 * w) * 0.2, 2))
 
 
+def test_a_function_may_keep_a_state_of_the_shape_of_its_argument():
+    text = """
+    func total(x) { state sum = zeros(x)  sum <- sum + x  return sum }
+    rule precondition own() { return total(g) + total(norm(g, per = tensor)) * g }
+    optimizer one() { precondition own()  tune step 0.1 }
+    """
+    agree(text, steps=2)
+    scalar = text.replace(" + total(norm(g, per = tensor)) * g", " * total(norm(g))")
+    assert mistakes(scalar) == ["type-mismatch: `zeros` takes a field; this is a scalar"]
+
+
 def test_a_function_may_loop_over_vars_of_its_own():
     more = """
     func powers(x, n: int) {

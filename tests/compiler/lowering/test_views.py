@@ -152,9 +152,39 @@ def test_tensors_that_do_not_fit_are_refused_with_the_view_and_its_line():
         program(heads=4).init(params)
     with pytest.raises(ValueError, match="it has 2 axes, and the arrangement takes 3"):
         program().init({**params, "out": np.zeros((6, 5))})
+    with pytest.raises(ValueError, match="the size h = -2 is below 1"):
+        program(heads=-2).init(params)
     rows = program.groups(params).rows
     assert [row.view for row in rows] == [None, (6, 5), (3, 2, 5, 3)]
     assert program.groups(params, heads=6).rows[2].view == (3, 6, 5, 1)
+
+
+def test_choices_by_shape_in_a_view_take_the_signal_and_what_was_made_of_it():
+    """A first state that waits for the gradient splits the kernel, so all of it is handed on."""
+    text = """
+    optimizer one(lr = 0.1) {
+      group qkv where path == "qkv" view "d (q h k) -> q (h d k)" with (q = 3, h = 2) {
+        precondition shaped()
+        tune step    lr
+      }
+      group rest { precondition shaped()  tune step lr }
+    }
+    rule precondition shaped() {
+      when g is [rows, cols] {
+        state row = max(abs(g), per = 0)
+        row <- max(row, 2 * max(abs(g), per = 0))
+        when rows > cols { return g / (1 + row) } else { return g * rows / cols }
+      } else {
+        return g
+      }
+    }
+    """
+    agree(text, transformer(), steps=2)
+
+
+def test_random_fields_have_the_shapes_of_the_view():
+    noisy = RULE.replace("beta * trace", "beta * trace + normal(w)")
+    agree(FUSED.replace(RULE, noisy), transformer(), steps=2)
 
 
 def test_a_field_of_a_view_does_not_mix_with_others():

@@ -42,6 +42,16 @@ def test_operations_that_change_nothing_go(value):
     assert_same(interpret(after, bowl(), 2), interpret(graph, bowl(), 2), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("value", "op"), [("g + -1 * w", "sub"), ("w * (2 - 3) + g", "sub"), ("g - -1 * w", "add")]
+)
+def test_minus_one_times_a_value_is_taken_from_a_sum(value, op):
+    graph, after = folded(value)
+    step = next(node for node in after.step.nodes if node.id == after.step.results[0])
+    assert step.op == op
+    assert_same(interpret(after, bowl(), 2), interpret(graph, bowl(), 2), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("value", ["0 * g", "g * 0", "g - g", "g / g", "g^0"])
 def test_what_could_differ_for_nan_stays(value):
     graph, after = folded(value)
