@@ -57,8 +57,8 @@ def main() -> None:
     print("\nSAM over momentum")
     timings = interleave(
         {
-            "plain": compiled(optc.load("momentum"), lr=RATE, beta=DECAY),
-            "optc sam": compiled(optc.load("sam"), lr=RATE, beta=DECAY, rho=RADIUS),
+            "plain": compiled(optc.load("momentum"), lr=RATE, momentum=DECAY),
+            "optc sam": compiled(optc.load("sam"), lr=RATE, momentum=DECAY, rho=RADIUS),
             "optax, opaque": _optax(fresh(), loss, opaque=True),
             "optax, two calls": _optax(fresh(), loss, opaque=False),
         },

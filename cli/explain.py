@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..compiler import driver as _driver  # noqa: F401  # declares the rules of every check
+from ..compiler import driver, schedules  # noqa: F401  # they declare the rules of every check
 from ..grammar.diagnostic import RULES, did_you_mean
 from .output import CommandError
 

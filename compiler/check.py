@@ -9,6 +9,7 @@ from ..grammar.parse import parse
 from ..grammar.source import Span
 from .declarations import gather
 from .locate import Located, open_use
+from .lost import check_lost
 from .lowering.draft import Draft
 from .lowering.pipeline import lower
 from .recording import recorded
@@ -69,7 +70,10 @@ def resolved(located: Located, report: Diagnostics) -> list[Spec]:
     for each in wholes:
         check_structure(each.decl, observed, report)
     check_rules(file, declarations, report)
-    return [resolve(each.decl, each.scopes, report) for each in wholes]
+    specs = [resolve(each.decl, each.scopes, report) for each in wholes]
+    for spec in specs:
+        check_lost(spec, report)
+    return specs
 
 
 def chosen(located: Located, found: Sequence[_Named], report: Diagnostics) -> _Named | None:

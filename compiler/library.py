@@ -28,7 +28,9 @@ Declared = (
 )
 """The items that declare something."""
 
-_SENTENCES = re.compile(r"(?<=\.)\s+(?=[A-Z`]|arXiv:)")
+_SENTENCE = re.compile(r"(?<=[.])\s+(?=[A-Z`]|arXiv:)")
+"""Where a sentence ends and another begins."""
+
 _DOCSTRING = re.compile(r'[ \t]*""".*?"""[ \t]*\n?', re.DOTALL)
 
 
@@ -41,11 +43,18 @@ class Entry:
     doc: str
     params: tuple[tuple[str, str, str], ...]
     text: str
+    equals: str = ""
 
     @property
     def summary(self) -> str:
         """The first sentence of the documentation, on one line."""
-        return _SENTENCES.split(" ".join(self.doc.split()), maxsplit=1)[0]
+        text = " ".join(self.doc.split())
+        return _SENTENCE.split(text, maxsplit=1)[0]
+
+    @property
+    def twin(self) -> str:
+        """The name of the implementation that the entry claims to equal, if it claims one."""
+        return self.equals.partition("(")[0]
 
     @property
     def definition(self) -> str:
@@ -98,7 +107,9 @@ def entry(
     """A declaration as an entry; `params` are those that it takes, and `text` is its own."""
     doc = item.doc.text if item.doc else ""
     shown = tuple(_param(param) for param in params)
-    return Entry(kind, item.name.id, doc, shown, text or item.span.text)
+    equals = getattr(item, "equals", None)
+    claim = equals.span.text if equals is not None else ""
+    return Entry(kind, item.name.id, doc, shown, text or item.span.text, claim)
 
 
 def _param(param: syntax.Param) -> tuple[str, str, str]:

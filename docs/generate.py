@@ -1,15 +1,16 @@
-"""Writes the pages that the code itself tells, `diagnostics.md` and `library.md`.
+"""Writes the pages that the code itself tells: `diagnostics.md`, `library.md` and `library/`.
 
     python docs/generate.py
 
 A test compares the pages with what this would write.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from optc.compiler import driver  # noqa: F401  # declares the rules of every check
+from optc.compiler import driver, schedules  # noqa: F401  # they declare the rules of every check
 from optc.compiler.library import Entry, entries
 from optc.grammar.diagnostic import RULES, Rule
 
@@ -30,6 +31,9 @@ KINDS = {
     "func": "functions of scalars and fields",
 }
 """What the library holds of each kind, in the order of the page."""
+
+SHELVES = {kind: tuple(shelf) for kind, shelf in groupby(entries(), key=lambda e: e.kind)}
+"""The entries of the library by kind."""
 
 
 def diagnostics() -> str:
@@ -56,29 +60,45 @@ def _diagnostic(rule: Rule) -> str:
     return f"## {rule.code}\n\n{summary}\n\n{rule.explanation}"
 
 
-def library() -> str:
-    """The page of everything in the library."""
+def index() -> str:
+    """The page that lists the library."""
     return "\n\n".join(
         [
             "# The library",
             "What a spec can name without declaring it. Each entry is a file of a few lines, "
-            "`specs/KIND/NAME.opt`, shown here whole but for its documentation. The notation is "
-            "that of the [language](language.md); `optc show NAME` prints the same. `equals` names "
-            "a known implementation of the same map, with which the tests compare the rule.",
-            *_shelves(),
+            "`specs/KIND/NAME.opt`; `optc show NAME` prints it. The last column names a known "
+            "implementation of the same map where there is one, with which the tests "
+            "[compare](parity.md) the entry. [Dialects](dialects.md) says which of several methods "
+            "of one name is which.",
+            *map(_contents, SHELVES),
             _note("specs/", "entry"),
         ]
     )
 
 
-def _shelves() -> Iterator[str]:
-    for kind, shelf in groupby(entries(), key=lambda entry: entry.kind):
-        yield f"## {kind}\n\n{KINDS[kind].capitalize()}."
-        yield from map(_entry, shelf)
+def _contents(kind: str) -> str:
+    head = f"## {kind}\n\n{KINDS[kind].capitalize()}."
+    rows = (
+        f"| [`{e.name}`](library/{kind}.md#{kind}-{e.name}) | {e.summary} | {_code(e.twin)} |"
+        for e in SHELVES[kind]
+    )
+    return head + "\n\n" + "\n".join(["| name | what it is | equals |", "|---|---|---|", *rows])
+
+
+def shelf(kind: str) -> str:
+    """The page of everything of one kind."""
+    return "\n\n".join(
+        [
+            f"# The library: {kind}",
+            f"{KINDS[kind].capitalize()}. The notation is that of the [language](../language.md).",
+            *map(_entry, SHELVES[kind]),
+            _note(f"specs/{kind}/", "entry"),
+        ]
+    )
 
 
 def _entry(entry: Entry) -> str:
-    parts = [f"### {entry.kind} {entry.name}", entry.doc]
+    parts = [f"## {entry.kind} {entry.name}", entry.doc]
     if entry.params:
         rows = (
             f"| `{name}` | {_code(default) or 'required'} | {_code(bounds)} |"
@@ -97,10 +117,12 @@ def _note(place: str, what: str) -> str:
     return f"---\n\nWritten by `docs/generate.py` from each {what} in `{place}`.\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"diagnostics.md": diagnostics, "library.md": library}
+PAGES: dict[str, Callable[[], str]] = {"diagnostics.md": diagnostics, "library.md": index}
+PAGES |= {f"library/{kind}.md": partial(shelf, kind) for kind in SHELVES}
 """The generated pages by name."""
 
 
 if __name__ == "__main__":
+    (HERE / "library").mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")

@@ -242,8 +242,11 @@ class Context(Builder):
     def mistyped(
         self, span: Span, message: str, help: str | None = None, others: Iterable[Label] = ()
     ) -> Value:
-        """Report a value of the wrong type."""
-        self.report.add(TYPE_MISMATCH.at(span, message, help=help, others=tuple(others)))
+        """Report a value of the wrong type; in another file, with the stage whose rule has it."""
+        labels = tuple(others)
+        if self.place is not None and self.place.source is not span.source:
+            labels = (*labels, Label(self.place, "for this stage"))
+        self.report.add(TYPE_MISMATCH.at(span, message, help=help, others=labels))
         return MISTAKE
 
     def blame(self, rule: Rule, inside: Span, message: str, label: str) -> None:

@@ -1,4 +1,20 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 from optc.grammar.diagnostic import RULES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_explaining_knows_what_any_module_declares():
+    folders = ("grammar", "compiler", "api", "cli")
+    texts = (path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    declared = {code for text in texts for code in re.findall(r'declare\(\s*"([a-z-]+)"', text)}
+    known = "import optc.cli.explain as explain; print(*sorted(explain.RULES))"
+    done = subprocess.run([sys.executable, "-c", known], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == declared
 
 
 def test_every_diagnostic_is_explained(optc):

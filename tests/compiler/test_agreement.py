@@ -106,7 +106,6 @@ optimizer medley(lr = 0.05) {
   observe cosine_power(2, 5, 10, warmup = 1) as cosine_power
   observe cosine_power(2, 5, 1, rescale = true) as cosine_power_rescaled
   observe cosine_restarts(2, 3) as cosine_restarts
-  observe exponential(2, 0.5, 3) as exponential
   observe exponential_decay(2, 2, 0.5, 1, true) as exponential_decay
   observe linear(2, 1, 3, 1) as linear
   observe linear_onecycle(5, 2) as linear_onecycle

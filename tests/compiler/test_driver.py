@@ -59,7 +59,7 @@ def test_a_setting_that_does_not_fit_is_refused(name, value, code):
 
 def test_a_setting_outside_the_range_of_a_rule_that_takes_it_is_refused():
     with pytest.raises(SpecError, match=r"must be in \[0, 1\)"):
-        compile_spec(find("sam"), {"beta": 1.5})
+        compile_spec(find("sam"), {"momentum": 1.5})
 
 
 def test_all_mistakes_of_a_file_come_at_once():

@@ -84,10 +84,10 @@ def step(w, slots, t, h, oracles):
     grad_norm = rt.norm(g)
     scale = jnp.minimum(1, limit / grad_norm)
     # 9 | tune step wsd(peak = lr, warmup = 0.02 * total, total = total)
-    decay, start = 0.2, 1
+    share, start = 0.2, 1
     warmup = 0.02 * total
     least = jnp.minimum(t / max(warmup, 1), 1)
-    s = jnp.clip((t - 0.8 * total) / (decay * total), 0, 1)
+    s = jnp.clip((t - 0.8 * total) / (share * total), 0, 1)
     cooldown = start - s
     eta = lr * least * cooldown
     # 12 | precondition adam(b1 = 0.9, b2 = 0.95)

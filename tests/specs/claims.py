@@ -1,5 +1,7 @@
 """The claims of the library: what each rule and optimizer says that it equals."""
 
+import operator
+
 import numpy as np
 import optax
 from shipped import program
@@ -9,6 +11,8 @@ from optc.compiler import library
 from optc.grammar import syntax
 
 Claiming = syntax.RuleDecl | syntax.OptimizerDecl
+
+ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 def claims():
@@ -43,7 +47,7 @@ def value(expression, names):
             return -value(expression.operand, names)
         case syntax.Binary(op=op):
             left, right = value(expression.left, names), value(expression.right, names)
-            return {"+": left + right, "-": left - right, "*": left * right}[op]
+            return ARITHMETIC[op](left, right)
         case syntax.Attribute():
             return getattr(value(expression.value, names), expression.name.id)
         case syntax.Call():

@@ -204,7 +204,7 @@ def test_sam_on_an_isotropic_quadratic_bounces_at_its_radius():
     step, _ = stepped(following(f"sam(radius = {rho})"), x, objective)
     np.testing.assert_allclose(step, c * x * (1 + rho / np.linalg.norm(x)), rtol=ROUNDING)
 
-    optimizer = program("sam")(lr=lr, rho=rho, beta=0.0)
+    optimizer = program("sam")(lr=lr, rho=rho, momentum=0.0)
     found, _ = trajectory(optimizer, {"x": jnp.asarray(x)}, None, objective, 200)
     # |w| -> |(1 - lr c)|w| - lr c rho|, which contracts by 1 - lr c = 0.2 a step.
     orbit = lr * c * rho / (2 - lr * c)

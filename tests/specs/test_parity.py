@@ -228,7 +228,7 @@ def test_sam_is_that_of_optax():
             optax.chain(optax.contrib.normalize(), optax.sgd(0.1)),
             opaque_mode=True,
         )
-        optimizer = program("sam")(lr=0.02, rho=0.1, beta=0.8)
+        optimizer = program("sam")(lr=0.02, rho=0.1, momentum=0.8)
         found, _ = trajectory(optimizer, params, batch, SPLIT, STEPS)
 
         @jax.jit
@@ -330,7 +330,6 @@ def rates(call, steps):
 SCHEDULES = {
     "constant(0.3)": (optax.constant_schedule(0.3), 0),
     # The first step has `start`, as in optax at count 0.
-    "exponential(start = 0.5, rate = 0.7, steps = 10)": (optax.exponential_decay(0.5, 10, 0.7), 0),
     # Warm-ups start at peak / warmup: optax at count 1.
     "warmup_cosine(peak = 0.5, warmup = 10, total = 40, floor = 0.1)": (
         optax.warmup_cosine_decay_schedule(0.0, 0.5, 10, 40, 0.1),
@@ -343,7 +342,7 @@ SCHEDULES = {
         1,
     ),
     "linear_decay(peak = 0.5, total = 40)": (optax.linear_schedule(0.5, 0.0, 40), 1),
-    "wsd(peak = 0.5, warmup = 10, total = 40, decay = 0.25)": (
+    "wsd(peak = 0.5, warmup = 10, total = 40, share = 0.25)": (
         optax.join_schedules(
             [
                 optax.linear_schedule(0.0, 0.5, 10),

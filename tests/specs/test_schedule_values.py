@@ -39,7 +39,6 @@ GIVEN = {
         {"steps": 50, "peak": 2},
         {"steps": 20, "peak": 3, "pct_start": 0.5, "div_factor": 4, "final_div_factor": 10},
     ],
-    "exponential": [{"start": 2, "rate": 0.5, "steps": 10}, {"start": 2, "rate": 1.5, "steps": 10}],
     "exponential_decay": [
         {"start": 2, "steps": 10, "rate": 0.5},
         {"start": 2, "steps": 10, "rate": 0.5, "begin": 13, "staircase": True, "end": 0.3},
@@ -117,6 +116,26 @@ def test_multi_step_is_that_of_optax():
     np.testing.assert_allclose(found, theirs, rtol=ROUNDING)
 
 
+PIECES = {
+    # A scale of its own at each boundary, straight lines, half cosines. Scales are multiplied.
+    "2 * 0.1^after(5) * 0.5^after(9)": optax.piecewise_constant_schedule(2.0, {5: 0.1, 9: 0.5}),
+    "2 * interpolate(t - 1, 0, 1.0, 5, 0.1, 9, 0.05)": optax.piecewise_interpolate_schedule(
+        "linear", 2.0, {5: 0.1, 9: 0.5}
+    ),
+    "where(t <= 5, between(0.2, 2, half_cosine(part(0, 5))), "
+    "between(0.1, 0.2, half_cosine(part(5, 9))))": optax.piecewise_interpolate_schedule(
+        "cosine", 2.0, {5: 0.1, 9: 0.5}
+    ),
+}
+
+
+@pytest.mark.parametrize("written", PIECES)
+def test_the_pieces_of_optax_are_written_out(written):
+    with jax.enable_x64(True):
+        theirs = [float(PIECES[written](np.float64(count))) for count in range(15)]
+    np.testing.assert_allclose(at(written, range(1, 16)), theirs, rtol=ROUNDING)
+
+
 @pytest.mark.parametrize(("period", "grow"), [(1, 2), (7, 2), (10, 3), (6, 1.5), (5, 1)])
 def test_restarts_are_those_of_optax(period, grow):
     """SGDR: periods of `period`, `period * grow`, ... steps, each from the peak to the floor."""
@@ -150,8 +169,8 @@ def test_triangular_goes_up_and_down():
 CURVES = ("linear", "sqrt", "square", "cosine", "mirror_cosine", "exponential")
 
 
-def wsd(curve, times, end=0.0, total=1000, decay=0.2):
-    return at(f'wsd(1, 0, {total}, decay = {decay}, curve = "{curve}", end = {end})', times)
+def wsd(curve, times, end=0.0, total=1000, share=0.2):
+    return at(f'wsd(1, 0, {total}, share = {share}, curve = "{curve}", end = {end})', times)
 
 
 @pytest.mark.parametrize("curve", CURVES)
@@ -168,7 +187,7 @@ def test_a_cooldown_starts_at_the_peak_and_ends_at_its_end(curve):
 )
 def test_a_cooldown_costs_its_share_of_the_area(curve, area):
     """1 - area * f of the area of a constant rate, for a cooldown over the part f of the run."""
-    found = wsd(curve, range(1, 2001), total=2000, decay=0.4).mean()
+    found = wsd(curve, range(1, 2001), total=2000, share=0.4).mean()
     # The sum over a fall from 1 to 0 is its integral within half a step, or its first value.
     np.testing.assert_allclose(found, 1 - area * 0.4, atol=1 / 2000)
 
@@ -246,12 +265,12 @@ def test_schedules_have_their_corner_values():
         "linear_decay(peak = 2, total = 20, warmup = 4, floor = 0.5)": {
             1: 2 / 4, 4: 2, 12: 1.25, 20: 0.5, 30: 0.5,
         },
-        "wsd(peak = 2, warmup = 4, total = 20, decay = 0.25)": {
+        "wsd(peak = 2, warmup = 4, total = 20, share = 0.25)": {
             1: 2 / 4, 4: 2, 10: 2, 15: 2, 16: 2 * 4 / 5, 19: 2 / 5, 20: 0, 30: 0,
         },
         "inverse_sqrt(peak = 2, warmup = 4)": {1: 2 / 4, 4: 2, 16: 1, 64: 0.5},
         "inverse_sqrt(peak = 2, warmup = 0)": {1: 2, 4: 1},
-        "exponential(start = 2, rate = 0.5, steps = 10)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
+        "exponential_decay(start = 2, steps = 10, rate = 0.5)": {1: 2, 11: 1, 21: 0.5, 6: 2**0.5},
         "constant(0.3)": {1: 0.3, 1000: 0.3},
     }  # fmt: skip
     times = sorted({t for values in corners.values() for t in values})

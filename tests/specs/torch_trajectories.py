@@ -35,12 +35,14 @@ def _adam(ours, torch, settings=None, **values):
 L2 = {"weight_decay": 0.1}
 CASES = {
     "sgd": Case("SGD", {"lr": 0.1}, "sgd", {"lr": 0.1}),
-    "sgd_momentum": Case("SGD", {"lr": 0.1, "momentum": 0.8}, "momentum", {"lr": 0.1, "beta": 0.8}),
+    "sgd_momentum": Case(
+        "SGD", {"lr": 0.1, "momentum": 0.8}, "momentum", {"lr": 0.1, "momentum": 0.8}
+    ),
     "sgd_nesterov": Case(
         "SGD",
         {"lr": 0.1, "momentum": 0.8, "nesterov": True},
         "sgd_nesterov",
-        {"lr": 0.1, "beta": 0.8},
+        {"lr": 0.1, "momentum": 0.8},
     ),
     "sgd_dampening": Case(
         "SGD",

@@ -279,11 +279,11 @@ def test_schedules_may_be_called_in_rules():
     "call",
     [
         "constant(0.1)",
-        "exponential(0.1, 0.5, 2)",
+        "exponential_decay(0.1, 2, 0.5)",
         "inverse_sqrt(0.1, 2)",
         "linear_decay(0.1, 4)",
         "warmup_cosine(0.1, 2, 4, floor = 0.01)",
-        "wsd(0.1, 1, 5, decay = 0.5)",
+        "wsd(0.1, 1, 5, share = 0.5)",
     ],
 )
 def test_a_shipped_schedule_runs_as_its_graph_says(call):
