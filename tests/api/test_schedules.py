@@ -106,7 +106,7 @@ def test_the_step_sizes_of_an_optimizer_are_schedules(file):
         ("warmup_cosin", {}, "unknown-function"),
         ("warmup_cosine", {"peak": 1.0}, "missing-argument"),
         ("constant", {"rate": 1.0, "rat": 1.0}, "unknown-argument"),
-        ("wsd", {"peak": 1.0, "warmup": 1, "total": 9, "decay": 1.5}, "out-of-range"),
+        ("wsd", {"peak": 1.0, "warmup": 1, "total": 9, "share": 1.5}, "out-of-range"),
         ("constant", {"rate": True}, "type-mismatch"),
         ("constant(", {}, "unclosed-bracket"),
         ("norm(g)", {}, "unknown-name"),
