@@ -1,6 +1,7 @@
 """What optimizers of the library say they equal, as transformations of optax."""
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ import optax
 
 from optc.compiler import library
 from optc.grammar import syntax
+
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+"""The arithmetic of claims."""
 
 
 def claiming() -> dict[str, syntax.OptimizerDecl]:
@@ -48,7 +52,7 @@ def _value(expression: syntax.Expr | None, names: Mapping[str, Any]) -> Any:
             return -_value(expression.operand, names)
         case syntax.Binary():
             left, right = _value(expression.left, names), _value(expression.right, names)
-            return {"+": left + right, "-": left - right, "*": left * right}[expression.op]
+            return OPERATORS[expression.op](left, right)
         case syntax.Attribute():
             return getattr(_value(expression.value, names), expression.name.id)
         case syntax.Call():
