@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
-from ..records import Slot
+from ..records import Slot, distinct
 from ..types import Type, dynamic
 from . import expressions
 from .builder import Cell, Value
@@ -91,12 +91,7 @@ def slot_name(ctx: Context, site: Site, name: str) -> str:
     taken = {slot.name for slot in ctx.slots if slot.stage == site.label}
     if name not in taken:
         return name
-    name, count = f"{site.prefix}{name}", 1
-    unique = name
-    while unique in taken:
-        count += 1
-        unique = f"{name}_{count}"
-    return unique
+    return distinct(f"{site.prefix}{name}", taken)
 
 
 def _initial(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> tuple[Value, bool]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ..graph import Graph, Node
 from ..quoting import quoted
-from ..records import Scalar
+from ..records import Scalar, distinct
 from .expressions import literal
 from .hints import RESERVED, identifier
 from .layout import Labelled, Piece, call, lines, signature
@@ -22,13 +22,8 @@ def extern_names(nodes: Mapping[int, Node], taken: set[str]) -> dict[int, str]:
             continue
         maker = _maker(node)
         if maker not in names:
-            wanted = f"extern_{node['name']}"
-            name, count = wanted, 1
-            while name in taken:
-                count += 1
-                name = f"{wanted}_{count}"
-            taken.add(name)
-            names[maker] = name
+            names[maker] = distinct(f"extern_{node['name']}", taken)
+            taken.add(names[maker])
         found[id] = names[maker]
     return found
 

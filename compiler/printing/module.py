@@ -93,12 +93,8 @@ def _kernel_names(plan: Plan, taken: set[str]) -> dict[Kernel, str]:
             wanted = fallback or _kernel_name(plan, kernel)
             if wanted in taken and len(kernel.results) == 1:
                 wanted = f"{wanted}_{hint(plan.nodes[kernel.results[0]], plan.nodes)}"
-            name, count = wanted, 1
-            while name in taken:
-                count += 1
-                name = f"{wanted}_{count}"
-            taken.add(name)
-            names[kernel] = name
+            names[kernel] = distinct(wanted, taken)
+            taken.add(names[kernel])
     return names
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from interpreted import Run, stages
+from interpreted import Run, stages, trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:(invalid value|divide by zero)")
 
@@ -24,12 +24,7 @@ GRADIENTS = [[RNG.normal(size=(3, 4)), RNG.normal(size=5)] for _ in range(STEPS)
 
 def walk(spec, weights=WEIGHTS, gradients=GRADIENTS, **values):
     """The weights before the first step and after each."""
-    run = Run(spec, weights, **values)
-    visited = [run.weights]
-    for gradient in gradients:
-        run.step(gradient)
-        visited.append(run.weights)
-    return visited
+    return trace(spec, gradients, weights, **values)
 
 
 def moved(spec, weights=WEIGHTS, gradients=GRADIENTS, **values):

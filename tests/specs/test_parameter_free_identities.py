@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from interpreted import Run, stages
+from interpreted import Run, flat, stages
 
 pytestmark = pytest.mark.filterwarnings("ignore:(invalid value|divide by zero)")
 
@@ -19,10 +19,6 @@ RNG = np.random.default_rng(12)
 WEIGHTS = [RNG.normal(size=(3, 2)), RNG.normal(size=4)]
 GRADIENTS = [[RNG.normal(size=(3, 2)), RNG.normal(size=4)] for _ in range(STEPS)]
 ZERO = [np.zeros_like(w) for w in WEIGHTS]
-
-
-def flat(tensors):
-    return np.concatenate([np.ravel(x) for x in tensors])
 
 
 START = flat(WEIGHTS)
