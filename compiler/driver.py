@@ -22,7 +22,7 @@ from .passes import PIPELINE
 from .plan import plan
 from .printing.module import module_text
 from .records import Hyperparameter, Scalar
-from .view import verify
+from .verify import verify
 
 UNKNOWN_SETTING = declare(
     "unknown-setting",
@@ -68,23 +68,41 @@ def compile_spec(
 
     `settings` are other defaults for hyperparameters, `observe` further observations by name.
     """
+    graph, warnings = lowered_graph(located, settings, observe)
+    return print_program(graph, warnings)
+
+
+def lowered_graph(
+    located: Located,
+    settings: Mapping[str, Scalar] | None = None,
+    observe: Mapping[str, str] | None = None,
+) -> tuple[Graph, tuple[Diagnostic, ...]]:
+    """The graph of a spec as it was written, before any pass, and what there is to warn of.
+
+    Raises SpecError with all diagnostics if any is an error.
+    """
     report = Diagnostics()
     draft = chosen(located, lowered(located, report, observe), report)
     if draft is not None and not report.has_errors:
         draft = _with_settings(draft, settings or {}, located, report)
     if draft is None or report.has_errors:
         raise SpecError(report.sorted())
-    return print_program(freeze(draft), report.sorted())
+    return freeze(draft), report.sorted()
 
 
 def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:
     """The module of a lowered graph, verified at each border."""
+    graph = optimised(graph)
+    text = module_text(plan(graph), version())
+    return Compiled(graph.name, text, graph, summary(graph), diagnostics)
+
+
+def optimised(graph: Graph) -> Graph:
+    """A lowered graph after all passes, verified at each border: what is executed."""
     verify(graph)
     for run in PIPELINE:
         graph = verify(run(graph))
-    verify(graph, lean=True)
-    text = module_text(plan(graph), version())
-    return Compiled(graph.name, text, graph, summary(graph), diagnostics)
+    return verify(graph, lean=True)
 
 
 def version() -> str:

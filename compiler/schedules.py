@@ -31,7 +31,7 @@ from .resolve import resolve
 from .spec import SpecStage
 from .structure import names_called
 from .variants import whole
-from .view import verify
+from .verify import verify
 
 NOT_OF_TIME = declare(
     "not-of-time",

@@ -1,25 +1,12 @@
-"""The graph as a networkx graph, and the verifier that stands at each border.
+"""The graph as a networkx graph, for whoever asks it for paths, ancestors or a drawing.
 
 The view is a MultiDiGraph with ports: two edges for `mul(g, g)`. A node with regions depends on
 what its regions use from outside, and what its regions define stands inside it (`within`).
 """
 
-from collections import Counter
-
 import networkx as nx
 
-from .graph import Graph, Node, Region, walk
-from .ops import OPS
-
-ARITY_FREE = {
-    *("loop", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
-    *("extern", "extern_init"),
-}
-"""Ops that take more inputs than their row says: carried values, rounds, sizes, arguments."""
-
-
-class InvalidGraphError(AssertionError):
-    """A graph breaks a rule of its own form. This is a fault of the compiler, never of a spec."""
+from .graph import Graph, Region, walk
 
 
 def view(graph: Graph) -> "nx.MultiDiGraph[int]":
@@ -42,91 +29,3 @@ def _add(result: "nx.MultiDiGraph[int]", region: Region, within: int | None) -> 
                 for source in used.inputs:
                     if source not in own:
                         result.add_edge(source, node.id, port=-1)
-
-
-def verify(graph: Graph, *, lean: bool = False) -> Graph:
-    """The graph itself, when it is well formed; `lean` also asks that nothing in it is dead.
-
-    Checks that ids are unique, that the graph has no cycle, that each value is defined before
-    its use and visible there, that ops have the inputs that their row says, that regions end in
-    as many results as are read, and that each state has one writer.
-    """
-    ids = Counter(node.id for region in graph.regions() for node in walk(region))
-    _require(not (twice := [i for i, n in ids.items() if n > 1]), f"ids are used twice: {twice}")
-    seen = view(graph)
-    _require(nx.is_directed_acyclic_graph(seen), "the graph has a cycle")
-    for region in graph.regions():
-        _verify_region(graph, region, {})
-    _verify_outputs(graph)
-    if lean:
-        _verify_reach(graph, seen)
-    return graph
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise InvalidGraphError(message)
-
-
-def _verify_region(graph: Graph, region: Region, outer: dict[int, Node]) -> None:
-    visible = dict(outer)
-    for node in region.nodes:
-        for source in node.inputs:
-            _require(source in visible, f"{node.op} {node.id} uses {source}, not defined before")
-        _verify_node(graph, node, visible)
-        for inner in node.regions:
-            _verify_region(graph, inner, visible)
-        visible[node.id] = node
-    for result in region.results:
-        _require(result in visible, f"a region results in {result}, which it does not see")
-
-
-def _verify_node(graph: Graph, node: Node, visible: dict[int, Node]) -> None:
-    op = OPS.get(node.op)
-    if op is None:
-        raise InvalidGraphError(f"there is no op {node.op}")
-    arity = len(node.inputs)
-    fits = arity == op.arity or (node.op in ARITY_FREE and arity >= op.arity)
-    _require(fits, f"{node.op} {node.id} takes {op.arity} inputs and has {arity}")
-    _require(not node.type.is_unknown, f"{node.op} {node.id} has no type")
-    if node.op == "item":
-        source = visible[node.inputs[0]]
-        results = {len(r.results) for r in source.regions[:2] if source.op == "if"}
-        results |= {len(source.regions[0].results)} if source.op == "loop" else set()
-        results |= {2} if source.op == "extern" else set()
-        _require(int(node["index"]) < min(results), f"item {node.id} reads past the results")
-    if op.op_class == "elementwise":
-        for source in (visible[i] for i in node.inputs):
-            if source.type.is_field:
-                inside = graph.is_within(node.type.domain, source.type.domain)
-                _require(inside, f"{node.op} {node.id} reads tensors that its input has not")
-
-
-def _verify_outputs(graph: Graph) -> None:
-    _require(len(graph.outputs) == len(graph.step.results), "outputs and results differ in number")
-    _require(len(graph.slots) == len(graph.start.results), "slots and start values differ")
-    writers = Counter(o.index for o in graph.outputs if o.role == "slot")
-    for number, slot in enumerate(graph.slots):
-        count = writers[number]
-        _require(count == 1, f"the state {slot.stage}.{slot.name} has {count} writers")
-
-
-def _verify_reach(graph: Graph, seen: "nx.MultiDiGraph[int]") -> None:
-    wanted = {i for region in graph.regions() for i in region.results}
-    for region in graph.regions():
-        for node in walk(region):
-            for inner in node.regions:
-                for result in inner.results:
-                    seen.add_edge(result, node.id, port=-1)
-            if node.op == "refuse":
-                wanted.add(node.id)
-                within = seen.nodes[node.id]["within"]
-                if within is not None:
-                    wanted.add(within)
-            if node.op == "argument":
-                wanted.add(node.id)
-    alive = set(wanted)
-    for id in wanted:
-        alive |= nx.ancestors(seen, id)
-    dead = sorted(set(seen.nodes) - alive)
-    _require(not dead, f"nodes without a use: {dead}")

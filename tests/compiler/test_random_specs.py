@@ -9,7 +9,7 @@ from optc.compiler.graph import Graph
 from optc.compiler.passes.cse import cse
 from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.fold import fold
-from optc.compiler.view import verify
+from optc.compiler.verify import verify
 
 TRIED = settings(
     max_examples=14,

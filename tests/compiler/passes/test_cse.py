@@ -10,7 +10,7 @@ from optc.compiler.graph import walk
 from optc.compiler.ops import OPS
 from optc.compiler.passes.cse import cse
 from optc.compiler.passes.fold import fold
-from optc.compiler.view import verify
+from optc.compiler.verify import verify
 
 
 def merged(body, params=""):

@@ -9,7 +9,7 @@ from specimens import SPECIMENS
 from optc.compiler.graph import walk
 from optc.compiler.passes.cse import cse
 from optc.compiler.passes.curvature import curvature
-from optc.compiler.view import verify
+from optc.compiler.verify import verify
 
 
 def recognised(body):

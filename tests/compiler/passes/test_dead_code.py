@@ -8,7 +8,7 @@ from specimens import SPECIMENS
 from optc.compiler.graph import walk
 from optc.compiler.passes import PIPELINE
 from optc.compiler.passes.dead_code import dead_code
-from optc.compiler.view import verify
+from optc.compiler.verify import verify
 
 
 def test_the_results_stay_and_nothing_else_does(specimen_name):

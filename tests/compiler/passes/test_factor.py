@@ -11,7 +11,7 @@ from optc.compiler.passes.cse import cse
 from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.factor import factor
 from optc.compiler.passes.fold import fold
-from optc.compiler.view import verify
+from optc.compiler.verify import verify
 
 ROUNDING = 3 * 16 * 2.0**-52
 """Three steps of 16 ulps."""

@@ -6,7 +6,7 @@ from specimens import SPECIMENS
 
 from optc.compiler.graph import walk
 from optc.compiler.passes.fold import fold
-from optc.compiler.view import verify
+from optc.compiler.verify import verify
 
 
 def folded(value):
