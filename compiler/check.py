@@ -9,6 +9,7 @@ from ..grammar.parse import parse
 from ..grammar.source import Span
 from .allow import without_allowed
 from .declarations import gather
+from .lints import lint
 from .locate import Located, open_use
 from .lost import check_lost
 from .lowering.draft import Draft
@@ -55,7 +56,11 @@ def lowered(
     specs = resolved(located, report)
     if observe:
         specs = [recorded(spec, observe) for spec in specs]
-    return [lower(spec, report) for spec in specs]
+    drafts = [lower(spec, report) for spec in specs]
+    if not report.has_errors:
+        for spec, draft in zip(specs, drafts, strict=True):
+            lint(spec, draft, report)
+    return drafts
 
 
 def resolved(located: Located, report: Diagnostics) -> list[Spec]:

@@ -336,6 +336,7 @@ class _Pipeline:
             groups=tuple(group.declared for group in spec.groups),
             outputs=tuple(output for output, _ in results),
             evaluation=self.stages.region_of_evaluation,
+            passages=tuple(self.stages.passages),
         )
 
     def _rounded(self, slot: int, value: Value) -> Value:
