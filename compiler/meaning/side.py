@@ -1,4 +1,4 @@
-"""The two sides of a comparison: what can be followed on a tape, and the values to follow it with."""
+"""The two sides of a comparison: what can be followed on a tape, and values to do it with."""
 
 import math
 import random
