@@ -107,6 +107,7 @@ def _frontier(
 ) -> tuple[list[int], list[int]]:
     """Values without an equal whose inputs have one, and states without, behind `wanted`."""
     entries, states = [], []
+    plain = _plain(nodes)
     seen: set[int] = set()
     stack = [*wanted]
     while stack:
@@ -120,7 +121,7 @@ def _frontier(
         if OPS[node.op].op_class == "leaf" and node.op != "item":
             continue
         missing = [i for i in _inputs(node) if i in values and not theirs.has(values[i])]
-        asked = [i for i in missing if nodes[i].op not in ("const", "parameter", "input")]
+        asked = [i for i in missing if i not in plain]
         if not asked:
             entries.append(id)
         stack += asked
@@ -133,6 +134,17 @@ def _inputs(node: Node) -> Iterator[int]:
     for region in node.regions:
         for inner in region.nodes:
             yield from _inputs(inner)
+
+
+def _plain(nodes: Mapping[int, Node]) -> set[int]:
+    """Scalars of parameters and `t` alone: what is done with them says more than they do."""
+    found: set[int] = set()
+    for id, node in nodes.items():
+        known = node.op in ("const", "parameter") or (node.op, node.get("name")) == ("input", "t")
+        is_formula = OPS[node.op].op_class == "elementwise"
+        if known or (is_formula and all(i in found for i in node.inputs)):
+            found.add(id)
+    return found
 
 
 def _order(graph: Graph) -> dict[int, int]:

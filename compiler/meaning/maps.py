@@ -18,13 +18,14 @@ from .side import Side, Values, admits, drawn
 from .tapes import Array, tape
 from .trajectory import UnfitError, value_of
 
-RUNS = 800
+RUNS = 300
 """How often B is followed while all of A's parameters are free."""
 
-RUNS_HELD = 100
+RUNS_HELD = 50
 """How often for each choice of parameters of A that are held."""
 
-RUNS_IN_ALL = 3000
+RUNS_IN_ALL = 1600
+"""How often in all searches that share a budget: a second or so for a small program."""
 
 DEAREST = 4
 """Maps that cost more, all together, are not looked for."""
@@ -71,48 +72,52 @@ def term_text(term: Term) -> str:
 _SYMBOLS = {"sub": "-", "mul": "*", "div": "/"}
 
 
-def search(a: Side, b: Side, held: Values, other: Values) -> Iterator[ParameterMap]:
-    """Maps that hold on the small tapes, simple ones first, each to be verified.
-
-    `held` and `other` are values of A and B that the caller has fixed.
-    """
-    left = RUNS_IN_ALL
-    free = [h for h in a.hyperparameters if h.name not in held and h.default is not None]
-    for fixed in _fixings(free):
-        budget = _Budget(min(left, RUNS_HELD if fixed else RUNS))
-        left -= budget.left
-        rest = [h for h in free if h.name not in fixed]
-        dearest = 2 if fixed else DEAREST
-        for found in _search(a, b, rest, {**held, **fixed}, other, dearest, budget):
-            yield ParameterMap(found, fixed)
-        left += max(budget.left, 0)
-        if left <= 0:
-            return
-
-
-def _fixings(free: Sequence[Hyperparameter]) -> Iterator[dict[str, Scalar]]:
-    """None of A's parameters held, then one, then two, at 0 or 1 where the range has them."""
-    for count in range(3):
-        for names in combinations([h for h in free if h.kind in ("float", "int")], count):
-            for values in product((0, 1), repeat=count):
-                pairs = list(zip(names, values, strict=True))
-                if all(admits(h, value) for h, value in pairs):
-                    yield {h.name: value for h, value in pairs}
-
-
 @dataclass
-class _Budget:
-    left: int
+class Budget:
+    """How often programs may still be followed."""
+
+    runs: int = RUNS_IN_ALL
 
     def follow(self, side: Side, values: Values, seed: int, steps: int) -> list[Array] | None:
         """The steps in one vector each; None where there are none."""
-        self.left -= 1
+        self.runs -= 1
         taped = tape(seed, "tiny", STEPS)
         try:
             moments = side.follow(taped, values, steps=steps).moments
         except (UnfitError, ArithmeticError):
             return None
         return [np.concatenate([np.ravel(x) for x in moment.weights]) for moment in moments]
+
+
+def search(
+    a: Side, b: Side, held: Values, other: Values, left: Budget, *, holding: bool
+) -> Iterator[ParameterMap]:
+    """Maps that hold on the small tape, simple ones first, each to be verified.
+
+    `held` and `other` are values of A and B that the caller has fixed. With `holding` parameters of
+    A are held at 0 or 1, and without it none. `left` is used up.
+    """
+    free = [h for h in a.hyperparameters if h.name not in held and h.default is not None]
+    for fixed in _fixings(free) if holding else [{}]:
+        budget = Budget(min(left.runs, RUNS_HELD if fixed else RUNS))
+        left.runs -= budget.runs
+        rest = [h for h in free if h.name not in fixed]
+        dearest = 2 if fixed else DEAREST
+        for found in _search(a, b, rest, {**held, **fixed}, other, dearest, budget):
+            yield ParameterMap(found, fixed)
+        left.runs += max(budget.runs, 0)
+        if left.runs <= 0:
+            return
+
+
+def _fixings(free: Sequence[Hyperparameter]) -> Iterator[dict[str, Scalar]]:
+    """One of A's parameters held, then two, at 0 or 1 where the range has them."""
+    for count in (1, 2):
+        for names in combinations([h for h in free if h.kind in ("float", "int")], count):
+            for values in product((0, 1), repeat=count):
+                pairs = list(zip(names, values, strict=True))
+                if all(admits(h, value) for h, value in pairs):
+                    yield {h.name: value for h, value in pairs}
 
 
 def _search(
@@ -122,7 +127,7 @@ def _search(
     held: Values,
     other: Values,
     dearest: int,
-    budget: _Budget,
+    budget: Budget,
 ) -> Iterator[dict[str, Term]]:
     """Maps of the free parameters of A."""
     ours = {**drawn(free, 1), **held}
@@ -140,7 +145,7 @@ def _search(
             return
         names = [name for name, first in acts.items() if first == step]
         for terms in _by_cost([candidates[name] for name in names], dearest):
-            if budget.left <= 0:
+            if budget.runs <= 0:
                 return
             more = known | dict(zip(names, terms, strict=True))
             values = {**start, **{n: value_of(t, ours) for n, t in more.items()}}
@@ -161,7 +166,7 @@ def _plain(parameter: Hyperparameter, found: Mapping[str, Term]) -> bool:
 
 
 def _acts(
-    b: Side, asked: Sequence[Hyperparameter], start: Values, budget: _Budget
+    b: Side, asked: Sequence[Hyperparameter], start: Values, budget: Budget
 ) -> dict[str, int]:
     """The first step that each parameter changes, from generic values."""
     generic = {**start, **drawn(asked, 2)}
@@ -190,11 +195,11 @@ def _candidates(
     """What a parameter of B may be, with its cost, simplest first."""
     found: list[tuple[int, Term]] = []
     numeric = [h for h in free if h.kind in ("float", "int")]
+    if wanted.default is not None:
+        found.append((1, Term("literal", (wanted.default,))))
     for each in free:
         if each.kind == wanted.kind or (wanted.kind == "float" and each.kind == "int"):
             found.append((int(each.name != wanted.name), Term("parameter", (each.name,))))
-    if wanted.default is not None:
-        found.append((1, Term("literal", (wanted.default,))))
     if wanted.kind == "bool":
         found += [(1, Term("literal", (value,))) for value in (True, False)]
     if wanted.kind in ("float", "int"):
