@@ -10,11 +10,18 @@ from collections.abc import Callable
 from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
+from .dead_scale import check_dead_scale
+from .rate import check_rate
+from .sign import check_sign
 from .subject import Subject
 
 Lint = Callable[[Subject, Diagnostics], None]
 
-LINTS: tuple[Lint, ...] = ()
+LINTS: tuple[Lint, ...] = (
+    check_dead_scale,
+    check_rate,
+    check_sign,
+)
 """All lints. None needs what another reports, so their order is of no matter."""
 
 

@@ -1,0 +1,414 @@
+"""Intervals: between which numbers each value of a step lies, whatever the gradients are.
+
+Hyperparameters are taken at their defaults, and within their ranges where they have none. States
+start where the spec starts them and grow to what the step makes of them, by way of a few round
+numbers, so that a mean of numbers in [-1, 1] is seen to stay there. NaN is not a number here, and
+rounding is left out of account. Conditions are numbers: 1 holds, 0 does not.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from ..constants import apply
+from ..lowering.draft import Draft, DraftNode, DraftRegion
+from ..ops import OPS
+from ..records import Hyperparameter, Scalar
+
+_INF = math.inf
+
+
+class Interval(NamedTuple):
+    """All numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    @property
+    def point(self) -> float | None:
+        """The number, where it is one only."""
+        return self.low if self.low == self.high else None
+
+
+ALL = Interval(-_INF, _INF)
+ZERO = Interval(0.0, 0.0)
+ONE = Interval(1.0, 1.0)
+EITHER = Interval(0.0, 1.0)
+POSITIVE = Interval(0.0, _INF)
+
+_ROUNDS = 3
+"""How often states and loops are followed before a bound that still grows is let go further."""
+
+_STEPS = (-_INF, -1.0, 0.0, 1.0, _INF)
+"""Where bounds that grow are tried."""
+
+
+def hull(one: Interval, other: Interval) -> Interval:
+    """The smallest interval that holds both."""
+    return Interval(min(one.low, other.low), max(one.high, other.high))
+
+
+def of_parameter(parameter: Hyperparameter) -> Interval:
+    """The default of a hyperparameter, or its range where it has none."""
+    value = parameter.default
+    if isinstance(value, int | float):
+        return Interval(float(value), float(value))
+    low = -_INF if parameter.low is None else parameter.low
+    return Interval(low, _INF if parameter.high is None else parameter.high)
+
+
+class Intervals:
+    """The interval of every value of a step, by the id of its node.
+
+    `count` are the values of `t`, and `gradient` those of all that the objective answers.
+    """
+
+    def __init__(
+        self, draft: Draft, count: Interval = Interval(1.0, _INF), gradient: Interval = ALL
+    ) -> None:
+        self.found: dict[int, Interval] = {}
+        self._tuples: dict[int, tuple[Interval, ...]] = {}
+        self._count = count
+        self._gradient = gradient
+        self._parameters = {h.name: of_parameter(h) for h in draft.hyperparameters}
+        self._states: list[Interval] = []
+        self._states = self._region(draft.start)
+        if count.point is None:
+            self._settle(draft)
+        else:
+            self._region(draft.step)
+
+    def __getitem__(self, id: int) -> Interval:
+        """The interval of a value; everything for one that is none of numbers."""
+        return self.found.get(id, ALL)
+
+    def _settle(self, draft: Draft) -> None:
+        """Follow the states until they stay within their intervals."""
+        places = {o.index: place for place, o in enumerate(draft.outputs) if o.role == "slot"}
+        for round in range(2 * len(_STEPS) + _ROUNDS):
+            results = self._region(draft.step)
+            before = list(self._states)
+            for slot, place in places.items():
+                grown = hull(before[slot], results[place])
+                self._states[slot] = grown if round < _ROUNDS else _widened(before[slot], grown)
+            if self._states == before:
+                return
+
+    def _region(self, region: DraftRegion) -> list[Interval]:
+        for node in region.nodes:
+            if node.op != "argument":
+                self.found[node.id] = self._node(node)
+        return [self[i] for i in region.results]
+
+    def _node(self, node: DraftNode) -> Interval:
+        inputs = [self[i] for i in node.inputs]
+        match OPS[node.op].op_class:
+            case "leaf":
+                return self._leaf(node)
+            case "elementwise":
+                return _elementwise(node, inputs)
+            case "reduction":
+                return _reduction(node, inputs)
+            case "control":
+                return self._control(node, inputs)
+            case "oracle":
+                return POSITIVE if node.op == "examples" else self._gradient
+            case "local":
+                return hull(*inputs)
+            case "shape":
+                return Interval(1.0, _INF) if node.op == "extent" else inputs[0]
+            case "fill" | "random":
+                return _fill(node, inputs)
+            case "opaque":
+                return ALL
+
+    def _leaf(self, node: DraftNode) -> Interval:
+        match node.op:
+            case "const":
+                return _number(node["value"])
+            case "parameter":
+                return self._parameters[str(node["name"])]
+            case "input":
+                return self._count if node["name"] == "t" else ALL
+            case "state":
+                return self._states[int(node["name"])]
+            case "item":
+                results = self._tuples.get(node.inputs[0], ())
+                place = int(node["index"])
+                return results[place] if place < len(results) else ALL
+            case _:
+                return ALL
+
+    def _control(self, node: DraftNode, inputs: Sequence[Interval]) -> Interval:
+        if node.op == "if":
+            sides = [self._region(region) for region in node.regions]
+            chosen = _chosen(inputs[0])
+            pairs = zip(*sides, strict=True)
+            found = [hull(*pair) if chosen is None else pair[chosen] for pair in pairs]
+            self._tuples[node.id] = tuple(found)
+        elif node.op == "loop":
+            self._tuples[node.id] = tuple(self._loop(node, list(inputs[1:])))
+        return ALL
+
+    def _loop(self, node: DraftNode, carried: list[Interval]) -> list[Interval]:
+        body, *condition = node.regions
+        for round in range(2 * len(_STEPS) + _ROUNDS):
+            before = list(carried)
+            for region in condition:
+                self.found.update(zip(region.arguments, carried, strict=True))
+                self._region(region)
+            self.found.update(zip(body.arguments, (POSITIVE, *carried), strict=True))
+            results = self._region(body)
+            for place, (old, new) in enumerate(zip(before, results, strict=True)):
+                grown = hull(old, new)
+                carried[place] = grown if round < _ROUNDS else _widened(old, grown)
+            if carried == before:
+                break
+        return carried
+
+
+def _widened(old: Interval, new: Interval) -> Interval:
+    low, high = old
+    if new.low < low:
+        low = max(s for s in _STEPS if s <= new.low)
+    if new.high > high:
+        high = min(s for s in _STEPS if s >= new.high)
+    return Interval(low, high)
+
+
+def _chosen(condition: Interval) -> int | None:
+    """Which side a condition takes: 0 where it holds, 1 where it does not, None for either."""
+    match condition.point:
+        case 1.0:
+            return 0
+        case 0.0:
+            return 1
+        case _:
+            return None
+
+
+def _number(value: Scalar) -> Interval:
+    if isinstance(value, str):
+        return ALL
+    return Interval(float(value), float(value))
+
+
+# ---- ops
+
+
+def _fill(node: DraftNode, inputs: Sequence[Interval]) -> Interval:
+    match node.op:
+        case "zeros":
+            return ZERO
+        case "ones":
+            return ONE
+        case "full":
+            return inputs[1]
+        case "rademacher":
+            return Interval(-1.0, 1.0)
+        case "uniform":
+            return EITHER
+        case "normal":
+            return ALL
+        case _:
+            return inputs[0]
+
+
+def _reduction(node: DraftNode, inputs: Sequence[Interval]) -> Interval:
+    x = inputs[0]
+    match node.op:
+        case "mean" | "largest" | "smallest" | "all" | "any":
+            return x
+        case "dot":
+            same = node.inputs[0] == node.inputs[1]
+            products = POSITIVE if same else _times(*inputs)
+            return Interval(_many(products.low), _many(products.high))
+        case "norm":
+            return Interval(0.0, _many(max(abs(x.low), abs(x.high))))
+        case _:
+            return Interval(_many(min(x.low, 0.0)), _many(max(x.high, 0.0)))
+
+
+def _many(bound: float) -> float:
+    """A bound of a sum of any number of terms, from that of one."""
+    return math.copysign(_INF, bound) if bound else 0.0
+
+
+def _elementwise(node: DraftNode, inputs: Sequence[Interval]) -> Interval:
+    exact = OPS[node.op].scalar
+    if exact is not None and all(x.point is not None for x in inputs):
+        value = apply(exact, *(x.low for x in inputs))
+        if value is not None and not isinstance(value, str):
+            return Interval(float(value), float(value))
+    if node.op in ("mul", "sub") and node.inputs[0] == node.inputs[1]:
+        return _square(inputs[0]) if node.op == "mul" else ZERO
+    rule = _RULES.get(node.op)
+    if rule is not None:
+        return rule(*inputs)
+    rising = _RISING.get(node.op)
+    return _rising(rising, inputs[0]) if rising else ALL
+
+
+def _product(x: float, y: float) -> float:
+    return 0.0 if x == 0 or y == 0 else x * y
+
+
+def _times(x: Interval, y: Interval) -> Interval:
+    corners = [_product(a, b) for a in x for b in y]
+    return Interval(min(corners), max(corners))
+
+
+def _plus(x: Interval, y: Interval) -> Interval:
+    # inf - inf would be NaN: such bounds are on no side of anything.
+    low, high = x.low + y.low, x.high + y.high
+    return Interval(-_INF if math.isnan(low) else low, _INF if math.isnan(high) else high)
+
+
+def _minus(x: Interval) -> Interval:
+    return Interval(-x.high, -x.low)
+
+
+def _over(x: Interval, y: Interval) -> Interval:
+    if y.low < 0 < y.high or y == ZERO:
+        return ALL
+    if y.low == 0:
+        inverse = Interval(1 / y.high, _INF)
+    elif y.high == 0:
+        inverse = Interval(-_INF, 1 / y.low)
+    else:
+        inverse = Interval(1 / y.high, 1 / y.low)
+    return _times(x, inverse)
+
+
+def _square(x: Interval) -> Interval:
+    size = _size(x)
+    return Interval(_product(size.low, size.low), _product(size.high, size.high))
+
+
+def _size(x: Interval) -> Interval:
+    if x.low >= 0:
+        return x
+    return _minus(x) if x.high <= 0 else Interval(0.0, max(-x.low, x.high))
+
+
+def _power(x: Interval, y: Interval) -> Interval:
+    if y.point == 2:
+        return _square(x)
+    even = y.point is not None and y.point % 2 == 0
+    if x.low < 0:
+        return POSITIVE if even else ALL
+    corners = [_pow(a, b) for a in x for b in y]
+    return Interval(min(corners), max(corners))
+
+
+def _pow(base: float, exponent: float) -> float:
+    """`base^exponent` of a base that is not negative, infinities and overflow included."""
+    if base == 0 and exponent < 0:
+        return _INF
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return _INF
+
+
+def _below(x: Interval, y: Interval) -> Interval:
+    if x.high < y.low:
+        return ONE
+    return ZERO if x.low >= y.high else EITHER
+
+
+def _up_to(x: Interval, y: Interval) -> Interval:
+    if x.high <= y.low:
+        return ONE
+    return ZERO if x.low > y.high else EITHER
+
+
+def _equal(x: Interval, y: Interval) -> Interval:
+    return ZERO if x.high < y.low or y.high < x.low else EITHER
+
+
+def _not(x: Interval) -> Interval:
+    return Interval(1 - x.high, 1 - x.low)
+
+
+def _least(x: Interval, y: Interval) -> Interval:
+    return Interval(min(x.low, y.low), min(x.high, y.high))
+
+
+def _greatest(x: Interval, y: Interval) -> Interval:
+    return Interval(max(x.low, y.low), max(x.high, y.high))
+
+
+def _where(condition: Interval, yes: Interval, no: Interval) -> Interval:
+    chosen = _chosen(condition)
+    return hull(yes, no) if chosen is None else (yes, no)[chosen]
+
+
+def _modulo(x: Interval, y: Interval) -> Interval:
+    return Interval(0.0, y.high) if y.low > 0 else ALL
+
+
+def _rising(function: Callable[[float], float], x: Interval) -> Interval:
+    """The interval of a function that never falls; where it is undefined it is at its limit."""
+    return Interval(function(x.low), function(x.high))
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return _INF
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -_INF
+
+
+def _whole(function: Callable[[float], int]) -> Callable[[float], float]:
+    return lambda x: float(function(x)) if math.isfinite(x) else x
+
+
+_WAVE = Interval(-1.0, 1.0)
+
+_RULES: Mapping[str, Callable[..., Interval]] = {
+    "add": _plus,
+    "sub": lambda x, y: _plus(x, _minus(y)),
+    "mul": _times,
+    "div": _over,
+    "mod": _modulo,
+    "pow": _power,
+    "neg": _minus,
+    "lt": _below,
+    "le": _up_to,
+    "gt": lambda x, y: _below(y, x),
+    "ge": lambda x, y: _up_to(y, x),
+    "eq": _equal,
+    "ne": lambda x, y: _not(_equal(x, y)),
+    "min": _least,
+    "max": _greatest,
+    "clamp": lambda x, low, high: _least(_greatest(x, low), high),
+    "abs": _size,
+    "float": lambda x: x,
+    "square": _square,
+    "sin": lambda _: _WAVE,
+    "cos": lambda _: _WAVE,
+    "isfinite": lambda _: EITHER,
+    "and": _least,
+    "or": _greatest,
+    "not": _not,
+    "where": _where,
+}
+
+_RISING: Mapping[str, Callable[[float], float]] = {
+    "sign": lambda x: float((x > 0) - (x < 0)),
+    "sqrt": lambda x: math.sqrt(max(x, 0.0)),
+    "exp": _exp,
+    "expm1": lambda x: _exp(x) - 1,
+    "log": _log,
+    "log1p": lambda x: _log(1 + x),
+    "tanh": math.tanh,
+    "arctan": math.atan,
+    "round": _whole(round),
+    "floor": _whole(math.floor),
+    "ceil": _whole(math.ceil),
+}
