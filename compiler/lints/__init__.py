@@ -10,17 +10,27 @@ from collections.abc import Callable
 from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
+from .clip import check_clip
 from .dead_scale import check_dead_scale
+from .decay import check_decay
+from .idle import check_idle
+from .moment import check_moment
 from .rate import check_rate
 from .sign import check_sign
 from .subject import Subject
+from .undefined import check_undefined
 
 Lint = Callable[[Subject, Diagnostics], None]
 
 LINTS: tuple[Lint, ...] = (
+    check_clip,
     check_dead_scale,
+    check_decay,
+    check_idle,
+    check_moment,
     check_rate,
     check_sign,
+    check_undefined,
 )
 """All lints. None needs what another reports, so their order is of no matter."""
 

@@ -18,7 +18,7 @@ from ..ops import OPS
 from .interval import Intervals
 
 SMALL = 1e-5
-"""A positive constant up to this is taken for an eps: it guards against 0 and means nothing else."""
+"""A constant up to this is taken for an eps: it guards against 0 and means nothing else."""
 
 _ROUNDS = 6
 """How often states and loops are followed; a degree that still changes then is not known."""
@@ -234,7 +234,8 @@ def _chosen(yes: Degree, no: Degree) -> Degree:
 def _compared(x: Degree, y: Degree) -> Degree:
     """A comparison does not change where both sides grow alike, or one is 0."""
     alike = x == y and x.exact is not None
-    return FIXED if alike or NOTHING in (x, y) and UNKNOWN not in (x, y) else UNKNOWN
+    with_zero = NOTHING in (x, y) and UNKNOWN not in (x, y)
+    return FIXED if alike or with_zero else UNKNOWN
 
 
 def _where(condition: Degree, yes: Degree, no: Degree) -> Degree:

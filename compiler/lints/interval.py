@@ -35,6 +35,8 @@ ZERO = Interval(0.0, 0.0)
 ONE = Interval(1.0, 1.0)
 EITHER = Interval(0.0, 1.0)
 POSITIVE = Interval(0.0, _INF)
+STEPS = Interval(1.0, _INF)
+"""The values of `t`."""
 
 _ROUNDS = 3
 """How often states and loops are followed before a bound that still grows is let go further."""
@@ -60,12 +62,11 @@ def of_parameter(parameter: Hyperparameter) -> Interval:
 class Intervals:
     """The interval of every value of a step, by the id of its node.
 
-    `count` are the values of `t`, and `gradient` those of all that the objective answers.
+    `count` are the values of `t`, and `gradient` those of gradients and all that is made of them.
+    With one `count` the states are those that the spec starts with.
     """
 
-    def __init__(
-        self, draft: Draft, count: Interval = Interval(1.0, _INF), gradient: Interval = ALL
-    ) -> None:
+    def __init__(self, draft: Draft, count: Interval = STEPS, gradient: Interval = ALL) -> None:
         self.found: dict[int, Interval] = {}
         self._tuples: dict[int, tuple[Interval, ...]] = {}
         self._count = count
@@ -112,14 +113,27 @@ class Intervals:
             case "control":
                 return self._control(node, inputs)
             case "oracle":
-                return POSITIVE if node.op == "examples" else self._gradient
+                return self._oracle(node)
             case "local":
                 return hull(*inputs)
             case "shape":
-                return Interval(1.0, _INF) if node.op == "extent" else inputs[0]
+                return STEPS if node.op == "extent" else inputs[0]
             case "fill" | "random":
                 return _fill(node, inputs)
             case "opaque":
+                return ALL
+
+    def _oracle(self, node: DraftNode) -> Interval:
+        match node.op:
+            case "grad" | "hvp" | "curvature":
+                return self._gradient
+            case "per_example_mean":
+                (region,) = node.regions
+                self.found[region.arguments[0]] = self._gradient
+                return self._region(region)[0]
+            case "examples":
+                return STEPS
+            case _:
                 return ALL
 
     def _leaf(self, node: DraftNode) -> Interval:
@@ -271,6 +285,8 @@ def _minus(x: Interval) -> Interval:
 def _over(x: Interval, y: Interval) -> Interval:
     if y.low < 0 < y.high or y == ZERO:
         return ALL
+    if x.low == _INF and y.low >= 0:
+        return x
     if y.low == 0:
         inverse = Interval(1 / y.high, _INF)
     elif y.high == 0:

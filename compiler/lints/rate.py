@@ -42,7 +42,7 @@ def _check_chain(
     subject: Subject, chain: Sequence[Passage], rate: str, degrees: Degrees, report: Diagnostics
 ) -> None:
     tune = next((p for p in chain if subject.stage(p).kind == "tune"), None)
-    size = tune and subject.eta(tune)
+    size = subject.eta(tune) if tune else None
     if tune is None or size is None or (degrees[size].exact or 0) < 1:
         return
     if degrees[size].low >= 2:

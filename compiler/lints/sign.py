@@ -71,6 +71,8 @@ def _warn(subject: Subject, passage: Passage, report: Diagnostics) -> None:
         help = "give what is to be subtracted from the weights, with the sign of the gradient"
         if stage.kind in ("constrain", "average"):
             help = "subtract the step: `w - eta * u`"
+        elif stage.kind == "clip":
+            help = "a limit is positive: give it the range `in (0, inf)`"
     report.add(ASCENT.at(span, message, label="turns it around", help=help))
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from ...grammar import syntax
 from ...grammar.source import Span
+from ..constants import evaluate
 from ..lowering.draft import Draft, DraftNode, DraftRegion, Passage
 from ..ops import OPS
 from ..spec import Spec, SpecStage
@@ -111,6 +112,15 @@ def culprit(stage: SpecStage, parameter: str) -> Span:
     arguments = rule.arguments if isinstance(rule, syntax.Call) else ()
     named = [a.value.span for a in arguments if parameter in _names(a.value)]
     return named[0] if len(named) == 1 else rule.span
+
+
+def argument_of(subject: Subject, stage: SpecStage, value: float) -> Span:
+    """The argument of a stage that has a value, or else the whole rule."""
+    rule = stage.syntax.rule
+    defaults = {h.name: h.default for h in subject.draft.hyperparameters if h.default is not None}
+    arguments = rule.arguments if isinstance(rule, syntax.Call) else ()
+    equal = [a.value.span for a in arguments if evaluate(a.value, defaults) == value]
+    return equal[0] if len(equal) == 1 else rule.span
 
 
 def _names(expr: syntax.Expr) -> set[str]:
