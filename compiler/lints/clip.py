@@ -1,9 +1,8 @@
 """Clips that do nothing, or not what their name says."""
 
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
-from ..lowering.draft import Passage
+from ..lowering.draft import DraftNode, Passage
 from ..ops import OPS
-from ..spec import SpecStage
 from .degree import Degrees
 from .subject import Subject, shown
 
@@ -83,46 +82,28 @@ def check_clip(subject: Subject, report: Diagnostics) -> None:
 
 
 def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -> bool:
-    if not _is_signs(subject, passage.before):
+    sign = _sign(subject, passage.before)
+    before = {passage.before}
+    if sign is None or subject.made(passage) not in subject.made_of(before, reduced=True):
         return False
-    if not _made_of(subject, subject.made(passage), passage.before):
-        return False
-    stage = subject.stage(passage)
+    stage, maker = subject.stage(passage), subject.stages.get(sign.stage)
     message = f"`{shown(stage)}` acts on signs: it does nothing, or is a constant factor"
     help = "put it above the stage that takes the sign, or leave it out"
-    sign = _stage_of_sign(subject, passage)
-    others = (Label(sign.syntax.rule.span, "gives -1, 0 or 1"),) if sign else ()
+    others = (Label(maker.syntax.rule.span, "gives -1, 0 or 1"),) if maker else ()
     span = stage.syntax.rule.span
     report.add(CLIP_AFTER_SIGN.at(span, message, label="limits nothing", help=help, others=others))
     return True
 
 
-def _is_signs(subject: Subject, id: int) -> bool:
-    """Whether a value is a sign, perhaps times a scalar."""
+def _sign(subject: Subject, id: int) -> DraftNode | None:
+    """The `sign` of which a value is a scalar multiple, if it is one."""
     node = subject.nodes[id]
-    if node.op == "sign":
-        return node.type.is_field
-    fields = [i for i in node.inputs if subject.nodes[i].type.is_field]
-    passed = node.op in ("mul", "neg", "restrict") and len(fields) == 1
-    return passed and _is_signs(subject, fields[0])
-
-
-def _stage_of_sign(subject: Subject, passage: Passage) -> SpecStage | None:
-    node = subject.nodes[passage.before]
-    while node.op != "sign":
-        node = next(n for i in node.inputs if (n := subject.nodes[i]).type.is_field)
-    return subject.stages.get(node.stage)
-
-
-def _made_of(subject: Subject, id: int, signal: int) -> bool:
-    """Whether a value is made of a signal and constants alone."""
-    if id == signal:
-        return True
-    node = subject.nodes[id]
-    if node.op in ("const", "parameter"):
-        return True
-    pure = OPS[node.op].op_class in ("elementwise", "reduction") or node.op in ("restrict", "copy")
-    return pure and all(_made_of(subject, i, signal) for i in node.inputs)
+    while node.op in ("mul", "neg", "restrict"):
+        fields = [n for i in node.inputs if (n := subject.nodes[i]).type.is_field]
+        if len(fields) != 1:
+            return None
+        (node,) = fields
+    return node if node.op == "sign" else None
 
 
 def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None:

@@ -44,7 +44,7 @@ def check_dead_scale(subject: Subject, report: Diagnostics) -> None:
 
 def _scales(subject: Subject, factors: Sequence[int]) -> bool:
     """Whether factors are positive constants that do something."""
-    if not all(map(subject.is_constant, factors)):
+    if not all(i in subject.constants for i in factors):
         return False
     values = [subject.intervals[i].point for i in factors]
     known = [v for v in values if v is not None and 0 < v < math.inf]

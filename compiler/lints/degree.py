@@ -13,15 +13,13 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from ..lowering.draft import Draft, DraftNode, DraftRegion
+from ..lowering.draft import Draft, DraftNode
 from ..ops import OPS
+from .flow import Flow
 from .interval import Intervals
 
 SMALL = 1e-5
 """A constant up to this is taken for an eps: it guards against 0 and means nothing else."""
-
-_ROUNDS = 6
-"""How often states and loops are followed; a degree that still changes then is not known."""
 
 
 class Degree(NamedTuple):
@@ -52,12 +50,14 @@ UNKNOWN = Degree(-math.inf, math.inf)
 """What may depend on the factor in any way."""
 
 
-class Degrees:
+class Degrees(Flow[Degree]):
     """The degree of every value of a step, by the id of its node.
 
     The factor is on the values `seeds` and the hyperparameters `parameters`. Without `memory` it
     may be another in each step, so that what a state keeps of it has no degree.
     """
+
+    unknown = UNKNOWN
 
     def __init__(
         self,
@@ -67,40 +67,38 @@ class Degrees:
         parameters: Collection[str] = (),
         memory: bool = True,
     ) -> None:
-        self.found: dict[int, Degree] = {}
-        self._tuples: dict[int, tuple[Degree, ...]] = {}
+        super().__init__()
         self._intervals = intervals
         self._seeds = seeds
         self._parameters = parameters
-        self._states: list[Degree] = []
-        self._states = self._region(draft.start)
-        places = {o.index: place for place, o in enumerate(draft.outputs) if o.role == "slot"}
-        for _ in range(_ROUNDS):
-            results = self._region(draft.step)
-            after = list(self._states)
-            for slot, place in places.items():
-                after[slot] = hull(after[slot], results[place])
-                if not memory and after[slot] not in (FIXED, NOTHING):
-                    after[slot] = UNKNOWN
-            if after == self._states:
-                return
-            self._states = after
-        self._states = [UNKNOWN] * len(self._states)
-        self._region(draft.step)
+        self._memory = memory
+        self.follow(draft)
 
-    def __getitem__(self, id: int) -> Degree:
-        """The degree of a value."""
-        return self.found.get(id, UNKNOWN)
+    def either(self, one: Degree, other: Degree) -> Degree:
+        """The degrees of both."""
+        return hull(one, other)
 
-    def _region(self, region: DraftRegion) -> list[Degree]:
-        for node in region.nodes:
-            if node.op != "argument":
-                seeded = node.id in self._seeds
-                self.found[node.id] = Degree(1.0, 1.0) if seeded else self._node(node)
-        return [self[i] for i in region.results]
+    def chosen(self, condition: Degree, yes: Degree, no: Degree) -> Degree:
+        """One of two, by a condition that may depend on the factor."""
+        return _where(condition, yes, no)
 
-    def _node(self, node: DraftNode) -> Degree:
-        inputs = [self[i] for i in node.inputs]
+    def kept(self, old: Degree, new: Degree, round: int) -> Degree:
+        """Both, or nothing that is known, where the factor is another in each step."""
+        both = hull(old, new)
+        return both if self._memory or both in (FIXED, NOTHING) else UNKNOWN
+
+    def may_stop(self, condition: Degree) -> bool:
+        """Whether a loop takes as many rounds for every factor."""
+        return condition in (FIXED, NOTHING)
+
+    def index(self) -> Degree:
+        """The number of a round is what it is."""
+        return FIXED
+
+    def value(self, node: DraftNode, inputs: Sequence[Degree]) -> Degree:
+        """The degree of a node."""
+        if node.id in self._seeds:
+            return Degree(1.0, 1.0)
         match OPS[node.op].op_class:
             case "leaf":
                 return self._leaf(node)
@@ -114,29 +112,22 @@ class Degrees:
                 return hull(*inputs)
             case "fill":
                 return _fill(node, inputs)
-            case "control":
-                return self._control(node, inputs)
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else FIXED
-            case "oracle" | "opaque":
+            case "oracle" | "opaque" | "control":
                 return FIXED if _are_fixed(inputs) else UNKNOWN
 
     def _leaf(self, node: DraftNode) -> Degree:
         match node.op:
-            case "const":
-                return NOTHING if self._is_zero(node) else FIXED
             case "parameter" if node["name"] in self._parameters:
                 return Degree(1.0, 1.0)
-            case "parameter":
+            case "const" | "parameter":
                 return NOTHING if self._is_zero(node) else FIXED
-            case "state":
-                return self._states[int(node["name"])]
-            case "item":
-                results = self._tuples.get(node.inputs[0], ())
-                place = int(node["index"])
-                return results[place] if place < len(results) else UNKNOWN
-            case _:
+            case "input":
                 return FIXED
+            case _:
+                # Of a tuple that a transformation of optax gives.
+                return self[node.inputs[0]] if node.inputs else UNKNOWN
 
     def _is_zero(self, node: DraftNode) -> bool:
         return self._intervals[node.id].point == 0
@@ -161,31 +152,6 @@ class Degrees:
         value = self._intervals[eps].point
         small = value is not None and 0 <= value <= SMALL and self[eps] in (FIXED, NOTHING)
         return small and self[other] != FIXED and self._intervals[other].point != 0
-
-    def _control(self, node: DraftNode, inputs: Sequence[Degree]) -> Degree:
-        if node.op == "if":
-            sides = [self._region(region) for region in node.regions]
-            known = _are_fixed(inputs)
-            pairs = zip(*sides, strict=True)
-            self._tuples[node.id] = tuple(hull(*p) if known else _chosen(*p) for p in pairs)
-        elif node.op == "loop":
-            self._tuples[node.id] = tuple(self._loop(node, list(inputs[1:])))
-        return FIXED
-
-    def _loop(self, node: DraftNode, carried: list[Degree]) -> list[Degree]:
-        body, *condition = node.regions
-        for _ in range(_ROUNDS):
-            before = list(carried)
-            for region in condition:
-                self.found.update(zip(region.arguments, carried, strict=True))
-                if not _are_fixed(self._region(region)):
-                    return [UNKNOWN] * len(carried)
-            self.found.update(zip(body.arguments, (FIXED, *carried), strict=True))
-            results = self._region(body)
-            carried = [hull(old, new) for old, new in zip(before, results, strict=True)]
-            if carried == before:
-                return carried
-        return [UNKNOWN] * len(carried)
 
 
 def hull(one: Degree, other: Degree) -> Degree:

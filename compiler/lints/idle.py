@@ -1,5 +1,7 @@
 """Stages that leave the signal as it is, for the numbers that are written in them."""
 
+import math
+
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ..lowering.draft import Passage
@@ -55,24 +57,16 @@ def _is_number(expr: syntax.Expr) -> bool:
 
 def _is_same(subject: Subject, id: int, passage: Passage) -> bool:
     """Whether a value is the signal that a stage got."""
-    if id == passage.before:
-        return passage.before != passage.after
-    node, intervals = subject.nodes[id], subject.intervals
-    first, *others = node.inputs or (id,)
-    values = [intervals[i] for i in others]
-    match node.op:
-        case "clamp":
-            signal, (low, high) = intervals[first], values
-            nothing = signal.low >= low.high and signal.high <= high.low
-        case "add" | "mul":
-            neutral = 0 if node.op == "add" else 1
-            if intervals[first].point == neutral:
-                return _is_same(subject, others[0], passage)
-            nothing = values[0].point == neutral
-        case "sub":
-            nothing = values[0].point == 0
-        case "div":
-            nothing = values[0].point == 1
-        case _:
-            return False
-    return nothing and _is_same(subject, first, passage)
+    while id != passage.before:
+        node = subject.nodes[id]
+        values = [subject.intervals[i].point for i in node.inputs]
+        match node.op, values:
+            case ("clamp", [_, low, high]) if (low, high) == (-math.inf, math.inf):
+                id = node.inputs[0]
+            case ("add", [_, 0.0]) | ("sub", [_, 0.0]) | ("mul", [_, 1.0]) | ("div", [_, 1.0]):
+                id = node.inputs[0]
+            case ("add", [0.0, _]) | ("mul", [1.0, _]):
+                id = node.inputs[1]
+            case _:
+                return False
+    return passage.before != passage.after

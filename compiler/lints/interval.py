@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..constants import apply
-from ..lowering.draft import Draft, DraftNode, DraftRegion
+from ..lowering.draft import Draft, DraftNode
 from ..ops import OPS
 from ..records import Hyperparameter, Scalar
+from .flow import Flow
 
 _INF = math.inf
 
@@ -39,9 +40,9 @@ STEPS = Interval(1.0, _INF)
 """The values of `t`."""
 
 _ROUNDS = 3
-"""How often states and loops are followed before a bound that still grows is let go further."""
+"""How often states and loops are followed before a bound that grows is let go to the next mark."""
 
-_STEPS = (-_INF, -1.0, 0.0, 1.0, _INF)
+_MARKS = (-_INF, -1.0, 0.0, 1.0, _INF)
 """Where bounds that grow are tried."""
 
 
@@ -59,50 +60,46 @@ def of_parameter(parameter: Hyperparameter) -> Interval:
     return Interval(low, _INF if parameter.high is None else parameter.high)
 
 
-class Intervals:
+class Intervals(Flow[Interval]):
     """The interval of every value of a step, by the id of its node.
 
     `count` are the values of `t`, and `gradient` those of gradients and all that is made of them.
     With one `count` the states are those that the spec starts with.
     """
 
+    unknown = ALL
+    rounds = 2 * len(_MARKS) + _ROUNDS
+
     def __init__(self, draft: Draft, count: Interval = STEPS, gradient: Interval = ALL) -> None:
-        self.found: dict[int, Interval] = {}
-        self._tuples: dict[int, tuple[Interval, ...]] = {}
+        super().__init__()
         self._count = count
         self._gradient = gradient
         self._parameters = {h.name: of_parameter(h) for h in draft.hyperparameters}
-        self._states: list[Interval] = []
-        self._states = self._region(draft.start)
         if count.point is None:
-            self._settle(draft)
+            self.follow(draft)
         else:
-            self._region(draft.step)
+            self.begin(draft)
+            self.region(draft.step)
 
-    def __getitem__(self, id: int) -> Interval:
-        """The interval of a value; everything for one that is none of numbers."""
-        return self.found.get(id, ALL)
+    def either(self, one: Interval, other: Interval) -> Interval:
+        """The smallest interval that holds both."""
+        return hull(one, other)
 
-    def _settle(self, draft: Draft) -> None:
-        """Follow the states until they stay within their intervals."""
-        places = {o.index: place for place, o in enumerate(draft.outputs) if o.role == "slot"}
-        for round in range(2 * len(_STEPS) + _ROUNDS):
-            results = self._region(draft.step)
-            before = list(self._states)
-            for slot, place in places.items():
-                grown = hull(before[slot], results[place])
-                self._states[slot] = grown if round < _ROUNDS else _widened(before[slot], grown)
-            if self._states == before:
-                return
+    def chosen(self, condition: Interval, yes: Interval, no: Interval) -> Interval:
+        """The side that the condition takes, or both."""
+        return _where(condition, yes, no)
 
-    def _region(self, region: DraftRegion) -> list[Interval]:
-        for node in region.nodes:
-            if node.op != "argument":
-                self.found[node.id] = self._node(node)
-        return [self[i] for i in region.results]
+    def kept(self, old: Interval, new: Interval, round: int) -> Interval:
+        """Both, and after some rounds the next mark for a bound that still grows."""
+        grown = hull(old, new)
+        return grown if round < _ROUNDS else _widened(old, grown)
 
-    def _node(self, node: DraftNode) -> Interval:
-        inputs = [self[i] for i in node.inputs]
+    def index(self) -> Interval:
+        """Rounds are counted from 0."""
+        return POSITIVE
+
+    def value(self, node: DraftNode, inputs: Sequence[Interval]) -> Interval:
+        """The interval of a node."""
         match OPS[node.op].op_class:
             case "leaf":
                 return self._leaf(node)
@@ -110,8 +107,6 @@ class Intervals:
                 return _elementwise(node, inputs)
             case "reduction":
                 return _reduction(node, inputs)
-            case "control":
-                return self._control(node, inputs)
             case "oracle":
                 return self._oracle(node)
             case "local":
@@ -120,20 +115,7 @@ class Intervals:
                 return STEPS if node.op == "extent" else inputs[0]
             case "fill" | "random":
                 return _fill(node, inputs)
-            case "opaque":
-                return ALL
-
-    def _oracle(self, node: DraftNode) -> Interval:
-        match node.op:
-            case "grad" | "hvp" | "curvature":
-                return self._gradient
-            case "per_example_mean":
-                (region,) = node.regions
-                self.found[region.arguments[0]] = self._gradient
-                return self._region(region)[0]
-            case "examples":
-                return STEPS
-            case _:
+            case "control" | "opaque":
                 return ALL
 
     def _leaf(self, node: DraftNode) -> Interval:
@@ -142,51 +124,29 @@ class Intervals:
                 return _number(node["value"])
             case "parameter":
                 return self._parameters[str(node["name"])]
-            case "input":
-                return self._count if node["name"] == "t" else ALL
-            case "state":
-                return self._states[int(node["name"])]
-            case "item":
-                results = self._tuples.get(node.inputs[0], ())
-                place = int(node["index"])
-                return results[place] if place < len(results) else ALL
+            case "input" if node["name"] == "t":
+                return self._count
             case _:
                 return ALL
 
-    def _control(self, node: DraftNode, inputs: Sequence[Interval]) -> Interval:
-        if node.op == "if":
-            sides = [self._region(region) for region in node.regions]
-            chosen = _chosen(inputs[0])
-            pairs = zip(*sides, strict=True)
-            found = [hull(*pair) if chosen is None else pair[chosen] for pair in pairs]
-            self._tuples[node.id] = tuple(found)
-        elif node.op == "loop":
-            self._tuples[node.id] = tuple(self._loop(node, list(inputs[1:])))
-        return ALL
-
-    def _loop(self, node: DraftNode, carried: list[Interval]) -> list[Interval]:
-        body, *condition = node.regions
-        for round in range(2 * len(_STEPS) + _ROUNDS):
-            before = list(carried)
-            for region in condition:
-                self.found.update(zip(region.arguments, carried, strict=True))
-                self._region(region)
-            self.found.update(zip(body.arguments, (POSITIVE, *carried), strict=True))
-            results = self._region(body)
-            for place, (old, new) in enumerate(zip(before, results, strict=True)):
-                grown = hull(old, new)
-                carried[place] = grown if round < _ROUNDS else _widened(old, grown)
-            if carried == before:
-                break
-        return carried
+    def _oracle(self, node: DraftNode) -> Interval:
+        match node.op:
+            case "grad" | "hvp" | "curvature":
+                return self._gradient
+            case "per_example_mean":
+                return self.region(node.regions[0], [self._gradient])[0]
+            case "examples":
+                return STEPS
+            case _:
+                return ALL
 
 
 def _widened(old: Interval, new: Interval) -> Interval:
     low, high = old
     if new.low < low:
-        low = max(s for s in _STEPS if s <= new.low)
+        low = max(s for s in _MARKS if s <= new.low)
     if new.high > high:
-        high = min(s for s in _STEPS if s >= new.high)
+        high = min(s for s in _MARKS if s >= new.high)
     return Interval(low, high)
 
 

@@ -43,75 +43,74 @@ class _Old:
     """How often the old value of one state is in other values."""
 
     def __init__(self, subject: Subject, id: int) -> None:
-        self.subject = subject
-        self.id = id
-        self._depends: dict[int, bool] = {}
+        self._intervals = subject.intervals
+        self._nodes = subject.nodes
+        self._factors: dict[int, _Factors] = {}
+        for node in subject.nodes.values():
+            self._factors[node.id] = [1.0] if node.id == id else self._node(node)
 
-    def factors(self, id: int) -> list[float] | None:
+    def factors(self, id: int) -> "_Factors":
         """The factors of the state in a value, one for each choice; None if it is not linear."""
-        if id == self.id:
-            return [1.0]
-        if not self.depends(id):
+        return self._factors[id]
+
+    def _node(self, node: DraftNode) -> "_Factors":
+        found = [self._factors[i] for i in node.inputs]
+        results = (self._factors[i] for region in node.regions for i in region.results)
+        if node.op != "argument" and all(each == [0.0] for each in (*found, *results)):
             return [0.0]
-        node = self.subject.nodes[id]
         match node.op:
             case "copy" | "restrict" | "round_stochastic" | "float":
-                return self.factors(node.inputs[0])
-            case "add" | "sub":
-                return self._sum(node)
+                return found[0]
+            case "add":
+                return _sum(*found)
+            case "sub":
+                return _sum(found[0], _times(found[1], -1.0))
             case "neg":
-                return _times(self.factors(node.inputs[0]), -1.0)
+                return _times(found[0], -1.0)
             case "mul" | "div":
-                return self._product(node)
+                return self._product(node, *found)
             case "where":
-                return None if self.depends(node.inputs[0]) else self._either(*node.inputs[1:])
+                return _either(*found[1:]) if found[0] == [0.0] else None
             case "merge":
-                return self._either(*node.inputs)
+                return _either(*found)
             case "item":
                 return self._chosen(node)
             case _:
                 return None
 
-    def depends(self, id: int) -> bool:
-        """Whether a value is made with the state."""
-        if id not in self._depends:
-            node = self.subject.nodes[id]
-            inner = (result for region in node.regions for result in region.results)
-            found = id == self.id or any(self.depends(i) for i in (*node.inputs, *inner))
-            self._depends[id] = found
-        return self._depends[id]
+    def _product(self, node: DraftNode, one: "_Factors", other: "_Factors") -> "_Factors":
+        first, second = (self._intervals[i].point for i in node.inputs)
+        if other == [0.0] and second is not None:
+            if node.op == "mul":
+                return _times(one, second)
+            return _times(one, 1 / second) if second else None
+        return _times(other, first) if one == [0.0] and node.op == "mul" and first else None
 
-    def _sum(self, node: DraftNode) -> list[float] | None:
-        one, other = (self.factors(i) for i in node.inputs)
-        if one is None or other is None or len(one) * len(other) > _CHOICES:
-            return None
-        sign = -1 if node.op == "sub" else 1
-        return [x + sign * y for x in one for y in other]
-
-    def _product(self, node: DraftNode) -> list[float] | None:
-        state, factor = node.inputs
-        if self.depends(factor) and node.op == "mul":
-            state, factor = factor, state
-        value = self.subject.intervals[factor].point
-        if self.depends(factor) or value is None or (node.op == "div" and value == 0):
-            return None
-        return _times(self.factors(state), 1 / value if node.op == "div" else value)
-
-    def _either(self, one: int, other: int) -> list[float] | None:
-        first, second = self.factors(one), self.factors(other)
-        return None if first is None or second is None else first + second
-
-    def _chosen(self, node: DraftNode) -> list[float] | None:
-        source = self.subject.nodes[node.inputs[0]]
-        if source.op != "if" or self.depends(source.inputs[0]):
+    def _chosen(self, node: DraftNode) -> "_Factors":
+        source = self._nodes[node.inputs[0]]
+        if source.op != "if" or self._factors[source.inputs[0]] != [0.0]:
             return None
         yes, no = (region.results[int(node["index"])] for region in source.regions)
-        return self._either(yes, no)
+        return _either(self._factors[yes], self._factors[no])
 
+
+_Factors = list[float] | None
 
 _CHOICES = 16
 """No more choices than these are followed."""
 
 
-def _times(factors: list[float] | None, value: float) -> list[float] | None:
+def _sum(one: _Factors, other: _Factors) -> _Factors:
+    if one is None or other is None or len(one) * len(other) > _CHOICES:
+        return None
+    return [x + y for x in one for y in other]
+
+
+def _either(one: _Factors, other: _Factors) -> _Factors:
+    if one is None or other is None or len(one) + len(other) > _CHOICES:
+        return None
+    return one + other
+
+
+def _times(factors: _Factors, value: float) -> _Factors:
     return None if factors is None else [factor * value for factor in factors]

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from ...grammar.diagnostic import Diagnostics, Severity, declare
-from ..lowering.draft import Draft, DraftNode, DraftRegion, Passage
+from ..lowering.draft import Draft, DraftNode, Passage
 from ..ops import OPS
+from .flow import Flow
 from .interval import Intervals
 from .subject import Subject, shown
 
@@ -41,9 +42,6 @@ class Way(Enum):
 
 
 STILL, ALONG, AGAINST, UNSURE = Way.STILL, Way.ALONG, Way.AGAINST, Way.UNSURE
-
-_ROUNDS = 6
-"""How often states and loops are followed: a way changes at most twice, from still to unsure."""
 
 
 def check_sign(subject: Subject, report: Diagnostics) -> None:
@@ -76,66 +74,47 @@ def _warn(subject: Subject, passage: Passage, report: Diagnostics) -> None:
     report.add(ASCENT.at(span, message, label="turns it around", help=help))
 
 
-class Ways:
+class Ways(Flow[Way]):
     """The way of every value of a step, by the id of its node."""
 
+    unknown = UNSURE
+
     def __init__(self, draft: Draft, intervals: Intervals) -> None:
-        self.found: dict[int, Way] = {}
-        self._tuples: dict[int, tuple[Way, ...]] = {}
+        super().__init__()
         self._intervals = intervals
-        self._states: list[Way] = []
-        self._states = self._region(draft.start)
-        places = {o.index: place for place, o in enumerate(draft.outputs) if o.role == "slot"}
-        for _ in range(_ROUNDS):
-            results = self._region(draft.step)
-            after = list(self._states)
-            for slot, place in places.items():
-                after[slot] = both(after[slot], results[place])
-            if after == self._states:
-                return
-            self._states = after
+        self.follow(draft)
 
-    def __getitem__(self, id: int) -> Way:
-        """The way of a value."""
-        return self.found.get(id, UNSURE)
+    def either(self, one: Way, other: Way) -> Way:
+        """The way of one of two."""
+        return both(one, other)
 
-    def _region(self, region: DraftRegion) -> list[Way]:
-        for node in region.nodes:
-            if node.op != "argument":
-                self.found[node.id] = self._node(node)
-        return [self[i] for i in region.results]
+    def index(self) -> Way:
+        """The number of a round does not follow the gradient."""
+        return STILL
 
-    def _node(self, node: DraftNode) -> Way:
-        inputs = [self[i] for i in node.inputs]
+    def value(self, node: DraftNode, inputs: Sequence[Way]) -> Way:
+        """The way of a node."""
         match OPS[node.op].op_class:
-            case "leaf" if node.op == "state":
-                return self._states[int(node["name"])]
-            case "leaf" if node.op == "item":
-                results = self._tuples.get(node.inputs[0], ())
-                place = int(node["index"])
-                return results[place] if place < len(results) else UNSURE
             case "leaf":
-                return STILL
+                return UNSURE if node.op == "item" else STILL
             case "elementwise":
                 return self._elementwise(node, inputs)
-            case "local" | "shape":
-                return both(*inputs[:2]) if node.op == "merge" else inputs[0]
+            case "local":
+                return both(*inputs)
+            case "shape":
+                return STILL if node.op == "extent" else inputs[0]
             case "fill":
                 return inputs[0] if node.op in ("copy", "restrict") else STILL
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else STILL
-            case "control":
-                return self._control(node, inputs)
             case "oracle":
                 return self._oracle(node)
-            case "reduction" | "opaque":
-                return _only_still(inputs)
+            case "reduction" | "opaque" | "control":
+                return STILL if all(way is STILL for way in inputs) else UNSURE
 
     def _oracle(self, node: DraftNode) -> Way:
         if node.op == "per_example_mean":
-            (region,) = node.regions
-            self.found[region.arguments[0]] = ALONG
-            return self._region(region)[0]
+            return self.region(node.regions[0], [ALONG])[0]
         return ALONG if node.op == "grad" else STILL
 
     def _sign(self, id: int) -> int:
@@ -165,21 +144,6 @@ class Ways:
                 rule = _RULES.get(node.op)
                 return rule(*inputs) if rule else UNSURE
 
-    def _control(self, node: DraftNode, inputs: Sequence[Way]) -> Way:
-        if node.op == "if":
-            sides = [self._region(region) for region in node.regions]
-            self._tuples[node.id] = tuple(both(*pair) for pair in zip(*sides, strict=True))
-        elif node.op == "loop":
-            body, carried = node.regions[0], list(inputs[1:])
-            for _ in range(_ROUNDS):
-                before = list(carried)
-                self.found.update(zip(body.arguments, (STILL, *carried), strict=True))
-                carried = [both(*p) for p in zip(before, self._region(body), strict=True)]
-                if carried == before:
-                    break
-            self._tuples[node.id] = tuple(carried)
-        return STILL
-
 
 def both(one: Way, other: Way) -> Way:
     """The way of a sum, or of one of two."""
@@ -191,10 +155,6 @@ def both(one: Way, other: Way) -> Way:
 def turned(way: Way, sign: int) -> Way:
     """The way of a value times something of a sign."""
     return Way(sign * way.value) if way is not UNSURE else UNSURE
-
-
-def _only_still(inputs: Sequence[Way]) -> Way:
-    return STILL if all(way is STILL for way in inputs) else UNSURE
 
 
 def _same(way: Way) -> Way:

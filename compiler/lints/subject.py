@@ -1,6 +1,6 @@
 """What a lint looks at: one optimizer, and what several lints ask of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,6 +38,11 @@ class Subject:
         return Intervals(self.draft)
 
     @cached_property
+    def constants(self) -> Collection[int]:
+        """The values that are made of literals and hyperparameters alone."""
+        return self.made_of(())
+
+    @cached_property
     def chains(self) -> Sequence[Sequence[Passage]]:
         """The passages that a tensor goes through, in order: one sequence for each group."""
         groups = [group.name for group in self.spec.groups] or [""]
@@ -49,6 +54,19 @@ class Subject:
         """What becomes of the weights: the step, or the weights after it."""
         results = zip(self.draft.outputs, self.draft.step.results, strict=True)
         return [id for output, id in results if output.role in ("step", "weights")]
+
+    def made_of(self, values: Collection[int], reduced: bool = False) -> Collection[int]:
+        """What is made of values, literals and hyperparameters alone, by ops on each element.
+
+        With `reduced` also by reductions.
+        """
+        found = set(values)
+        for node in self.nodes.values():
+            op = OPS[node.op].op_class
+            pure = op == "elementwise" or (reduced and op == "reduction") or node.op == "restrict"
+            if node.op in ("const", "parameter") or (pure and found.issuperset(node.inputs)):
+                found.add(node.id)
+        return found
 
     def stage(self, passage: Passage) -> SpecStage:
         """The stage of a passage."""
@@ -70,14 +88,6 @@ class Subject:
         node = self.nodes[passage.after]
         size, *signal = node.inputs
         return size if node.op == "mul" and signal == [passage.before] else None
-
-    def is_constant(self, id: int) -> bool:
-        """Whether a value is made of literals and hyperparameters alone."""
-        node = self.nodes[id]
-        if node.op in ("const", "parameter"):
-            return True
-        elementwise = OPS[node.op].op_class == "elementwise"
-        return elementwise and node.type.is_scalar and all(map(self.is_constant, node.inputs))
 
     def factors(self, passage: Passage) -> Sequence[int] | None:
         """The scalars that a stage multiplies its signal with, or divides it by, if it does so.

@@ -84,33 +84,34 @@ class _Undefined:
     """Where values that are no finite numbers come from."""
 
     def __init__(self, subject: Subject, intervals: Intervals) -> None:
-        self.subject = subject
-        self.intervals = intervals
+        self._nodes = subject.nodes
+        self._intervals = intervals
         self._origins: dict[int, DraftNode | None] = {}
+        for node in subject.nodes.values():
+            self._origins[node.id] = self._find(node)
 
     def origin(self, id: int) -> DraftNode | None:
         """The node whose op is undefined, if a value is for sure no finite number."""
-        if id not in self._origins:
-            self._origins[id] = self._find(self.subject.nodes[id])
         return self._origins[id]
 
     def _find(self, node: DraftNode) -> DraftNode | None:
         if self._is_undefined(node):
             return node
         if node.op in _CARRIES:
-            return next((found for i in node.inputs if (found := self.origin(i))), None)
+            return next((found for i in node.inputs if (found := self._origins[i])), None)
         match node.op:
             case "div":
-                return self.origin(node.inputs[0])
+                return self._origins[node.inputs[0]]
             case "where":
-                return self._chosen(node.inputs[0], *node.inputs[1:])
-            case "item":
-                return self._item(node)
+                return self._chosen(*node.inputs)
+            case "item" if (source := self._nodes[node.inputs[0]]).op == "if":
+                yes, no = (region.results[int(node["index"])] for region in source.regions)
+                return self._chosen(source.inputs[0], yes, no)
             case _:
                 return None
 
     def _is_undefined(self, node: DraftNode) -> bool:
-        inputs = [self.intervals[i] for i in node.inputs]
+        inputs = [self._intervals[i] for i in node.inputs]
         match node.op:
             case "div":
                 return inputs[1] == ZERO
@@ -126,14 +127,7 @@ class _Undefined:
 
     def _chosen(self, condition: int, yes: int, no: int) -> DraftNode | None:
         """What both sides are, or the side that is taken."""
-        value = self.intervals[condition].point
+        value = self._intervals[condition].point
         if value is not None:
-            return self.origin(yes if value else no)
-        return self.origin(yes) if self.origin(no) else None
-
-    def _item(self, node: DraftNode) -> DraftNode | None:
-        source = self.subject.nodes[node.inputs[0]]
-        if source.op != "if":
-            return None
-        yes, no = (region.results[int(node["index"])] for region in source.regions)
-        return self._chosen(source.inputs[0], yes, no)
+            return self._origins[yes if value else no]
+        return self._origins[yes] if self._origins[no] else None
