@@ -7,6 +7,7 @@ from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare
 from ..grammar.parse import parse
 from ..grammar.source import Span
+from .allow import without_allowed
 from .declarations import gather
 from .lints import lint
 from .locate import Located, open_use
@@ -42,7 +43,7 @@ def check(located: Located) -> Diagnostics:
     drafts = lowered(located, report)
     if located.name is not None:
         chosen(located, drafts, report)
-    return report
+    return without_allowed(report, located.source)
 
 
 def lowered(
