@@ -10,7 +10,9 @@ import typer
 from ..compiler import driver, library, schedules  # noqa: F401  # they declare every rule
 from ..compiler.locate import Located
 from ..compiler.notation.build import build
+from ..compiler.notation.html import html
 from ..compiler.notation.latex import latex
+from ..compiler.notation.markdown import markdown
 from ..compiler.notation.text import text
 from ..compiler.records import Scalar
 from ..grammar.diagnostic import RULES, Rule, did_you_mean
@@ -98,6 +100,6 @@ def _box(
         case Format.LATEX:
             return latex(box, standalone=standalone)
         case Format.MARKDOWN:
-            return text(box)
+            return markdown(box)
         case Format.HTML:
-            return text(box)
+            return html(box)

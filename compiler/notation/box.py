@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from ..records import Stage
 from .tree import Formula, Symbol
@@ -83,13 +84,27 @@ Body = tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """What values a hyperparameter takes, written with brackets of both kinds."""
+
+    low: Formula
+    high: Formula
+    opening: Literal["(", "["]
+    closing: Literal[")", "]"]
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
-    """A hyperparameter: its symbol, its name, its default and what values it takes."""
+    """A hyperparameter: its symbol, its name, its default and what values it takes.
+
+    `kind` is empty for a float, which a program takes while it runs.
+    """
 
     symbol: Symbol
     name: str
     default: Formula | None
-    values: str
+    kind: str
+    values: Interval | None
 
 
 @dataclass(frozen=True, slots=True)

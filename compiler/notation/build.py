@@ -16,6 +16,7 @@ from .box import (
     Group,
     If,
     Input,
+    Interval,
     Let,
     Part,
     Repeat,
@@ -29,7 +30,6 @@ from .box import (
 from .formula import Formulas, literal, tensors
 from .lines import Lines, is_debiased
 from .symbols import Names, symbol
-from .text import TextWriter
 from .tree import Cases, Formula, Infix, Symbol, Time, symbols
 
 _PAPER = re.compile(r"(arXiv:(\d{4}\.\d{4,5})|doi:(10\.[\w./()-]*\w))")
@@ -110,6 +110,7 @@ class _Builder:
             self._parameters[parameter.name],
             parameter.name,
             None if default is None else literal(default),
+            "" if parameter.kind == "float" else parameter.kind,
             _values(parameter),
         )
 
@@ -451,16 +452,16 @@ def _targets(line: _Line) -> set[Symbol]:
     return {target for each in every if isinstance(each, Assign) for target in each.targets}
 
 
-def _values(parameter: Hyperparameter) -> str:
-    """`float in [0, 1)`, as specs write it."""
-    if parameter.low is None and parameter.high is None and not parameter.low_open:
-        return "" if parameter.kind == "float" else parameter.kind
-    ends = (parameter.low, -float("inf")), (parameter.high, float("inf"))
-    low, high = (TextWriter().write(literal(free if end is None else end)) for end, free in ends)
-    opening = "(" if parameter.low_open or parameter.low is None else "["
-    closing = ")" if parameter.high_open or parameter.high is None else "]"
-    bounds = f"in {opening}{low}, {high}{closing}"
-    return bounds if parameter.kind == "float" else f"{parameter.kind} {bounds}"
+def _values(parameter: Hyperparameter) -> Interval | None:
+    low, high = parameter.low, parameter.high
+    if low is None and high is None:
+        return None
+    return Interval(
+        literal(-float("inf") if low is None else low),
+        literal(float("inf") if high is None else high),
+        "(" if parameter.low_open or low is None else "[",
+        ")" if parameter.high_open or high is None else "]",
+    )
 
 
 def _papers(doc: str) -> Iterable[tuple[str, str]]:

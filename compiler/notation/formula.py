@@ -5,7 +5,7 @@ from typing import assert_never
 
 from ..graph import Graph, Node, index
 from ..ops import OPS, knots
-from ..predicate import python
+from ..predicate import TENSOR_NAMES
 from ..records import Scalar, Term
 from .symbols import symbol
 from .text import TextWriter
@@ -116,8 +116,27 @@ def _asks_rank(condition: Term) -> bool:
 
 
 def spoken(term: Term, binding: int = 0) -> str:
-    """A predicate as specs write it."""
-    return python(term, binding, "{}".format, "{0} matches {1}")
+    """A predicate nearly as specs write it."""
+    if term.op == "literal":
+        (value,) = term.arguments
+        return f'"{value}"' if isinstance(value, str) else str(value)
+    if term.op in TENSOR_NAMES:
+        return term.op
+    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+        return spoken(Term(opposite, term.terms[0].arguments), binding)
+    strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
+    parts = [spoken(part, strength) for part in term.terms]
+    match term.op:
+        case "not":
+            text = f"not {parts[0]}"
+        case "matches" | "and" | "or":
+            text = f" {term.op} ".join(parts)
+        case _:
+            text = f" {OPS[term.op].notation[1]} ".join(parts)
+    return f"({text})" if strength < binding else text
+
+
+_OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
 
 
 class Formulas:

@@ -4,6 +4,7 @@ It is a `tabbing` between rules: it breaks across pages and columns, and its lin
 edit. What comes from a spec is escaped, character by character.
 """
 
+import re
 from typing import assert_never
 
 from ..records import Stage
@@ -13,15 +14,21 @@ from .box import (
     Box,
     Count,
     If,
+    Input,
+    Interval,
     Let,
+    Part,
     Repeat,
     Report,
+    State,
     Statement,
     Where,
     heading,
+    statements,
 )
+from .lines import width
 from .symbols import LETTERS, PREFIXES, RELATIONS, SIGNS
-from .tree import Cases, Formula, Symbol
+from .tree import Cases, Formula, Fraction, Symbol
 from .writer import ATOM, POWER, PRODUCT, Writer, decimal
 
 _SPECIAL = {
@@ -36,7 +43,10 @@ _SPECIAL = {
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "-": r"{-}",
+    **{sign: f"${RELATIONS[sign][0]}$" for sign in ("≤", "≥", "≠")},
 }
+_RELATIONS = {sign: RELATIONS[sign][0] for sign in ("≤", "≥", "≠")}
+_ENDS_IN_WORDS = re.compile(r"\\text\{[^{}]*\}$")
 _ACCENTS = {"hat": r"\hat", "tilde": r"\tilde"}
 _FENCES = {
     "||": (r"\lvert ", r"\rvert"),
@@ -80,15 +90,22 @@ class LatexWriter(Writer):
         return {"1": tens, "-1": f"-{tens}"}.get(digits, rf"{digits} \times {tens}")
 
     def _words(self, text: str) -> str:
-        return rf"\text{{{hyphened(text)}}}"
+        parts = re.split("([≤≥≠])", text)
+        return " ".join(
+            _RELATIONS[part] if part in _RELATIONS else rf"\text{{{hyphened(part)}}}"
+            for part in parts
+            if part
+        )
 
     def _sign(self, glyph: str) -> str:
         return SIGNS[glyph][1] if glyph in SIGNS else self._words(glyph)
 
     def _infix(self, glyph: str, left: str, right: str) -> str:
         if glyph == "·":
-            joint = r" \cdot " if right[0].isdigit() else r" \mskip2mu "
-            return f"{left}{joint}{right}"
+            if right[0].isdigit():
+                return rf"{left} \cdot {right}"
+            words = _ENDS_IN_WORDS.search(left) or right.startswith(r"\text")
+            return rf"{left} \mskip{6 if words else 3}mu {right}"
         return f"{left} {RELATIONS[glyph][0]} {right}"
 
     def _prefix(self, glyph: str, operand: str) -> str:
@@ -128,7 +145,8 @@ class LatexWriter(Writer):
 
 def escaped(text: str) -> str:
     """A text of a spec as LaTeX shows it; what no font has is left out."""
-    return "".join(_SPECIAL.get(c, c) for c in text if c.isascii() and c.isprintable())
+    shown = (c for c in text if c in _SPECIAL or (c.isascii() and c.isprintable()))
+    return "".join(_SPECIAL.get(c, c) for c in shown)
 
 
 def hyphened(text: str) -> str:
@@ -150,12 +168,13 @@ _PREAMBLE = r"""\documentclass{article}
 
 def latex(box: Box, *, standalone: bool = False) -> str:
     """A box as LaTeX; `standalone` makes it a whole document."""
+    title = rf"\quad {prose(box.title)}" if box.title else ""
     rows = [
-        "% Needs \\usepackage{amsmath, amssymb}.",
+        r"% Needs \usepackage{amsmath, amssymb}.",
         r"\begingroup",
         r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}",
         r"\hrule height 0.8pt \vskip 3pt",
-        rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}" + _title(box),
+        rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}{title}\par",
         r"\vskip 2pt \hrule height 0.4pt \vskip 3pt",
         *_given(box),
         *_Body(box).rows(),
@@ -164,10 +183,6 @@ def latex(box: Box, *, standalone: bool = False) -> str:
     ]
     text = "\n".join(rows) + "\n"
     return _PREAMBLE + text + "\\end{document}\n" if standalone else text
-
-
-def _title(box: Box) -> str:
-    return rf"\quad {prose(box.title)}" if box.title else ""
 
 
 def prose(text: str) -> str:
@@ -184,22 +199,39 @@ def prose(text: str) -> str:
 def _given(box: Box) -> list[str]:
     rows = []
     if box.inputs:
-        given = []
-        for each in box.inputs:
-            value = f" = {_WRITER.write(each.default)}" if each.default is not None else ""
-            name = rf" (\texttt{{{escaped(each.name)}}})"
-            given.append(f"${_WRITER.write(each.symbol)}{value}${name}")
-        rows.append(rf"\textbf{{given}}\quad {', '.join(given)}\par")
+        rows.append(rf"\textbf{{given}}\quad {'; '.join(map(_input, box.inputs))}\par")
     if box.states:
-        states = (
-            f"${_WRITER.write(each.symbol)} = {_WRITER.write(each.start)}$"
-            + (f" ({escaped(each.note)})" if each.note else "")
-            for each in box.states
-        )
-        rows.append(rf"\textbf{{state}}\quad {', '.join(states)}\par")
+        rows.append(rf"\textbf{{state}}\quad {'; '.join(map(_state, box.states))}\par")
     for group in box.groups:
         rows.append(rf"\textbf{{group {escaped(group.name)}}}\quad {escaped(group.where)}\par")
+    for refusal in box.refusals:
+        rows.append(rf"\textbf{{refused}}\quad {escaped(refusal)}\par")
     return rows
+
+
+def _input(each: Input) -> str:
+    formula = _WRITER.write(each.symbol)
+    if each.default is not None:
+        formula += f" = {_WRITER.write(each.default)}"
+    notes = [rf"\texttt{{{escaped(each.name)}}}", *([each.kind] if each.kind else [])]
+    return f"${formula}${interval(each.values)} ({', '.join(notes)})"
+
+
+def interval(values: Interval | None) -> str:
+    """What values a hyperparameter takes, as a formula behind it."""
+    if values is None:
+        return ""
+    low, high = _WRITER.write(values.low), _WRITER.write(values.high)
+    return rf" in ${values.opening}{low}, {high}{values.closing}$"
+
+
+def _state(each: State) -> str:
+    note = f" ({escaped(each.note)})" if each.note else ""
+    return f"${_WRITER.write(each.symbol)} = {_WRITER.write(each.start)}${note}"
+
+
+_BESIDE = 84
+"""Characters of a formula and of the line of the spec that have room beside each other."""
 
 
 class _Body:
@@ -208,77 +240,136 @@ class _Body:
     def __init__(self, box: Box) -> None:
         self._box = box
         self._deepest = 1
+        every = (*statements(box.step), *statements(box.evaluation))
+        sides = [each.targets for each in every if isinstance(each, Assign)]
+        narrow = [side[0] for side in sides if _is_narrow(side)]
+        self._widest = max(narrow, key=width, default=None)
 
     def rows(self) -> list[str]:
         """The step and the evaluation, in one `tabbing` with a stop for each indentation."""
-        lines = [r"\textbf{for} $t = 1, 2, \dots$ \textbf{do}\\"]
-        lines += self._body(self._box.step, 1, None)
+        lines = [
+            r"\textbf{for} $t = 1, 2, \dots$ \textbf{do}",
+            *self._body(self._box.step, 1, None),
+        ]
         if self._box.evaluation:
-            lines += [r"\textbf{to evaluate}\\", *self._body(self._box.evaluation, 1, None)]
+            lines += [r"\textbf{to evaluate}", *self._body(self._box.evaluation, 1, None)]
         stops = r"\hspace{1.2em}\=" * (self._deepest + 1)
-        lines[-1] = lines[-1].removesuffix(r"\\").removesuffix(r"\\[2pt]")
-        return [r"\begin{tabbing}", rf"{stops}\kill", *lines, r"\end{tabbing}"]
+        body = "\\\\[2pt]\n".join(lines)
+        # The arrows stand below each other: the left sides are boxes of one width, in a length
+        # that every class has and this group alone changes.
+        room = (
+            [rf"\settowidth{{\tabcolsep}}{{${_WRITER.write(self._widest)}$}}"]
+            if self._widest
+            else []
+        )
+        return [*room, r"\begin{tabbing}", rf"{stops}\kill", body, r"\end{tabbing}"]
 
     def _body(self, body: Body, indent: int, around: Stage | None) -> list[str]:
-        rows = []
+        rows: list[str] = []
         for part in body:
             stage = part.stage or around
+            own = [
+                line for each in part.statements for line in self._statement(each, indent, stage)
+            ]
+            if not own:
+                own = [self._row(indent, "nothing of its own")]
             if part.stage is not None and part.stage != around:
-                shown = escaped(heading(part.stage, self._box.file))
-                rows.append(rf"{self._at(indent)}\textit{{\footnotesize\ttfamily {shown}}}\\[1pt]")
-            for statement in part.statements:
-                rows += self._statement(statement, indent, stage)
-            if not part.statements:
-                rows.append(rf"{self._at(indent)}nothing of its own\\[2pt]")
+                own = self._headed(heading(part.stage, self._box.file), own, part, indent)
+            rows += own
         return rows
 
-    def _at(self, indent: int) -> str:
+    def _headed(self, shown: str, rows: list[str], part: Part, indent: int) -> list[str]:
+        """The line of the spec at the right, beside the first row where there is room."""
+        mark = rf"\`{{\footnotesize$\triangleright$ \texttt{{{escaped(shown)}}}}}"
+        first = part.statements[0] if part.statements else None
+        taken = 20 if first is None else 4 * indent + _room(first)
+        if taken + len(shown) <= _BESIDE:
+            return [rows[0] + mark, *rows[1:]]
+        return [mark, *rows]
+
+    def _row(self, indent: int, text: str) -> str:
         self._deepest = max(self._deepest, indent)
-        return r"\>" * indent
+        return r"\>" * indent + text
 
     def _statement(self, statement: Statement, indent: int, stage: Stage | None) -> list[str]:
-        space = self._at(indent)
         match statement:
             case Let(constants):
                 pairs = (f"${_WRITER.write(s)} = {_WRITER.write(v)}$" for s, v in constants)
-                return [rf"{space}with {', '.join(pairs)}\\[2pt]"]
+                return [self._row(indent, f"with {', '.join(pairs)}")]
             case Assign():
-                return [rf"{space}$\displaystyle {assignment(statement)}$\\[2pt]"]
+                return [self._row(indent, self._assign(statement))]
             case Report(name, value):
-                return [
-                    rf"{space}report \texttt{{{escaped(name)}}} ${_WRITER.write(value)}$\\[2pt]"
-                ]
+                said = rf"report \texttt{{{escaped(name)}}}"
+                if value != Symbol(name):
+                    said += f" $= {_WRITER.write(value)}$"
+                return [self._row(indent, said)]
             case Count(condition):
-                return [rf"{space}the step counts if ${_WRITER.write(condition)}$\\[2pt]"]
+                return [self._row(indent, f"the step counts if ${_WRITER.write(condition)}$")]
             case If(condition, then, otherwise):
-                rows = [
-                    rf"{space}\textbf{{if}} ${_WRITER.write(condition)}$ \textbf{{then}}\\[2pt]"
-                ]
-                rows += self._body(then, indent + 1, stage)
+                head = rf"\textbf{{if}} ${_WRITER.write(condition)}$ \textbf{{then}}"
+                rows = [self._row(indent, head), *self._body(then, indent + 1, stage)]
                 if otherwise:
-                    rows.append(rf"{space}\textbf{{else}}\\[2pt]")
+                    rows.append(self._row(indent, r"\textbf{else}"))
                     rows += self._body(otherwise, indent + 1, stage)
                 return rows
             case Repeat(count, condition, body):
-                tested = (
-                    rf" \textbf{{while}} ${_WRITER.write(condition)}$"
-                    if condition is not None
-                    else ""
-                )
-                head = rf"{space}\textbf{{repeat}} ${_WRITER.write(count)}$ \textbf{{times}}{tested}\\[2pt]"
-                return [head, *self._body(body, indent + 1, stage)]
+                head = rf"\textbf{{repeat}} ${_WRITER.write(count)}$ \textbf{{times}}"
+                if condition is not None:
+                    head += rf" \textbf{{while}} ${_WRITER.write(condition)}$"
+                return [self._row(indent, head), *self._body(body, indent + 1, stage)]
             case Where(tensors, inner):
-                rows = [rf"{space}\textbf{{for}} {escaped(tensors)} \textbf{{do}}\\[2pt]"]
+                rows = [self._row(indent, rf"\textbf{{for}} {escaped(tensors)} \textbf{{do}}")]
                 for each in inner:
                     rows += self._statement(each, indent + 1, stage)
                 return rows
             case _:
                 assert_never(statement)
 
+    def _assign(self, statement: Assign) -> str:
+        left, right = sides(statement)
+        if _is_narrow(statement.targets):
+            return rf"\makebox[\tabcolsep][l]{{${left}$}} $\displaystyle {{}}{right}$"
+        return rf"$\displaystyle {left} {right}$"
 
-def assignment(statement: Assign, align: str = "") -> str:
-    """`m_t \\gets ...`; `align` stands before the arrow."""
+
+def _is_narrow(targets: tuple[Symbol, ...]) -> bool:
+    return len(targets) == 1 and width(targets[0]) <= _NARROW
+
+
+_NARROW = 6
+"""Characters of a left side that the others are aligned with."""
+
+
+def _room(statement: Statement) -> int:
+    """About how many characters the first row of a statement takes."""
+    match statement:
+        case Let(constants):
+            return sum(width(symbol) + width(value) + 4 for symbol, value in constants) + 5
+        case Assign(targets, values):
+            return _NARROW + 3 + sum(map(width, targets)) + sum(map(_extent, values))
+        case Report(name, value):
+            return len(name) + width(value) + 10
+        case Count(condition) | If(condition):
+            return width(condition) + 20
+        case Repeat(count, condition):
+            return width(count) + (width(condition) if condition else 0) + 20
+        case Where(tensors):
+            return len(tensors) + 8
+
+
+def _extent(value: Formula) -> int:
+    """The characters of a value: of its widest row where it has rows."""
+    if isinstance(value, Cases):
+        rows = [width(each) + width(condition) for each, condition in value.rows]
+        return max(*rows, width(value.otherwise) + 10) + 6
+    if isinstance(value, Fraction):
+        return max(width(value.above), width(value.below))
+    return width(value)
+
+
+def sides(statement: Assign) -> tuple[str, str]:
+    """What stands before the arrow, and the arrow with what stands behind it."""
     targets = ", ".join(map(_WRITER.write, statement.targets))
     values = ", ".join(map(_WRITER.write, statement.values))
     arrow = r"\sim" if statement.drawn else r"\gets"
-    return f"{targets} {align}{arrow} {values}"
+    return targets, f"{arrow} {values}"

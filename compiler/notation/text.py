@@ -1,6 +1,6 @@
 """Formulas and boxes as plain text: Unicode, aligned, in lines of at most 100 characters."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import assert_never
 from unicodedata import combining
@@ -12,6 +12,7 @@ from .box import (
     Box,
     Count,
     If,
+    Interval,
     Let,
     Repeat,
     Report,
@@ -111,12 +112,12 @@ def text(box: Box) -> str:
     """A box as plain text."""
     rows = wrap(f"{box.name}: {box.title}" if box.title else box.name, WIDTH)
     rows += wrap(box.notes, WIDTH)
-    for heading, table in (
+    for title, table in (
         ("given", _inputs(box)),
         ("state", _states(box)),
         ("groups", _groups(box)),
     ):
-        rows += ["", heading, *(_INDENT + row for row in _aligned(table))] if table else []
+        rows += ["", title, *(_INDENT + row for row in _aligned(table))] if table else []
     if box.refusals:
         rows += ["", "refused", *(_INDENT + row for row in box.refusals)]
     rows += ["", "step t = 1, 2, ..."]
@@ -132,11 +133,18 @@ def _inputs(box: Box) -> list[list[str]]:
         [
             _WRITER.write(each.symbol),
             "= " + _WRITER.write(each.default) if each.default is not None else "must be given",
-            each.values,
+            " ".join(filter(None, (each.kind, _interval(each.values)))),
             each.name,
         ]
         for each in box.inputs
     ]
+
+
+def _interval(values: Interval | None) -> str:
+    if values is None:
+        return ""
+    low, high = _WRITER.write(values.low), _WRITER.write(values.high)
+    return f"in {values.opening}{low}, {high}{values.closing}"
 
 
 def _states(box: Box) -> list[list[str]]:
@@ -188,10 +196,8 @@ class _Body:
             case Assign():
                 return self._assign(statement, space)
             case Report(name, value):
-                shown = _WRITER.write(value)
-                return _hanging(
-                    f"{space}report {name}" + ("" if shown == name else f" = {shown}"), "  "
-                )
+                shown = "" if value == Symbol(name) else f" = {_WRITER.write(value)}"
+                return _hanging(f"{space}report {name}{shown}", "  ")
             case Count(condition):
                 return _hanging(f"{space}the step counts if {_WRITER.write(condition)}", "  ")
             case If(condition, then, otherwise):
