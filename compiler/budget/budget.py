@@ -14,7 +14,9 @@ from .claims import Verdict, judge
 from .members import Finding, Members, Row
 from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
+from .schema import plain
 from .tensors import Tensor, Tree
+from .text import text
 from .work import Work, work
 
 
@@ -95,6 +97,13 @@ class Budget:
         refused = any(finding.fatal for finding in self.findings)
         return not refused and all(verdict.holds for verdict in self.verdicts)
 
+    def to_dict(self) -> dict[str, object]:
+        """The same as plain data that JSON can hold, with the number of its schema."""
+        return plain(self)
+
+    def __str__(self) -> str:
+        return text(self)
+
 
 def budget(
     graph: Graph, tree: Tree, opaque: Mapping[int, int] | None = None, scalar: int = 4
@@ -133,6 +142,11 @@ def budget(
     }
     verdicts = tuple(judge(assertion, quantities) for assertion in graph.assertions)
     return replace(found, verdicts=verdicts)
+
+
+def opaque_slots(graph: Graph) -> tuple[int, ...]:
+    """The numbers of the slots that only optax knows the size of."""
+    return tuple(n for n, slot in enumerate(graph.slots) if slot.type.kind == "opaque")
 
 
 def _simplified(graph: Graph) -> Graph:

@@ -61,7 +61,7 @@ def state_bytes(
     a float that stands alone: 4, and 8 where JAX computes in 64 bits.
     """
     slots = [
-        SlotBytes(slot.stage, slot.name, None, 0, {}, opaque[number])
+        SlotBytes(slot.stage, slot.name, None, 0, {}, opaque.get(number, 0))
         if slot.type.kind == "opaque"
         else _slot(slot, members, scalar)
         for number, slot in enumerate(graph.slots)

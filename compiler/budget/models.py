@@ -5,6 +5,7 @@ Tests hold the numbers of parameters against the published ones.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 from .tensors import Tensor, Tree
 
@@ -38,7 +39,7 @@ def _conv(path: str, size: int, inputs: int, outputs: int) -> _Shapes:
 
 
 def _mlp(widths: Sequence[int]) -> _Shapes:
-    for place, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for place, (inputs, outputs) in enumerate(pairwise(widths)):
         yield from _dense(f"layer_{place}", inputs, outputs)
 
 

@@ -77,6 +77,8 @@ class Tree:
                 raise TreeError(f"{name} has two tensors `{tensor.path}`")
             if tensor.size >= _MOST:
                 raise TreeError(f"{name}: `{tensor.path}` has {tensor.size:.1e} elements")
+            if tensor.dtype not in WIDTHS and tensor.dtype not in UNTRAINED:
+                raise TreeError(f"{name}: `{tensor.path}` has an unknown dtype {tensor.dtype}")
             if tensor.dtype in UNTRAINED:
                 left_out.append(tensor.path)
             else:
