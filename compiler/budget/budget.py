@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ...grammar.diagnostic import OptcError
 from ..constants import apply
@@ -66,12 +67,12 @@ class Budget:
     work: Work
     verdicts: tuple[Verdict, ...]
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """The number of weights."""
         return sum(line.tensor.size for line in self.table)
 
-    @property
+    @cached_property
     def weight_bytes(self) -> int:
         """What they take."""
         return sum(line.tensor.bytes for line in self.table)

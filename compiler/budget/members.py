@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from .. import rearrange
 from ..graph import Graph
-from ..predicate import holds
+from ..predicate import decider
 from ..records import Domain, Group, Scalar, Stage, Term
 from .tensors import Tensor
 
@@ -62,6 +62,7 @@ class Members:
         self.values = values
         self._known: dict[tuple[int, tuple[int, ...], str], bool] = {}
         self._asks_paths = [_asks_path(domain.predicate) for domain in graph.domains]
+        self._deciders = [decider(domain.predicate) for domain in graph.domains]
         self._arranged = {
             n: d for n, d in enumerate(graph.domains) if d.view and d.view != _outer(graph, d).view
         }
@@ -92,10 +93,11 @@ class Members:
 
     def _row(self, tensor: Tensor) -> Row:
         member: list[bool] = []
+        known = facts(tensor, tensor.shape)
         for number in range(len(self.graph.domains)):
             parent = self.graph.domains[number].parent
             inside = number == 0 or member[parent]
-            member.append(inside and self._holds(number, tensor))
+            member.append(inside and self._holds(number, tensor, known))
         groups = [group for group in self.graph.groups if member[group.domain]]
         group = groups[0] if groups else None
         view = None
@@ -104,22 +106,21 @@ class Members:
         stages = tuple(stage.label for stage in self.limited if member[stage.domain])
         return Row(tensor, tuple(member), group.name if group else None, view, stages)
 
-    def _holds(self, number: int, tensor: Tensor) -> bool:
+    def _holds(self, number: int, tensor: Tensor, known: Mapping[str, Scalar]) -> bool:
         if self._asks_paths[number]:
-            return self._asked(number, tensor)
+            return self._asked(number, tensor, known)
         key = (number, tensor.shape, tensor.dtype)
         if key not in self._known:
-            self._known[key] = self._asked(number, tensor)
+            self._known[key] = self._asked(number, tensor, known)
         return self._known[key]
 
-    def _asked(self, number: int, tensor: Tensor) -> bool:
+    def _asked(self, number: int, tensor: Tensor, known: Mapping[str, Scalar]) -> bool:
         domain = self.graph.domains[number]
-        shape = tensor.shape
         if domain.view is not None:
-            if rearrange.misfit(domain.view, shape, self.values):
+            if rearrange.misfit(domain.view, tensor.shape, self.values):
                 return False
-            shape = rearrange.shape(domain.view, shape, self.values)
-        return holds(domain.predicate, facts(tensor, shape))
+            known = facts(tensor, rearrange.shape(domain.view, tensor.shape, self.values))
+        return self._deciders[number](known)
 
     def _viewed(self, group: Group, tensor: Tensor) -> tuple[int, ...] | None:
         assert group.view is not None
@@ -163,9 +164,8 @@ class Members:
         """That a group takes nothing; `rest` may be empty."""
         if group.predicate is None or any(row.group == group.name for row in self.rows):
             return []
-        predicate = group.predicate
-        tensors = [(row, facts(row.tensor, row.tensor.shape)) for row in self.rows]
-        wanted = [row for row, known in tensors if holds(predicate, known)]
+        wants = decider(group.predicate)
+        wanted = [row for row in self.rows if wants(facts(row.tensor, row.tensor.shape))]
         name = f"the group `{group.name}` ({group.place})"
         if not wanted:
             paths = tuple(row.tensor.path for row in self.rows)

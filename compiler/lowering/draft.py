@@ -37,8 +37,20 @@ class DraftRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """The signal as a stage found it, and as it left it.
+
+    After `tune step` the signal is the step; for `constrain` and `average` it is the weights.
+    """
+
+    stage: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """A lowered program; the fields are those of `graph.Graph`."""
+    """A lowered program; the fields are those of `graph.Graph`, and what only lints ask."""
 
     name: str
     doc: str
@@ -54,3 +66,4 @@ class Draft:
     groups: tuple[Group, ...] = ()
     assertions: tuple[Assertion, ...] = ()
     evaluation: DraftRegion | None = None
+    passages: tuple[Passage, ...] = ()

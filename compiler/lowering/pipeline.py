@@ -337,6 +337,7 @@ class _Pipeline:
             outputs=tuple(output for output, _ in results),
             assertions=spec.assertions,
             evaluation=self.stages.region_of_evaluation,
+            passages=tuple(self.stages.passages),
         )
 
     def _rounded(self, slot: int, value: Value) -> Value:
