@@ -1,0 +1,25 @@
+"""Lints: what a program says that no one can have meant. Each is a warning with a code.
+
+A lint sees one optimizer whose spec has no mistake, before any pass, and reports where a line does
+nothing, or does what its author would not expect. It errs on the side of saying nothing: a
+finding must hold for the values that the spec gives, whatever the gradients are.
+"""
+
+from collections.abc import Callable
+
+from ...grammar.diagnostic import Diagnostics
+from ..lowering.draft import Draft
+from ..spec import Spec
+from .subject import Subject
+
+Lint = Callable[[Subject, Diagnostics], None]
+
+LINTS: tuple[Lint, ...] = ()
+"""All lints. None needs what another reports, so their order is of no matter."""
+
+
+def lint(spec: Spec, draft: Draft, report: Diagnostics) -> None:
+    """Warn of all that the lints find in one optimizer. Its draft has no gaps."""
+    subject = Subject(spec, draft)
+    for each in LINTS:
+        each(subject, report)
