@@ -104,8 +104,9 @@ def _for_git(arguments: Sequence[str], modules: tuple[str, ...]) -> str:
 
 
 def _version(path: str, file: str, modules: tuple[str, ...]) -> Located:
-    """A version of the file at `path`, which git has put into `file`; files that it uses are read
-    where `path` is, so as they are now.
+    """A version of the file at `path`, which git has put into `file`.
+
+    Files that it uses are read where `path` is, so as they are now.
     """
     try:
         content = "" if file == "/dev/null" else read(Path(file))

@@ -33,7 +33,7 @@ def reviews(old: Located, new: Located) -> list[Review]:
     found = [(_outline(a, report), _outline(b, report)) for a, b in pairs]
     if report.has_errors:
         raise SpecError(report.sorted())
-    result = [review for a, b in found if (review := _review(a, b))]
+    result = [review for a, b in found if (review := _review(a, b)) is not None]
     if old.name is None and new.name is None:
         shown = {key for pair in found for each in pair if each for key in each.declarations}
         result += _besides(old, new, shown)

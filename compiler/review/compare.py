@@ -1,7 +1,7 @@
 """Comparing two optimizers: every respect in which a reviewer could tell them apart."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Literal
 
@@ -31,7 +31,8 @@ def compare(old: Outline, new: Outline) -> Review:
         Section("states", tuple(_states(old, new, found))),
         Section("costs", costs(old.graph, new.graph)),
         Section("observations", tuple(_observations(old, new, found))),
-        Section("claims", tuple(_claims(old, new))),
+        Section("claims", tuple(_in_either([old.claim], [new.claim]))),
+        Section("assertions", tuple(_in_either(old.assertions, new.assertions))),
         Section("documentation", documentation(old.doc, new.doc)),
     )
     kept = tuple(s for s in sections if any(change.counts for change in s.changes))
@@ -116,11 +117,10 @@ def _observations(old: Outline, new: Outline, found: Alignment) -> Iterator[Chan
         yield Change("removed", was.name, was.text)
 
 
-def _claims(old: Outline, new: Outline) -> Iterator[Change]:
-    if old.claim and new.claim != old.claim:
-        yield Change("removed", "", old.claim)
-    if new.claim and new.claim != old.claim:
-        yield Change("added", "", new.claim)
+def _in_either(old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
+    """What only one of both says."""
+    yield from (Change("removed", "", text) for text in old if text and text not in new)
+    yield from (Change("added", "", text) for text in new if text and text not in old)
 
 
 def documentation(old: str, new: str) -> tuple[Change, ...]:

@@ -94,6 +94,7 @@ class Outline:
     name: str
     doc: str
     claim: str
+    assertions: tuple[str, ...]
     hyperparameters: tuple[Hyperparameter, ...]
     elements: tuple[Element, ...]
     observations: tuple[Observation, ...]
@@ -108,6 +109,7 @@ def outline(spec: Spec, graph: Graph) -> Outline:
         name=spec.name,
         doc=spec.doc,
         claim=inline(spec.equals) if spec.equals is not None else "",
+        assertions=tuple(each.text for each in spec.assertions),
         hyperparameters=graph.hyperparameters,
         elements=(
             *_lines(spec.before),

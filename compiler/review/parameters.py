@@ -74,9 +74,11 @@ def _text(value: Scalar) -> str:
             return "true" if value else "false"
         case str():
             return quote(value)
+        case float() if value.is_integer() and abs(value) < 1e6:
+            return _text(int(value))
         case int():
             return f"{value:_}" if abs(value) >= 10_000 else str(value)
     digits, _, exponent = f"{value:e}".partition("e")
     powers = f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
-    plain = repr(value).removesuffix(".0")
+    plain = repr(value)
     return powers if len(powers) < len(plain) and float(powers) == value else plain

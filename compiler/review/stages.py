@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 from .align import align
 from .outline import Argument, Block, Element, Line
@@ -40,12 +40,10 @@ def aligned(old: Sequence[Element], new: Sequence[Element]) -> Alignment:
     """Pair the elements of two pipelines: in order first, then what stands elsewhere."""
     found = Alignment()
     _in_order(found, old, new, None)
-    # Groups before lines: their lines have stayed where they were.
-    for least in (_EQUAL, _SAME_RULE):
-        for kind in (Block, Line):
-            for after in [x for x in _all(new) if isinstance(x, kind)]:
-                if id(after) in found.partners:
-                    continue
+    # Groups before lines, since the lines of a group that moved have stayed in it.
+    for kind, least in product((Block, Line), (_EQUAL, _SAME_RULE)):
+        for after in (x for x in _all(new) if isinstance(x, kind)):
+            if id(after) not in found.partners:
                 gone = (x for x in _all(old) if id(x) not in found.paired)
                 before = next((x for x in gone if _is_it(x, after, least)), None)
                 if before is not None:
