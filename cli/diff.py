@@ -97,8 +97,15 @@ def _for_git(arguments: Sequence[str], modules: tuple[str, ...]) -> str:
     try:
         found = _written(reviews(before, after), Format.TEXT)
     except SpecError as error:
-        texts = (each.source.text.splitlines() for each in (before, after))
-        lines = "\n".join(unified_diff(*texts, path, now, lineterm=""))
+        lines = "\n".join(
+            unified_diff(
+                before.source.text.splitlines(),
+                after.source.text.splitlines(),
+                path,
+                now,
+                lineterm="",
+            )
+        )
         return f"{title}: {summary(error.diagnostics)}, so these are its lines\n\n{lines}\n"
     return f"{title}\n\n{found}\n" if found else f"{title}: what it says is unchanged\n"
 
