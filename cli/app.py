@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": (".catalog", "show"),
     "explain": (".explain", "explain"),
     "diff": (".diff", "diff"),
+    "plan": (".plan", "plan"),
     "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
     "refine": (".refine", "refine"),
