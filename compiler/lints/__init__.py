@@ -10,11 +10,12 @@ from collections.abc import Callable
 from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
+from .average import biased_average
 from .subject import Subject
 
 Lint = Callable[[Subject, Diagnostics], None]
 
-LINTS: tuple[Lint, ...] = ()
+LINTS: tuple[Lint, ...] = (biased_average,)
 """All lints. None needs what another reports, so their order is of no matter."""
 
 
