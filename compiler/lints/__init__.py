@@ -11,11 +11,13 @@ from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
 from .average import biased_average
+from .schedule import check_schedule
 from .subject import Subject
+from .warmup import check_warmup
 
 Lint = Callable[[Subject, Diagnostics], None]
 
-LINTS: tuple[Lint, ...] = (biased_average,)
+LINTS: tuple[Lint, ...] = (biased_average, check_schedule, check_warmup)
 """All lints. None needs what another reports, so their order is of no matter."""
 
 

@@ -1,5 +1,6 @@
 """The run that a spec describes: its values at the defaults, its length, and its step sizes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,6 @@ from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Fix, Label, Rule
 from ...grammar.source import Span
 from ..constants import evaluate
-from ..declarations import Declarations
 from ..lowering.draft import DraftNode
 from ..records import Scalar
 from ..spec import SpecStage
@@ -33,6 +33,11 @@ class Rate:
     stage: SpecStage
     id: int
     curve: Curve
+
+    def at(self, t: int) -> float:
+        """The rate at step `t`, not a number where it has none."""
+        value = self.curve(t)
+        return math.nan if value is None else value
 
 
 @dataclass(frozen=True)
@@ -85,19 +90,23 @@ def rates(subject: Subject) -> Iterator[Rate]:
 
 def schedules(subject: Subject, stage: SpecStage) -> Iterator[Given]:
     """The schedules that a line calls, with what it gives them."""
-    values = defaults(subject)
-    for call in calls(stage.syntax.rule):
-        found = stage.declarations.find("schedule", call.function.id)  # type: ignore[union-attr]
-        if found is None:
-            continue
-        names = [param.name.id for param in found.decl.params]
+    known = defaults(subject)
+    for call, decl in _scheduled(stage):
+        params = [param.name.id for param in decl.params]
         given = {}
         for place, argument in enumerate(call.arguments):
-            name = argument.name.id if argument.name else names[place]
-            value = evaluate(argument.value, values)
+            value = evaluate(argument.value, known)
             if value is not None:
-                given[name] = argument.value, value
-        yield Given(call, found.decl.name.id, given)
+                given[argument.name.id if argument.name else params[place]] = argument.value, value
+        yield Given(call, decl.name.id, given)
+
+
+def _scheduled(stage: SpecStage) -> Iterator[tuple[syntax.Call, syntax.ScheduleDecl]]:
+    for call in calls(stage.syntax.rule):
+        assert isinstance(call.function, syntax.Name)
+        found = stage.declarations.find("schedule", call.function.id)
+        if found is not None and isinstance(found.decl, syntax.ScheduleDecl):
+            yield call, found.decl
 
 
 def calls(expr: syntax.Expr) -> Iterator[syntax.Call]:
@@ -130,11 +139,10 @@ def names(expr: syntax.Expr) -> set[str]:
             return set()
 
 
-def curve_span(stage: SpecStage, scope: Declarations) -> Span:
+def part(stage: SpecStage) -> Span:
     """The part of a step size that changes with time: its one schedule, or else all of it."""
-    rule = stage.syntax.rule
-    found = [c for c in calls(rule) if scope.find("schedule", c.function.id)]  # type: ignore[union-attr]
-    return found[0].span if len(found) == 1 else rule.span
+    found = [call for call, _ in _scheduled(stage)]
+    return found[0].span if len(found) == 1 else stage.syntax.rule.span
 
 
 def report_at(
