@@ -11,13 +11,25 @@ from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
 from .average import biased_average
+from .constant import constant_state
+from .empty import empty_where
+from .epsilon import check_dtypes
 from .schedule import check_schedule
+from .static import recompiling_int
 from .subject import Subject
 from .warmup import check_warmup
 
 Lint = Callable[[Subject, Diagnostics], None]
 
-LINTS: tuple[Lint, ...] = (biased_average, check_schedule, check_warmup)
+LINTS: tuple[Lint, ...] = (
+    biased_average,
+    check_dtypes,
+    check_schedule,
+    check_warmup,
+    constant_state,
+    empty_where,
+    recompiling_int,
+)
 """All lints. None needs what another reports, so their order is of no matter."""
 
 

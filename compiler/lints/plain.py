@@ -7,6 +7,7 @@ matters is asked of what uses it. A choice whose condition is known is its chose
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..lowering.draft import DraftNode
 from ..ops import OPS, knots
@@ -194,7 +195,7 @@ def _log1p(x: float) -> float:
 
 
 def _between(x: float, points: tuple[tuple[float, float], ...]) -> float:
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x < x1:
             return y0 if x <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     return points[-1][1]

@@ -109,6 +109,11 @@ def _scheduled(stage: SpecStage) -> Iterator[tuple[syntax.Call, syntax.ScheduleD
             yield call, found.decl
 
 
+def labelled(subject: Subject, label: str) -> SpecStage | None:
+    """The stage of a label, which is what its states are kept under."""
+    return next((s for s in subject.stages.values() if s.label == label), None)
+
+
 def calls(expr: syntax.Expr) -> Iterator[syntax.Call]:
     """Every call of a name in an expression, outer ones first."""
     match expr:
