@@ -127,6 +127,16 @@ class Interpreter:
                     new.applied = bool(value)
         return new
 
+    @property
+    def values(self) -> Mapping[int, Any]:
+        """What the last region that ran worked out, by the ids of its nodes."""
+        return self._values
+
+    @property
+    def masks(self) -> Sequence[Sequence[bool]]:
+        """Which tensors each domain has, on the weights of the last region that ran."""
+        return self._masks
+
     def evaluate(self, weights: Fields, slots: list[Any], count: int) -> Fields:
         """The weights to evaluate with after the `count`-th step."""
         if self.graph.evaluation is None:

@@ -5,7 +5,7 @@ Checking a spec ends here. Only a spec that is compiled pays for the graph's val
 
 from dataclasses import dataclass
 
-from ..records import Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
+from ..records import Assertion, Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
 from ..types import Type
 
 
@@ -64,5 +64,6 @@ class Draft:
     outputs: tuple[Output, ...]
     refusals: tuple[Refusal, ...] = ()
     groups: tuple[Group, ...] = ()
+    assertions: tuple[Assertion, ...] = ()
     evaluation: DraftRegion | None = None
     passages: tuple[Passage, ...] = ()

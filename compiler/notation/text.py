@@ -1,0 +1,80 @@
+"""Formulas and boxes as plain text: Unicode, aligned, in lines of at most 100 characters."""
+
+from .symbols import LETTERS, PREFIXES
+from .tree import Cases, Formula, Number, Symbol, Words
+from .writer import ATOM, POWER, PRODUCT, Writer, decimal
+
+_BELOW = dict(zip("0123456789+-t,aehijklmnoprsuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ,ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛᵤᵥₓ", strict=True))
+_ABOVE = dict(zip("0123456789+-t", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ", strict=True))
+_ACCENTS = {"": "", "hat": "\N{COMBINING CIRCUMFLEX ACCENT}", "tilde": "\N{COMBINING TILDE}"}
+_FENCES = {"||": ("|", "|"), "‖‖": ("‖", "‖"), "⟨⟩": ("⟨", "⟩")}
+
+
+class TextWriter(Writer):
+    """Formulas in one line of Unicode."""
+
+    def bracketed(self, text: str) -> str:
+        return f"({text})"
+
+    def symbol(self, symbol: Symbol) -> str:
+        letter = LETTERS[symbol.base][0] if symbol.base in LETTERS else symbol.base
+        text = letter + _ACCENTS[symbol.accent]
+        small, large = [], []
+        for part in symbol.below:
+            (small if all(c in _BELOW for c in part) and len(part) < 3 else large).append(part)
+        text += "".join(f"_{part}" for part in large)
+        marks = [*small, *([symbol.time] if symbol.time else [])]
+        return text + "".join(_BELOW[c] for c in ",".join(marks))
+
+    def number(self, value: float) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        if value in (float("inf"), -float("inf")):
+            return "∞" if value > 0 else "-∞"
+        digits, power = decimal(value)
+        if not power:
+            return digits
+        tens = "10" + "".join(_ABOVE[c] for c in power)
+        return {"1": tens, "-1": f"-{tens}"}.get(digits, f"{digits}×{tens}")
+
+    def words(self, text: str) -> str:
+        return text
+
+    def sign(self, glyph: str) -> str:
+        return glyph
+
+    def infix(self, glyph: str, left: str, right: str) -> str:
+        if glyph == "·":
+            return f"{left} · {right}" if right[0].isdigit() else f"{left} {right}"
+        return f"{left} {glyph.replace('-', '−')} {right}"
+
+    def prefix(self, glyph: str, operand: str) -> str:
+        return f"{glyph.replace('-', '−')}{operand}"
+
+    def fraction(self, above: Formula, below: Formula) -> tuple[str, int]:
+        return f"{self.write(above, PRODUCT)} / {self.write(below, PRODUCT + 1)}", PRODUCT
+
+    def power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
+        shown = self.write(base, ATOM)
+        if isinstance(exponent, Number) and isinstance(exponent.value, int | float):
+            digits, power = decimal(exponent.value)
+            if not power and all(c in _ABOVE for c in digits):
+                return shown + "".join(_ABOVE[c] for c in digits), POWER
+        if exponent == Symbol("t"):
+            return f"{shown}ᵗ", POWER
+        return f"{shown}^{self.write(exponent, ATOM)}", POWER
+
+    def root(self, operand: Formula) -> str:
+        return f"√{self.write(operand, ATOM)}"
+
+    def fence(self, glyph: str, operands: list[str], below: str) -> str:
+        left, right = _FENCES[glyph]
+        return f"{left}{', '.join(operands)}{right}" + (f"_{below}" if below else "")
+
+    def call(self, name: str, operands: list[str], below: str) -> str:
+        shown = name.replace(" ", "_") + (f"_{below}" if below else "")
+        return f"{shown}({', '.join(operands)})"
+
+    def cases(self, cases: Cases) -> tuple[str, int]:
+        rows = [f"{self.write(v)} if {self.write(c)}" for v, c in cases.rows]
+        return "; ".join([*rows, f"{self.write(cases.otherwise)} otherwise"]), 0
