@@ -35,7 +35,9 @@ def test_homogeneous_values_grow_with_their_degree(name):
 
 def degree(text, **how):
     """The degree of what a spec returns as its direction, in the scale of the gradient."""
-    lines = f"rule precondition own() {{ {text} }} optimizer one() {{ precondition own() tune step 1 }}"
+    lines = (
+        f"rule precondition own() {{ {text} }} optimizer one() {{ precondition own() tune step 1 }}"
+    )
     one = subject(lines)
     passage = one.draft.passages[0]
     degrees = Degrees(one.draft, one.intervals, seeds={passage.before}, **how)
