@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": (".catalog", "show"),
     "explain": (".explain", "explain"),
     "equiv": (".equiv", "equiv"),
+    "diff": (".diff", "diff"),
+    "plan": (".plan", "plan"),
     "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
     "refine": (".refine", "refine"),
