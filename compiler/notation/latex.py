@@ -39,13 +39,10 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "'": r"\textquotesingle{}",
-    "`": r"\textasciigrave{}",
-    "-": r"{-}",
-    **{sign: f"${RELATIONS[sign][0]}$" for sign in ("≤", "≥", "≠")},
 }
-_RELATIONS = {sign: RELATIONS[sign][0] for sign in ("≤", "≥", "≠")}
+"""What LaTeX reads as its own. Two hyphens would become a dash; see `escaped`."""
+
+_RELATIONS = {sign: RELATIONS[sign][0] for sign in ("<", "≤", ">", "≥", "=", "≠")}
 _ENDS_IN_WORDS = re.compile(r"\\text\{[^{}]*\}$")
 _ACCENTS = {"hat": r"\hat", "tilde": r"\tilde"}
 _FENCES = {
@@ -90,12 +87,13 @@ class LatexWriter(Writer):
         return {"1": tens, "-1": f"-{tens}"}.get(digits, rf"{digits} \times {tens}")
 
     def _words(self, text: str) -> str:
-        parts = re.split("([≤≥≠])", text)
+        parts = (part.strip() for part in re.split("([<≤>≥=≠])", text))
         return " ".join(
-            _RELATIONS[part] if part in _RELATIONS else rf"\text{{{hyphened(part)}}}"
-            for part in parts
-            if part
+            _RELATIONS[part] if part in _RELATIONS else self._text(part) for part in parts if part
         )
+
+    def _text(self, text: str) -> str:
+        return rf"\text{{{hyphened(text)}}}"
 
     def _sign(self, glyph: str) -> str:
         return SIGNS[glyph][1] if glyph in SIGNS else self._words(glyph)
@@ -132,7 +130,11 @@ class LatexWriter(Writer):
         return f"{self._function(name)}{self._below(below)}{self._bracketed(inside)}"
 
     def _function(self, name: str) -> str:
-        return SIGNS[name][1] if name in SIGNS else rf"\operatorname{{{hyphened(name)}}}"
+        return SIGNS[name][1] if name in SIGNS else rf"\operatorname{{{self.letters(name)}}}"
+
+    def letters(self, name: str) -> str:
+        """Words between the braces of a command."""
+        return hyphened(name)
 
     def _below(self, below: str) -> str:
         return f"_{{{self._words(below)}}}" if below else ""
@@ -145,8 +147,9 @@ class LatexWriter(Writer):
 
 def escaped(text: str) -> str:
     """A text of a spec as LaTeX shows it; what no font has is left out."""
-    shown = (c for c in text if c in _SPECIAL or (c.isascii() and c.isprintable()))
-    return "".join(_SPECIAL.get(c, c) for c in shown)
+    text = text.replace("≤", "<=").replace("≥", ">=").replace("≠", "!=")
+    shown = "".join(_SPECIAL.get(c, c) for c in text if c.isascii() and c.isprintable())
+    return shown.replace("--", "-{}-").replace("--", "-{}-")
 
 
 def hyphened(text: str) -> str:
@@ -254,7 +257,7 @@ class _Body:
         if self._box.evaluation:
             lines += [r"\textbf{to evaluate}", *self._body(self._box.evaluation, 1, None)]
         stops = r"\hspace{1.2em}\=" * (self._deepest + 1)
-        body = "\\\\[2pt]\n".join(lines)
+        body = "\\\\[3pt]\n".join(lines)
         # The arrows stand below each other: the left sides are boxes of one width, in a length
         # that every class has and this group alone changes.
         room = (
@@ -367,9 +370,9 @@ def _extent(value: Formula) -> int:
     return width(value)
 
 
-def sides(statement: Assign) -> tuple[str, str]:
+def sides(statement: Assign, writer: LatexWriter = _WRITER) -> tuple[str, str]:
     """What stands before the arrow, and the arrow with what stands behind it."""
-    targets = ", ".join(map(_WRITER.write, statement.targets))
-    values = ", ".join(map(_WRITER.write, statement.values))
+    targets = ", ".join(map(writer.write, statement.targets))
+    values = ", ".join(map(writer.write, statement.values))
     arrow = r"\sim" if statement.drawn else r"\gets"
     return targets, f"{arrow} {values}"
