@@ -13,10 +13,12 @@ from .box import (
     Interval,
     Let,
     Part,
+    Refuse,
     Repeat,
     Report,
     Statement,
     Where,
+    branches,
     heading,
 )
 from .lines import width
@@ -184,10 +186,16 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
             return [_line(f"{_word('report')} <code>{escape(name)}</code>{shown}")]
         case Count(condition):
             return [_line(f"{_word('the step counts if')} {_math(condition)}")]
-        case If(condition, then, otherwise):
-            rows = [_line(f"{_word('if')} {_math(condition)}"), *_inner(then, stage, file)]
-            if otherwise:
-                rows += [_line(_word("else")), *_inner(otherwise, stage, file)]
+        case Refuse(message):
+            return [_line(f"{_word('refused')} {escape(message)}")]
+        case If():
+            sides, last = branches(statement)
+            rows = []
+            for number, (condition, body) in enumerate(sides):
+                rows.append(_line(f"{_word('else if' if number else 'if')} {_math(condition)}"))
+                rows += _inner(body, stage, file)
+            if last:
+                rows += [_line(_word("else")), *_inner(last, stage, file)]
             return rows
         case Repeat(count, condition, body):
             head = f"{_word('repeat')} {_math(count)} {_word('times')}"

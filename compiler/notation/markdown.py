@@ -16,13 +16,16 @@ from .box import (
     If,
     Let,
     Part,
+    Refuse,
     Repeat,
     Report,
     Statement,
     Where,
+    branches,
     heading,
 )
-from .latex import LatexWriter, sides
+from .latex import sides
+from .tex import LatexWriter
 from .tree import Formula, Symbol, Words
 
 _SPACE = r"\quad "
@@ -149,11 +152,17 @@ def _statement(
             return [rf"{space}{align}\text{{report {_WRITER.letters(name)}}}{shown}"]
         case Count(condition):
             return [rf"{space}{align}\text{{the step counts if }} {_WRITER.write(condition)}"]
-        case If(condition, then, otherwise):
-            rows = [rf"{space}\textbf{{if }} {_WRITER.write(condition)}"]
-            rows += _inner(then, indent, stage, file)
-            if otherwise:
-                rows += [rf"{space}\textbf{{else}}", *_inner(otherwise, indent, stage, file)]
+        case Refuse(message):
+            return [rf"{space}{align}\text{{refused: {_WRITER.letters(message)}}}"]
+        case If():
+            choices, last = branches(statement)
+            rows = []
+            for number, (condition, body) in enumerate(choices):
+                word = r"\textbf{else if }" if number else r"\textbf{if }"
+                rows.append(f"{space}{word} {_WRITER.write(condition)}")
+                rows += _inner(body, indent, stage, file)
+            if last:
+                rows += [rf"{space}\textbf{{else}}", *_inner(last, indent, stage, file)]
             return rows
         case Repeat(count, condition, body):
             tested = rf" \textbf{{ while }} {_WRITER.write(condition)}" if condition else ""

@@ -7,7 +7,6 @@ from .tree import Cases, Formula, Symbol
 from .writer import ATOM, POWER, PRODUCT, Writer, decimal
 
 _ACCENTS = {"hat": "^", "tilde": "~"}
-_FENCES = {"||": ("|", "|"), "‖‖": ("‖", "‖"), "⟨⟩": ("⟨", "⟩")}
 _SPACE = '<mspace width="0.17em"/>'
 
 
@@ -78,7 +77,7 @@ class MathmlWriter(Writer):
         return f"<msqrt>{self.write(operand)}</msqrt>"
 
     def _fence(self, glyph: str, operands: list[str], below: str) -> str:
-        left, right = _FENCES[glyph]
+        left, right = glyph[0], glyph[1]
         inside = "<mo>,</mo>".join(operands)
         ends = _fence(left, "prefix", inside), _fence(right, "postfix", inside)
         row = f"<mrow>{ends[0]}{inside}{ends[1]}</mrow>"

@@ -124,6 +124,8 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     if name in table:
         return _read(table[name])
     first, *rest = name.split("_")
+    if role == "state" and rest and rest[-1] in STATES:
+        return replace(_read(STATES[rest[-1]]), below=(name.rpartition("_")[0],))
     letter = first.rstrip("0123456789")
     below = (first[len(letter) :], *rest) if letter != first else tuple(rest)
     found = _read(table.get(letter, letter) if letter in _STEMS else letter or first)
@@ -133,6 +135,13 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     if below[:1] == ("hat",) and not found.accent:
         return replace(found, accent="hat", below=below[1:])
     return replace(found, below=below)
+
+
+def hatted(plain: Symbol) -> Symbol:
+    """The symbol with a hat, which words wear behind them."""
+    if len(plain.base) > 1 and plain.base not in LETTERS:
+        return replace(plain, base=f"{plain.base}_hat")
+    return replace(plain, accent="hat")
 
 
 def _read(written: str) -> Symbol:
