@@ -172,7 +172,7 @@ class Formulas:
             case "second":
                 return inputs[1]
             case "sign" | "sample":
-                return Number(int(sign)) if sign.isdigit() else Sign(sign)
+                return Number(0) if sign == "0" else Sign(sign)
             case "fence":
                 return Fence(sign, tuple(inputs), self._part(node))
             case "product":

@@ -71,6 +71,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "N(0, I)": ("N(0, I)", r"\mathcal{N}(0, I)"),
     "U[0, 1)": ("U[0, 1)", r"\mathcal{U}[0, 1)"),
     "±1": ("±1", r"\pm 1"),
+    "𝟏": ("𝟏", r"\mathbf{1}"),
     "∞": ("∞", r"\infty"),
     "π": ("π", r"\pi"),
     "min": ("min", r"\min"),
