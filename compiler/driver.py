@@ -11,6 +11,7 @@ from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
 from ..grammar.parse import parse
 from ..grammar.source import Span
+from .allow import without_allowed
 from .chain import chain_text
 from .check import chosen, lowered, resolved
 from .freeze import freeze
@@ -18,7 +19,7 @@ from .graph import Graph, walk
 from .locate import Located
 from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
-from .passes import PIPELINE
+from .passes import PIPELINE, SIMPLIFYING
 from .plan import plan
 from .printing.module import module_text
 from .records import Hyperparameter, Scalar
@@ -87,7 +88,7 @@ def lowered_graph(
         draft = _with_settings(draft, settings or {}, located, report)
     if draft is None or report.has_errors:
         raise SpecError(report.sorted())
-    return freeze(draft), report.sorted()
+    return freeze(draft), without_allowed(report, located.source).sorted()
 
 
 def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:
@@ -103,6 +104,14 @@ def optimised(graph: Graph) -> Graph:
     for run in PIPELINE:
         graph = verify(run(graph))
     return verify(graph, lean=True)
+
+
+def simplified(graph: Graph) -> Graph:
+    """A lowered graph after the passes that keep its formulas as they were written."""
+    verify(graph)
+    for run in SIMPLIFYING:
+        graph = verify(run(graph))
+    return graph
 
 
 def version() -> str:

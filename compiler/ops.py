@@ -3,7 +3,8 @@
 A row has the op's class, how many inputs it takes, its result's dtype, its meaning (in NumPy,
 and on plain numbers for folding), how Python code says it, its cost and its notation. Passes
 may match on ops, never on rules: after lowering, rules do not exist. `numpy` names a function
-of NumPy or of the interpreter, so that this table imports neither.
+of NumPy or of the interpreter, so that this table imports neither. `notation` is how papers
+write the op: a layout and its sign, which `compiler.notation` sets in text, LaTeX and MathML.
 
 `python` is a template over the printed inputs. A template without braces is a function name.
 `binding` is the precedence of the printed expression (Python's, higher binds tighter).
@@ -29,6 +30,30 @@ OpClass = Literal[
     "leaf",
     "opaque",
 ]
+
+Layout = Literal[
+    "infix",
+    "prefix",
+    "fraction",
+    "power",
+    "root",
+    "fence",
+    "call",
+    "product",
+    "quadratic",
+    "cases",
+    "same",
+    "second",
+    "sample",
+    "sign",
+]
+"""How a formula shows an op. `product` is a call of the first input times the second, `quadratic`
+the same between the second and itself; `same` and `second` show that input alone, `sample` and
+`sign` show their sign alone."""
+
+Notation = tuple[Layout, str]
+
+_CALL: Notation = ("call", "")
 
 CALL = 16
 """The binding strength of a call, a name or a literal: it never needs parentheses."""
@@ -65,7 +90,7 @@ class Op:
     gives: Dtype = "join"
     numpy: str = ""
     python: str = ""
-    notation: str = "{0}"
+    notation: Notation = _CALL
     binding: int = CALL
     flops: int = 0
     static: str | None = None
@@ -94,12 +119,12 @@ def _operator(
     scalar: Meaning,
     *,
     gives: Dtype = "join",
-    notation: str | None = None,
+    notation: Notation | None = None,
     flops: int = 1,
 ) -> Op:
     text = f"{{0}} {symbol} {{1}}"
     takes: Takes = ("number", "number")
-    shown = notation or text
+    shown = notation or ("infix", symbol)
     return Op(name, "elementwise", takes, gives, numpy, text, shown, binding, flops, text, scalar)
 
 
@@ -111,19 +136,19 @@ def _function(
     python: str | None = None,
     arity: int = 1,
     gives: Dtype = "float",
-    notation: str | None = None,
+    notation: Notation = _CALL,
     flops: int = 1,
     static: str | None = None,
 ) -> Op:
     takes = _all("number", arity)
     meaning = numpy or name
-    operands = ", ".join(f"{{{i}}}" for i in range(arity))
-    shown = notation or rf"\operatorname{{{{{name}}}}}({operands})"
     text = python or f"jnp.{meaning}"
-    return Op(name, "elementwise", takes, gives, meaning, text, shown, CALL, flops, static, scalar)
+    return Op(
+        name, "elementwise", takes, gives, meaning, text, notation, CALL, flops, static, scalar
+    )
 
 
-def _logical(name: str, arity: int, notation: str, static: str, scalar: Meaning) -> Op:
+def _logical(name: str, arity: int, notation: Notation, static: str, scalar: Meaning) -> Op:
     takes = _all("bool", arity)
     meaning = f"logical_{name}"
     return Op(
@@ -141,7 +166,7 @@ def _logical(name: str, arity: int, notation: str, static: str, scalar: Meaning)
     )
 
 
-def _reduction(name: str, python: str, notation: str, arity: int = 1) -> Op:
+def _reduction(name: str, python: str, notation: Notation = _CALL, arity: int = 1) -> Op:
     takes = _all("number", arity)
     return Op(name, "reduction", takes, "float", name, python, notation, CALL, 2)
 
@@ -153,7 +178,7 @@ def _sign(x: float) -> float:
 ELEMENTWISE = (
     _operator("add", "add", "+", 11, operator.add),
     _operator("sub", "subtract", "-", 11, operator.sub),
-    _operator("mul", "multiply", "*", 12, operator.mul, notation=r"{0} \, {1}"),
+    _operator("mul", "multiply", "*", 12, operator.mul, notation=("infix", "·")),
     _operator(
         "div",
         "true_divide",
@@ -161,16 +186,16 @@ ELEMENTWISE = (
         12,
         operator.truediv,
         gives="float",
-        notation=r"\frac{{{0}}}{{{1}}}",
+        notation=("fraction", ""),
     ),
-    _operator("mod", "mod", "%", 12, operator.mod, notation=r"{0} \bmod {1}"),
-    _operator("pow", "power", "**", 14, operator.pow, notation="{0}^{{{1}}}", flops=8),
+    _operator("mod", "mod", "%", 12, operator.mod, notation=("infix", "mod")),
+    _operator("pow", "power", "**", 14, operator.pow, notation=("power", ""), flops=8),
     _operator("lt", "less", "<", 6, operator.lt, gives="bool"),
-    _operator("le", "less_equal", "<=", 6, operator.le, gives="bool", notation=r"{0} \le {1}"),
+    _operator("le", "less_equal", "<=", 6, operator.le, gives="bool", notation=("infix", "≤")),
     _operator("gt", "greater", ">", 6, operator.gt, gives="bool"),
-    _operator("ge", "greater_equal", ">=", 6, operator.ge, gives="bool", notation=r"{0} \ge {1}"),
-    _operator("eq", "equal", "==", 6, operator.eq, gives="bool", notation="{0} = {1}"),
-    _operator("ne", "not_equal", "!=", 6, operator.ne, gives="bool", notation=r"{0} \ne {1}"),
+    _operator("ge", "greater_equal", ">=", 6, operator.ge, gives="bool", notation=("infix", "≥")),
+    _operator("eq", "equal", "==", 6, operator.eq, gives="bool", notation=("infix", "=")),
+    _operator("ne", "not_equal", "!=", 6, operator.ne, gives="bool", notation=("infix", "≠")),
     Op(
         "neg",
         "elementwise",
@@ -178,7 +203,7 @@ ELEMENTWISE = (
         "join",
         "negative",
         "-{0}",
-        "-{0}",
+        ("prefix", "-"),
         13,
         1,
         "-{0}",
@@ -187,11 +212,13 @@ ELEMENTWISE = (
     _function("min", min, numpy="minimum", arity=2, gives="join", static="min"),
     _function("max", max, numpy="maximum", arity=2, gives="join", static="max"),
     _function("clamp", numpy="clip", arity=3, gives="join", flops=2),
-    _function("abs", abs, gives="join", notation="|{0}|"),
-    _function("float", float, numpy="float64", python="jnp.asarray({0}, float)", notation="{0}"),
+    _function("abs", abs, gives="join", notation=("fence", "||")),
+    _function(
+        "float", float, numpy="float64", python="jnp.asarray({0}, float)", notation=("same", "")
+    ),
     _function("sign", _sign),
-    _function("square", lambda x: x * x),
-    _function("sqrt", math.sqrt, notation=r"\sqrt{{{0}}}", flops=4),
+    _function("square", lambda x: x * x, notation=("power", "2")),
+    _function("sqrt", math.sqrt, notation=("root", ""), flops=4),
     _function("exp", math.exp, flops=8),
     _function("expm1", math.expm1, flops=8),
     _function("log", math.log, flops=8),
@@ -210,10 +237,10 @@ ELEMENTWISE = (
     _function("floor"),
     _function("ceil"),
     _function("interpolate", numpy="interp", python="rt.interpolate", flops=8),
-    _function("isfinite", math.isfinite, gives="bool", notation=r"{0} \text{{ is finite}}"),
-    _logical("and", 2, r"{0} \wedge {1}", "({0} and {1})", lambda x, y: x and y),
-    _logical("or", 2, r"{0} \vee {1}", "({0} or {1})", lambda x, y: x or y),
-    _logical("not", 1, r"\neg {0}", "(not {0})", operator.not_),
+    _function("isfinite", math.isfinite, gives="bool", notation=("call", "finite")),
+    _logical("and", 2, ("infix", "∧"), "({0} and {1})", lambda x, y: x and y),
+    _logical("or", 2, ("infix", "∨"), "({0} or {1})", lambda x, y: x or y),
+    _logical("not", 1, ("prefix", "¬"), "(not {0})", operator.not_),
     Op(
         "where",
         "elementwise",
@@ -221,29 +248,29 @@ ELEMENTWISE = (
         "join",
         "where",
         "jnp.where",
-        r"{1} \text{{ if }} {0} \text{{ else }} {2}",
+        ("cases", ""),
         flops=1,
     ),
 )
 """Ops that act on each element, scalars broadcast over fields."""
 
 REDUCTIONS = (
-    _reduction("sum", "rt.sum", r"\sum {0}"),
-    _reduction("mean", "rt.mean", r"\operatorname{{mean}}({0})"),
-    _reduction("largest", "rt.max", r"\max {0}"),
-    _reduction("smallest", "rt.min", r"\min {0}"),
-    _reduction("norm", "rt.norm", r"\|{0}\|"),
-    _reduction("dot", "rt.dot", r"\langle {0}, {1} \rangle", arity=2),
-    Op("all", "reduction", ("bool",), "bool", "all", "rt.all", r"\forall {0}"),
-    Op("any", "reduction", ("bool",), "bool", "any", "rt.any", r"\exists {0}"),
+    _reduction("sum", "rt.sum"),
+    _reduction("mean", "rt.mean"),
+    _reduction("largest", "rt.max", ("call", "max")),
+    _reduction("smallest", "rt.min", ("call", "min")),
+    _reduction("norm", "rt.norm", ("fence", "‖‖")),
+    _reduction("dot", "rt.dot", ("fence", "⟨⟩"), arity=2),
+    Op("all", "reduction", ("bool",), "bool", "all", "rt.all"),
+    Op("any", "reduction", ("bool",), "bool", "any", "rt.any"),
 )
 """Over the whole parameter vector, or with the attribute `per` over a part of each tensor."""
 
 SHAPES = (
-    Op("extent", "shape", ("any",), "float", "", "rt.extent", r"\operatorname{{extent}}({0})"),
-    Op("view", "shape", ("any",), "join", "", "rt.view", "{0}"),
-    Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", "{0}"),
-    Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", "{0}"),
+    Op("extent", "shape", ("any",), "float", "", "rt.extent", ("call", "length")),
+    Op("view", "shape", ("any",), "join", "", "rt.view", ("call", "arrange")),
+    Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", ("call", "arrange back")),
+    Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", ("same", "")),
 )
 """What looks at the shape of each tensor, or gives it another one; see `compiler.rearrange`.
 
@@ -252,21 +279,21 @@ the sizes of axes that are parameters as further inputs."""
 
 STRUCTURE = (
     Op("const", "leaf", ()),
-    Op("nan", "leaf", (), "float"),
+    Op("nan", "leaf", (), "float", notation=("sign", "NaN")),
     Op("parameter", "leaf", ()),
     Op("input", "leaf", ()),
     Op("state", "leaf", ()),
     Op("argument", "leaf", ()),
     Op("item", "leaf", ("any",)),
     Op("merge", "local", ("any", "any")),
-    Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict"),
-    Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", "0"),
-    Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", "1"),
-    Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", "{1}"),
-    Op("copy", "fill", ("any",), "join", "copy", "rt.copy"),
-    Op("normal", "random", ("any",), "float", "", "rt.normal", r"\mathcal{{N}}(0, I)"),
-    Op("rademacher", "random", ("any",), "float", "", "rt.rademacher", r"\pm 1"),
-    Op("uniform", "random", ("any",), "float", "", "rt.uniform", r"\mathcal{{U}}[0, 1)"),
+    Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict", ("same", "")),
+    Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", ("sign", "0")),
+    Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", ("sign", "𝟏")),
+    Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", ("second", "")),
+    Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", "")),
+    Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)")),
+    Op("rademacher", "random", ("any",), "float", "", "rt.rademacher", ("sample", "±1")),
+    Op("uniform", "random", ("any",), "float", "", "rt.uniform", ("sample", "U[0, 1)")),
     Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic"),
     Op("if", "control", ("bool",)),
     Op("loop", "control", ("any",)),
@@ -275,15 +302,15 @@ STRUCTURE = (
 """Inputs, choices by tensor, fills, random fields and control flow."""
 
 ORACLES = (
-    Op("point", "oracle", ("any",)),
-    Op("loss", "oracle", ("any",), "float", "", "{0}.loss", "L({0})"),
-    Op("grad", "oracle", ("any",), "float", "", "{0}.grad", r"\nabla L({0})"),
-    Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", "F({0})"),
-    Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", r"\nabla_F \ell({0})"),
-    Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", r"J({0})^\top {1}"),
-    Op("examples", "oracle", ("any",), "float", "", "{0}.examples", "B"),
+    Op("point", "oracle", ("any",), notation=("same", "")),
+    Op("loss", "oracle", ("any",), "float", "", "{0}.loss", ("call", "L")),
+    Op("grad", "oracle", ("any",), "float", "", "{0}.grad", ("call", "∇L")),
+    Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", ("call", "F")),
+    Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", ("call", "∇ℓ")),
+    Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", ("product", "Jᵀ")),
+    Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
     Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
-    Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", r"\nabla^2 L({0}) {1}"),
+    Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", ("product", "∇²L")),
     Op(
         "curvature",
         "oracle",
@@ -291,15 +318,15 @@ ORACLES = (
         "float",
         "",
         "{0}.curvature({1})",
-        r"{1}^\top \nabla^2 L({0}) {1}",
+        ("quadratic", "∇²L"),
     ),
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
 EXTERNS = (
     Op("extern_init", "opaque", ("any",)),
-    Op("extern", "opaque", ("any", "any", "any"), "float", notation=r"T({0})"),
-    Op("select", "opaque", ("bool", "any", "any"), "join", "", "rt.select"),
+    Op("extern", "opaque", ("any", "any", "any"), "float", notation=("call", "T")),
+    Op("select", "opaque", ("bool", "any", "any"), "join", "", "rt.select", ("cases", "")),
 )
 """Transformations of optax. `extern` takes signal, state and weights, and gives signal and state.
 

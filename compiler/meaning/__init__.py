@@ -1,1 +1,1 @@
-"""What a program means, apart from how it is written: normal forms, trajectories, comparison."""
+"""What a program means: its normal form, its trajectories on tapes, and who means the same."""

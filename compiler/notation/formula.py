@@ -1,0 +1,234 @@
+"""Values of a graph as formulas in papers' notation."""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+from ..graph import Graph, Node, index
+from ..ops import OPS, knots
+from ..predicate import TENSOR_NAMES
+from ..records import Scalar, Term
+from .plain import TextWriter
+from .symbols import symbol
+from .tree import (
+    Call,
+    Cases,
+    Fence,
+    Formula,
+    Fraction,
+    Infix,
+    Number,
+    Power,
+    Prefix,
+    Root,
+    Sign,
+    Symbol,
+    Words,
+)
+
+Known = Callable[[Node], Formula | None]
+"""What stands for a value where it is used: its symbol, or None for what is written out."""
+
+
+def formula(graph: Graph, node_id: int, depth: int = 8) -> str:
+    """One value in text notation: `m / (1 − β₁ᵗ)`. Named values in it are not written out.
+
+    What lies deeper than `depth` is an ellipsis.
+    """
+    nodes = index(graph)
+    names = {number: slot.name for number, slot in enumerate(graph.slots)}
+
+    def known(level: int) -> Known:
+        def at(node: Node) -> Formula | None:
+            if node.id == node_id:
+                return None
+            leaf = _leaf(node, names)
+            if leaf is not None:
+                return leaf
+            if node.name:
+                return symbol(node.name)
+            if level >= depth:
+                return Sign("…")
+            return Formulas(graph, nodes, known(level + 1)).of(node)
+
+        return at
+
+    found = nodes[node_id]
+    leaf = _leaf(found, names)
+    return TextWriter().write(leaf or Formulas(graph, nodes, known(1)).of(found))
+
+
+def _leaf(node: Node, slots: Mapping[int, str]) -> Formula | None:
+    match node.op:
+        case "parameter":
+            return symbol(str(node["name"]), "hyperparameter")
+        case "state":
+            return symbol(slots[int(node["name"])], "state")
+        case "input":
+            return symbol(str(node["name"]))
+        case "argument":
+            return symbol(node.name or "x")
+        case "const":
+            return literal(node["value"])
+        case _:
+            return None
+
+
+def literal(value: Scalar) -> Formula:
+    """A literal as a formula."""
+    if isinstance(value, str):
+        return Words(f'"{value}"')
+    if value == 3.141592653589793:
+        return Symbol("pi")
+    return Number(value)
+
+
+def tensors(graph: Graph, number: int, within: int = 0) -> str:
+    """Which tensors a domain has, in words: `ndim >= 2`, `group hidden`; empty for all.
+
+    What holds for the domain `within` is not said again.
+    """
+    said = _conditions(graph, within)
+    return " and ".join(c for c in _conditions(graph, number) if c not in said)
+
+
+def _conditions(graph: Graph, number: int) -> list[str]:
+    groups = {group.domain: group.name for group in graph.groups}
+    words: list[str] = []
+    ranked = False
+    while number:
+        if number in groups:
+            words.append(f"group {groups[number]}")
+            break
+        condition = graph.domains[number].predicate
+        text = spoken(condition, 4)
+        # A number of axes says all that is asked of it further out.
+        if text not in words and not (ranked and _asks_rank(condition)):
+            words.append(text)
+        ranked = ranked or (condition.op == "eq" and _asks_rank(condition))
+        number = graph.domains[number].parent
+    return words[::-1]
+
+
+def _asks_rank(condition: Term) -> bool:
+    if condition.op == "not":
+        return _asks_rank(condition.terms[0])
+    return condition.op in OPS and any(term.op == "ndim" for term in condition.terms)
+
+
+def spoken(term: Term, binding: int = 0) -> str:
+    """A predicate nearly as specs write it."""
+    if term.op == "literal":
+        (value,) = term.arguments
+        return f'"{value}"' if isinstance(value, str) else str(value)
+    if term.op in TENSOR_NAMES:
+        return term.op
+    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+        return spoken(Term(opposite, term.terms[0].arguments), binding)
+    strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
+    parts = [spoken(part, strength) for part in term.terms]
+    match term.op:
+        case "not":
+            text = f"not {parts[0]}"
+        case "matches" | "and" | "or":
+            text = f" {term.op} ".join(parts)
+        case _:
+            text = f" {OPS[term.op].notation[1]} ".join(parts)
+    return f"({text})" if strength < binding else text
+
+
+_OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
+
+
+class Formulas:
+    """Writes values of a graph out, down to those that `known` has a formula for."""
+
+    def __init__(self, graph: Graph, nodes: Mapping[int, Node], known: Known) -> None:
+        self._graph = graph
+        self._nodes = nodes
+        self._known = known
+
+    def use(self, id: int) -> Formula:
+        """A value where it is used."""
+        node = self._nodes[id]
+        return self._known(node) or self.of(node)
+
+    def of(self, node: Node) -> Formula:
+        """A value written out."""
+        inputs = [self.use(i) for i in node.inputs]
+        layout, sign = OPS[node.op].notation
+        match layout:
+            case "infix":
+                return Infix(sign, *inputs)
+            case "prefix":
+                return Prefix(sign, *inputs)
+            case "fraction":
+                return Fraction(*inputs)
+            case "power":
+                return Power(inputs[0], Number(2) if sign else inputs[1])
+            case "root":
+                return Root(*inputs)
+            case "same":
+                return inputs[0]
+            case "second":
+                return inputs[1]
+            case "sign" | "sample":
+                return Number(0) if sign == "0" else Sign(sign)
+            case "fence":
+                return Fence(sign, tuple(inputs), self._part(node))
+            case "product":
+                return Infix("·", Call(sign, (inputs[0],)), inputs[1])
+            case "quadratic":
+                product = Infix("·", Call(sign, (inputs[0],)), inputs[1])
+                return Fence("⟨⟩", (inputs[1], product))
+            case "cases":
+                return _flat(Cases(((inputs[1], inputs[0]),), inputs[2]))
+            case "call":
+                return self._call(node, sign or node.op, inputs)
+            case _:
+                assert_never(layout)
+
+    def _part(self, node: Node) -> str:
+        per = node.get("per")
+        if per is None:
+            return ""
+        return f"axis {per}" if isinstance(per, int) else str(per)
+
+    def _call(self, node: Node, name: str, inputs: list[Formula]) -> Formula:
+        match node.op:
+            case "merge":
+                chosen = tensors(self._graph, int(node["domain"]), node.type.domain)
+                if not chosen:
+                    return inputs[0]
+                return _flat(Cases(((inputs[0], Words(chosen)),), inputs[1]))
+            case "interpolate":
+                points = [Words(f"({x:g}, {y:g})") for x, y in knots(node)]
+                return Call(name, (*inputs, *points))
+            case "view" | "unview":
+                return Call(name, (Words(f'"{node["pattern"]}"'), inputs[0]))
+            case "extent":
+                return Call(name, (inputs[0], Words(f"axis {node['axis']}")))
+            case "extern":
+                return Call(self._path(node), (inputs[0], *self._arguments(node, inputs[3:])))
+            case "extern_init":
+                return Call(f"{self._path(node)}.init", (inputs[0],))
+            case "per_example_mean":
+                region = node.regions[0]
+                return Call("mean", (self.use(region.results[0]),), "examples")
+            case _:
+                return Call(name, tuple(inputs), self._part(node))
+
+    def _path(self, node: Node) -> str:
+        return f"{node['module']}.{node['function']}"
+
+    def _arguments(self, node: Node, given: list[Formula]) -> list[Formula]:
+        names = str(node["inputs"]).split()
+        named = [Infix("=", Sign(n), value) for n, value in zip(names, given, strict=False)]
+        literals = [(k[1:], v) for k, v in node.attributes if k.startswith("=")]
+        return [*named, *(Infix("=", Sign(name), literal(value)) for name, value in literals)]
+
+
+def _flat(cases: Cases) -> Cases:
+    """A choice whose last case is a choice is one choice of more cases."""
+    if isinstance(cases.otherwise, Cases):
+        return Cases((*cases.rows, *cases.otherwise.rows), cases.otherwise.otherwise)
+    return cases
