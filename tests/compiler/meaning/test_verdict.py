@@ -104,6 +104,7 @@ def verdict(a, b, maps=False):
 def lines(found, side):
     """The lines of the spec that the blame names, for each side."""
     assert isinstance(found, Culprit)
+    assert found.program is side
     nodes = {node.id: node for node in side.graph.step.nodes}
     return side.graph.stages[nodes[found.node].stage].text
 
