@@ -9,11 +9,14 @@ from ..records import Scalar
 from .blame import Counterpart, Culprit
 from .compare import Parting
 from .maps import term_text
-from .side import Side
+from .side import Program, Side
 from .verdict import Found, Verdict
 
 SCHEMA = 1
 """The version of the JSON. Fields may be added to it; anything else makes a new version."""
+
+SINGLE = 2.0**-20
+"""Eight roundings of float32, as a part of a number."""
 
 
 def text(verdict: Verdict) -> str:
@@ -65,6 +68,8 @@ def _parting(verdict: Verdict, parting: Parting) -> Iterator[str]:
     for side, value in ((verdict.a, parting.a), (verdict.b, parting.b)):
         yield f"    {side.name:<{names}}  {entry} {value:.10g}"
     yield f"  {parting.apart:.1e} apart, where rounding may be worth {parting.bound:.1e}"
+    if parting.apart < SINGLE * max(abs(parting.a), abs(parting.b)) and not _both_specs(verdict):
+        yield "  this is what one value in float32 would do: optax may have worked one out there"
     blamed = verdict.blame
     if blamed is None:
         return
@@ -77,6 +82,10 @@ def _parting(verdict: Verdict, parting: Parting) -> Iterator[str]:
         yield from _culprit(blamed.b)
     elif blamed.b is not None:
         yield f"  the nearest of {b} is {blamed.b.name}, off by {blamed.b.off:.1%}"
+
+
+def _both_specs(verdict: Verdict) -> bool:
+    return isinstance(verdict.a, Program) and isinstance(verdict.b, Program)
 
 
 def _named(side: Side, culprit: Culprit) -> str:
