@@ -4,6 +4,7 @@ It is a `tabbing` between rules: it breaks across pages and columns, and its lin
 edit. What comes from a spec is escaped, character by character.
 """
 
+from textwrap import wrap
 from typing import assert_never
 
 from ..records import Stage
@@ -49,7 +50,7 @@ def latex(box: Box, *, standalone: bool = False) -> str:
     rows = [
         r"% Needs \usepackage{amsmath, amssymb}.",
         r"\begingroup",
-        r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}",
+        r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}\raggedright",
         r"\hrule height 0.8pt \vskip 3pt",
         rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}{title}\par",
         r"\vskip 2pt \hrule height 0.4pt \vskip 3pt",
@@ -111,6 +112,10 @@ _BESIDE = 84
 """Characters of a formula and of the line of the spec that have room beside each other."""
 
 
+_LONGEST = 90
+"""Characters of a line of the spec that have room in a line."""
+
+
 class _Body:
     """Writes the statements of a box as lines of a `tabbing`."""
 
@@ -157,12 +162,12 @@ class _Body:
 
     def _headed(self, shown: str, rows: list[str], part: Part, indent: int) -> list[str]:
         """The line of the spec at the right, beside the first row where there is room."""
-        mark = rf"\`{{\footnotesize$\triangleright$ \texttt{{{escaped(shown)}}}}}"
         first = part.statements[0] if part.statements else None
         taken = 20 if first is None else 4 * indent + _room(first)
         if taken + len(shown) <= _BESIDE:
-            return [rows[0] + mark, *rows[1:]]
-        return [mark, *rows]
+            return [rows[0] + _mark(shown), *rows[1:]]
+        pieces = wrap(shown, _LONGEST)
+        return [*(_mark(piece, number == 0) for number, piece in enumerate(pieces)), *rows]
 
     def _row(self, indent: int, text: str) -> str:
         self._deepest = max(self._deepest, indent)
@@ -213,6 +218,12 @@ class _Body:
         if _is_narrow(statement.targets):
             return rf"\makebox[\tabcolsep][l]{{${left}$}} $\displaystyle {{}}{right}$"
         return rf"$\displaystyle {left} {right}$"
+
+
+def _mark(text: str, begins: bool = True) -> str:
+    """A part of a line of the spec, at the right."""
+    sign = r"$\triangleright$ " if begins else ""
+    return rf"\`{{\footnotesize {sign}\texttt{{{escaped(text)}}}}}"
 
 
 def _is_narrow(targets: tuple[Symbol, ...]) -> bool:

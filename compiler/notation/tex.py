@@ -14,6 +14,7 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    **{sign: f"${RELATIONS[sign][0]}$" for sign in "≤≥≠"},
 }
 """What LaTeX reads as its own. Two hyphens would become a dash; see `escaped`."""
 
@@ -122,9 +123,12 @@ class LatexWriter(Writer):
 
 def escaped(text: str) -> str:
     """A text of a spec as LaTeX shows it; what no font has is left out."""
-    text = text.replace("≤", "<=").replace("≥", ">=").replace("≠", "!=")
-    shown = "".join(_SPECIAL.get(c, c) for c in text if c.isascii() and c.isprintable())
+    shown = "".join(_SPECIAL.get(c) or _ascii(c) for c in text)
     return shown.replace("--", "-{}-").replace("--", "-{}-")
+
+
+def _ascii(c: str) -> str:
+    return c if c.isascii() and c.isprintable() else ""
 
 
 def hyphened(text: str) -> str:
