@@ -1,9 +1,7 @@
 """`optc fmt`: canonical layout of spec files, comments kept. Imports no JAX."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import unified_diff
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ from ..grammar.format import format as layout
 from ..grammar.parse import parse
 from ..grammar.render import render_text
 from ..grammar.source import Source
-from .output import CommandError, note, plural, wants_color, write
+from .output import CommandError, note, plural, print_diff, wants_color, write
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def fmt(
             continue
         changed += file.new != file.old
         if diff:
-            sys.stdout.writelines(_diff(file))
+            print_diff(file.name, file.old, file.new, "formatted")
         if check:
             if file.new != file.old:
                 note(f"would reformat {file.name}")
@@ -95,19 +93,6 @@ def _store(spec: str, file: _Formatted) -> None:
         sys.stdout.write(file.new)
     elif file.new != file.old:
         write(Path(spec), file.new)
-
-
-def _diff(file: _Formatted) -> Iterator[str]:
-    lines = unified_diff(
-        file.old.splitlines(keepends=True),
-        file.new.splitlines(keepends=True),
-        file.name,
-        f"{file.name} (formatted)",
-    )
-    # A last line without a line break would run into the next line of the diff.
-    return (
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )
 
 
 def _verdict(changed: int, kept: int, failed: int, *, would: bool) -> str:

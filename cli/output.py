@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from difflib import unified_diff
 from pathlib import Path
 from typing import TextIO
 
@@ -49,6 +50,16 @@ def deliver(output: str, text: str) -> None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
         write(Path(output), text)
+
+
+def print_diff(name: str, old: str, new: str, what: str) -> None:
+    """Print what changes in a text; `what` says which of two names is the new text's."""
+    lines = unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), name, f"{name} ({what})"
+    )
+    for line in lines:
+        # A last line without a line break would run into the next line of the diff.
+        sys.stdout.write(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
 
 
 def plural(count: int, noun: str) -> str:

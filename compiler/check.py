@@ -7,7 +7,9 @@ from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare
 from ..grammar.parse import parse
 from ..grammar.source import Span
+from .allow import without_allowed
 from .declarations import gather
+from .lints import lint
 from .locate import Located, open_use
 from .lost import check_lost
 from .lowering.draft import Draft
@@ -41,7 +43,7 @@ def check(located: Located) -> Diagnostics:
     drafts = lowered(located, report)
     if located.name is not None:
         chosen(located, drafts, report)
-    return report
+    return without_allowed(report, located.source)
 
 
 def lowered(
@@ -54,7 +56,11 @@ def lowered(
     specs = resolved(located, report)
     if observe:
         specs = [recorded(spec, observe) for spec in specs]
-    return [lower(spec, report) for spec in specs]
+    drafts = [lower(spec, report) for spec in specs]
+    if not report.has_errors:
+        for spec, draft in zip(specs, drafts, strict=True):
+            lint(spec, draft, report)
+    return drafts
 
 
 def resolved(located: Located, report: Diagnostics) -> list[Spec]:

@@ -11,6 +11,7 @@ from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
 from ..grammar.parse import parse
 from ..grammar.source import Span
+from .allow import without_allowed
 from .chain import chain_text
 from .check import chosen, lowered, resolved
 from .freeze import freeze
@@ -87,7 +88,7 @@ def lowered_graph(
         draft = _with_settings(draft, settings or {}, located, report)
     if draft is None or report.has_errors:
         raise SpecError(report.sorted())
-    return freeze(draft), report.sorted()
+    return freeze(draft), without_allowed(report, located.source).sorted()
 
 
 def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:

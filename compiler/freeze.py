@@ -19,6 +19,7 @@ def freeze(draft: Draft) -> Graph:
         outputs=draft.outputs,
         refusals=draft.refusals,
         groups=draft.groups,
+        assertions=draft.assertions,
         evaluation=_region(draft.evaluation) if draft.evaluation else None,
     )
 

@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .records import Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage, is_within
+from .records import (
+    Assertion,
+    Domain,
+    Group,
+    Hyperparameter,
+    Output,
+    Refusal,
+    Scalar,
+    Slot,
+    Stage,
+    is_within,
+)
 from .types import Type
 
 
@@ -76,6 +87,7 @@ class Graph(Frozen):
     step: Region
     refusals: tuple[Refusal, ...] = ()
     groups: tuple[Group, ...] = ()
+    assertions: tuple[Assertion, ...] = ()
     outputs: tuple[Output, ...] = Field(description="one for each result of `step`, in order")
     evaluation: Region | None = None
 

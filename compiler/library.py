@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, SpecError
@@ -64,6 +65,12 @@ class Entry:
 
 def _shelf(kind: str) -> Traversable:
     return files("optc.specs") / kind
+
+
+def in_library(path: Path) -> bool:
+    """Whether a file is one of the library's own."""
+    shelves = files("optc.specs")
+    return isinstance(shelves, Path) and path.resolve().is_relative_to(shelves.resolve())
 
 
 @cache

@@ -145,6 +145,18 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Assertion:
+    """A claim about what the program costs: its text, its place, and a condition.
+
+    A `quantity` of the condition is one of `assertions.QUANTITIES`.
+    """
+
+    text: str
+    place: str
+    condition: Term
+
+
+@dataclass(frozen=True)
 class Output:
     """What a result of the `step` region is.
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
 from ..grammar.source import Source, Span
-from . import coverage, predicate, rearrange
+from . import assertions, coverage, predicate, rearrange
 from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
-from .records import ALL, Domain, Group, Hyperparameter, Stage, Term, View, distinct
+from .records import ALL, Assertion, Domain, Group, Hyperparameter, Stage, Term, View, distinct
 from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -113,7 +113,13 @@ class _Resolver:
             groups=groups,
             after=after,
             observes=tuple(self.observes),
+            assertions=self._assertions(),
         )
+
+    def _assertions(self) -> tuple[Assertion, ...]:
+        lines = (line for line in self.decl.body if isinstance(line, syntax.Assert))
+        found = [assertions.assertion(line, self.report) for line in lines]
+        return tuple(each for each in found if each is not None)
 
     def _stages(
         self, lines: Iterable[syntax.Stage | syntax.Observe], group: str = "", parent: int = 0
@@ -226,7 +232,7 @@ class _Resolver:
     # ---- order
 
     def _check_groups_stand_together(
-        self, body: tuple[syntax.Stage | syntax.Group | syntax.Observe, ...], first: int, last: int
+        self, body: tuple[syntax.Element, ...], first: int, last: int
     ) -> None:
         for element in body[first:last]:
             if isinstance(element, syntax.Stage):
@@ -319,15 +325,11 @@ def _tunes(stages: Iterable[SpecStage]) -> list[SpecStage]:
     return [s for s in stages if s.kind == "tune"]
 
 
-def _lines(
-    body: Iterable[syntax.Stage | syntax.Group | syntax.Observe],
-) -> list[syntax.Stage | syntax.Observe]:
-    return [element for element in body if not isinstance(element, syntax.Group)]
+def _lines(body: Iterable[syntax.Element]) -> list[syntax.Stage | syntax.Observe]:
+    return [line for line in body if isinstance(line, syntax.Stage | syntax.Observe)]
 
 
-def _group_places(
-    body: tuple[syntax.Stage | syntax.Group | syntax.Observe, ...],
-) -> tuple[int, int]:
+def _group_places(body: tuple[syntax.Element, ...]) -> tuple[int, int]:
     """Where the first group stands, and where the last one ends; the body's end without any."""
     places = [i for i, element in enumerate(body) if isinstance(element, syntax.Group)]
     return (places[0], places[-1]) if places else (len(body), len(body))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..grammar import syntax
 from ..grammar.source import Span
 from .declarations import Declarations
-from .records import Domain, Group, Hyperparameter, Stage
+from .records import Assertion, Domain, Group, Hyperparameter, Stage
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Spec:
     """One optimizer, ready to be lowered.
 
     `before` are the stages that all tensors pass, then come the `groups` (if any), then
-    `after`. `equals` is what the optimizer claims to be.
+    `after`. `equals` is what the optimizer claims to be, `assertions` what it claims to cost.
     """
 
     name: str
@@ -81,3 +81,4 @@ class Spec:
     groups: tuple[SpecGroup, ...]
     after: tuple[SpecStage, ...]
     observes: tuple[SpecObserve, ...]
+    assertions: tuple[Assertion, ...] = ()

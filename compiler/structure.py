@@ -83,7 +83,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
         case syntax.ExternDecl():
             used = set(names_read(decl.target))
         case syntax.OptimizerDecl():
-            used = {name for element in decl.body for name in names_read(element)}
+            lines = (line for line in decl.body if not isinstance(line, syntax.Assert))
+            used = {name for line in lines for name in names_read(line)}
         case syntax.VariantDecl():
             return  # it is written out before it is looked at
     _check_hidden_parameters(decl, report)

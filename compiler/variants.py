@@ -6,6 +6,7 @@ names mean what they mean in the base's file; what it says itself has the varian
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeVar
 
 from ..grammar import syntax
@@ -144,21 +145,28 @@ class _Edited:
     kept: dict[int, Place] = field(default_factory=dict)
 
     def decl(self) -> syntax.OptimizerDecl:
-        for label, place, _ in _labelled(self.base.body):
+        for label, place, _ in _labelled(self.inherited):
             self.labels.setdefault(label, []).append(place)
         for edit in self.variant.edits:
-            self._take(edit)
-        body = self._body(self.base.body, ())
+            if not isinstance(edit, syntax.Assert):
+                self._take(edit)
+        body = self._body(self.inherited, ())
         body = self._relabelled(body)
+        claims = [edit for edit in self.variant.edits if isinstance(edit, syntax.Assert)]
         return replace(
             self.base,
             span=self.variant.span,
             name=self.variant.name,
             params=self._params(body),
-            equals=None,  # the base's claim is not the variant's
+            equals=None,  # the base's claims are not the variant's
             doc=self.variant.doc,
-            body=body,
+            body=(*body, *claims),
         )
+
+    @cached_property
+    def inherited(self) -> tuple[Element, ...]:
+        """The body of the base without its assertions, which it makes of itself alone."""
+        return tuple(line for line in self.base.body if not isinstance(line, syntax.Assert))
 
     # ---- edits
 
@@ -202,7 +210,7 @@ class _Edited:
         return None
 
     def _element(self, place: Place) -> Element:
-        element = self.base.body[place[0]]
+        element = self.inherited[place[0]]
         if len(place) == 1:
             return element
         assert isinstance(element, syntax.Group)
@@ -344,7 +352,7 @@ class _Edited:
                 self.report.add(BAD_EDIT.at(param.name.span, message, label=label))
             added.append(param)
         merged = [_merged(param, own.get(param.name.id)) for param in self.base.params]
-        used, needed = _used(self.base.body, self.base.params), _used(body, added)
+        used, needed = _used(self.inherited, self.base.params), _used(body, added)
         params: list[syntax.Param] = []
         for param in reversed(merged):
             name = param.name.id

@@ -98,7 +98,7 @@ def _verify_reach(graph: Graph) -> None:
         alive.add(id := wanted.pop())
         node = nodes[id]
         inner = (source for r in node.regions for source in _asked(r))
-        wanted |= {source for source in (*node.inputs, *inner)} - alive
+        wanted |= {*node.inputs, *inner} - alive
     dead = sorted(set(nodes) - alive)
     _require(not dead, f"nodes without a use: {dead}")
 

@@ -83,7 +83,7 @@ RESERVED_WORD = declare(
 
 _RESERVED = {"and", "or", "not", "is", "matches", "true", "false"}
 
-_STAGE_WORDS = ("where", "observe", "group")
+_STAGE_WORDS = ("where", "observe", "assert", "group")
 """What may stand where a stage begins, or where the one before it goes on."""
 
 
@@ -208,6 +208,9 @@ class Builder(Transformer[Token, s.Item]):
     def observe(self, parts: Parts) -> s.Observe:
         word, value, _, name, _, every = parts
         return s.Observe(_span(word, every or name), value, _name(name), every)
+
+    def assert_(self, parts: Parts) -> s.Assert:
+        return s.Assert(_span(parts[0], parts[1]), parts[1])
 
     def drop(self, parts: Parts) -> s.Drop:
         return s.Drop(_span(parts[0], parts[1]), parts[1])

@@ -75,16 +75,21 @@ def foreign_mark(source: Source, start: int, mark: str, *, in_list: bool) -> tup
         return _mistake(span, "leave it out: a statement needs no end mark", ""), " "
     if mark.startswith("//"):
         span = Span(source, start, start + 2)
-        return _mistake(span, "a comment begins with `#`", "#"), " " * len(mark)
+        # Not safe: elsewhere two slashes divide.
+        return _mistake(span, "a comment begins with `#`", "#", safe=False), " " * len(mark)
     if mark.startswith("'") and len(mark) > 1:
         string = '"' + mark[1:-1].replace('"', "_") + '"'
-        return _mistake(span, "a string stands between double quotes", string), string
+        plain = not re.search(r'["\\]', mark)
+        proposal = "a string stands between double quotes"
+        return _mistake(span, proposal, string, safe=plain), string
     if mark.isalpha():
         return _mistake(span, "names are made of ASCII letters, digits and `_`", None), "_"
     return _mistake(span, None, None), " "
 
 
-def _mistake(span: Span, proposal: str | None, replacement: str | None) -> Diagnostic:
+def _mistake(
+    span: Span, proposal: str | None, replacement: str | None, *, safe: bool = True
+) -> Diagnostic:
     shown = span.text if len(span.text) <= 20 else f"{span.text[:20]}..."
-    fix = None if replacement is None else Fix(span, replacement)
+    fix = None if replacement is None else Fix(span, replacement, safe)
     return BAD_CHARACTER.at(span, f"`{shown}` has no meaning in a spec", help=proposal, fix=fix)

@@ -38,10 +38,15 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A replacement of one span that removes the mistake."""
+    """A replacement of one span that removes the mistake.
+
+    A `safe` one can only be what was meant: `optc check --fix` makes it. The nearest known name is
+    a guess, and so not safe.
+    """
 
     span: Span
     replacement: str
+    safe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

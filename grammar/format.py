@@ -128,8 +128,10 @@ def _variant(page: Page, variant: s.VariantDecl) -> None:
     page.close(variant.span.end - 1, 0, "}")
 
 
-def _edit(page: Page, edit: s.Drop | s.Replace | s.Insert) -> None:
+def _edit(page: Page, edit: s.Drop | s.Replace | s.Insert | s.Assert) -> None:
     match edit:
+        case s.Assert():
+            page.put("assert ", edit.condition, "", 1)
         case s.Drop():
             page.write(f"drop {inline(edit.path)}", 1)
         case s.Replace():
@@ -148,7 +150,7 @@ def _edit(page: Page, edit: s.Drop | s.Replace | s.Insert) -> None:
 def _pipeline(
     page: Page,
     doc: s.Doc | None,
-    body: Sequence[s.Stage | s.Group | s.Observe],
+    body: Sequence[s.Element],
     end: int,
     depth: int,
 ) -> None:
@@ -164,6 +166,8 @@ def _pipeline(
             case s.Observe():
                 every = "" if part.every is None else f" every {inline(part.every)}"
                 page.put("observe ", part.value, f" as {part.name.id}{every}", depth + 1)
+            case s.Assert():
+                page.put("assert ", part.condition, "", depth + 1)
             case s.Group():
                 _group(page, part, depth + 1)
             case _:

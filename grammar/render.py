@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from .diagnostic import Diagnostic, Severity
+from .diagnostic import Diagnostic, Fix, Severity
 from .source import Source, Span
 
 SCHEMA_VERSION = 1
@@ -187,8 +187,12 @@ def _record(finding: Diagnostic) -> dict[str, object]:
         "label": finding.label,
         "others": [{**_place(other.span), "label": other.text} for other in finding.others],
         "help": finding.help,
-        "fix": None if fix is None else {**_place(fix.span), "replacement": fix.replacement},
+        "fix": None if fix is None else _fix(fix),
     }
+
+
+def _fix(fix: Fix) -> dict[str, object]:
+    return {**_place(fix.span), "replacement": fix.replacement, "safe": fix.safe}
 
 
 def _place(span: Span) -> dict[str, object]:

@@ -50,7 +50,7 @@ class Slip:
             span = failed.span(offset + before.start("at"), offset + before.end("at"))
         elif "at" in after.groupdict():
             span = failed.span(after.start("at"), after.end("at"))
-        fix = None if self.fix is None else Fix(span, self.fix)
+        fix = None if self.fix is None else Fix(span, self.fix, safe=True)
         return SYNTAX_ERROR.at(
             span, self.message.format(**words), help=self.help.format(**words), fix=fix
         )

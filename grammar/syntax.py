@@ -352,6 +352,13 @@ class Observe(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Assert(Node):
+    """`assert condition`: a claim about what the optimizer costs, which `optc plan` checks."""
+
+    condition: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class View(Node):
     """`view "d (h k) -> h d k" with (h = 4)`; each of `sizes` has a name."""
 
@@ -369,6 +376,10 @@ class Group(Node):
     stages: tuple["Stage | Observe", ...]
 
 
+Element = Stage | Group | Observe | Assert
+"""What stands between the braces of an optimizer."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptimizerDecl(Node):
     """`optimizer NAME(params) equals CALL { ... }`."""
@@ -377,7 +388,7 @@ class OptimizerDecl(Node):
     params: tuple[Param, ...]
     equals: Call | None
     doc: Doc | None
-    body: tuple[Stage | Group | Observe, ...]
+    body: tuple[Element, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +423,7 @@ class VariantDecl(Node):
     base: Name
     params: tuple[Param, ...]
     doc: Doc | None
-    edits: tuple[Drop | Replace | Insert, ...]
+    edits: tuple[Drop | Replace | Insert | Assert, ...]
 
 
 Item = Edition | Use | RuleDecl | ScheduleDecl | FuncDecl | ExternDecl | OptimizerDecl | VariantDecl

@@ -5,7 +5,7 @@ Checking a spec ends here. Only a spec that is compiled pays for the graph's val
 
 from dataclasses import dataclass
 
-from ..records import Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
+from ..records import Assertion, Domain, Group, Hyperparameter, Output, Refusal, Scalar, Slot, Stage
 from ..types import Type
 
 
@@ -37,8 +37,20 @@ class DraftRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """The signal as a stage found it, and as it left it.
+
+    After `tune step` the signal is the step; for `constrain` and `average` it is the weights.
+    """
+
+    stage: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """A lowered program; the fields are those of `graph.Graph`."""
+    """A lowered program; the fields are those of `graph.Graph`, and what only lints ask."""
 
     name: str
     doc: str
@@ -52,4 +64,6 @@ class Draft:
     outputs: tuple[Output, ...]
     refusals: tuple[Refusal, ...] = ()
     groups: tuple[Group, ...] = ()
+    assertions: tuple[Assertion, ...] = ()
     evaluation: DraftRegion | None = None
+    passages: tuple[Passage, ...] = ()

@@ -335,7 +335,9 @@ class _Pipeline:
             refusals=tuple(ctx.refusals),
             groups=tuple(group.declared for group in spec.groups),
             outputs=tuple(output for output, _ in results),
+            assertions=spec.assertions,
             evaluation=self.stages.region_of_evaluation,
+            passages=tuple(self.stages.passages),
         )
 
     def _rounded(self, slot: int, value: Value) -> Value:

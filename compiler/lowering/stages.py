@@ -12,7 +12,7 @@ from . import expressions, views
 from .builder import MISTAKE, Value
 from .calls import UNKNOWN_RULE, a_kind, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
-from .draft import DraftRegion
+from .draft import DraftRegion, Passage
 from .evaluation import evaluation_region
 
 WRONG_RETURN = declare(
@@ -45,19 +45,19 @@ class Stages:
         self.group_values: dict[str, dict[str, Value]] = {}
         self.weights_next: Value | None = None
         self.region_of_evaluation: DraftRegion | None = None
+        self.passages: list[Passage] = []
 
     def run(self, stage: SpecStage, signal: Value) -> Value:
         """The signal after a stage."""
-        match stage.kind:
-            case "perturb" | "clip" | "precondition":
-                return self._transform(stage, signal, {"g": signal, "w": self.ctx.weights})
-            case "decay":
-                return self._transform(stage, signal, {"u": signal, "w": self.ctx.weights})
-            case "tune":
-                return self._tune(stage, signal)
-            case "constrain" | "average":
-                return self._after_step(stage, signal)
-        return signal
+        if stage.kind in ("constrain", "average"):
+            return self._after_step(stage, signal)
+        if stage.kind == "tune":
+            result = self._tune(stage, signal)
+        else:
+            name = "u" if stage.kind == "decay" else "g"
+            result = self._transform(stage, signal, {name: signal, "w": self.ctx.weights})
+        self.passages.append(Passage(stage.index, signal.id, result.id))
+        return result
 
     def groups(self, signal: Value) -> Value:
         """The signal after the groups, each of which acts on its own tensors."""
@@ -168,6 +168,7 @@ class Stages:
         signals = self.step_signals() | {"g": self.gradient, "w_next": old}
         result = self._limited(stage, old, lambda: self.rule(stage, signals))
         self.weights_next = self._field(stage, result)
+        self.passages.append(Passage(stage.index, old.id, self.weights_next.id))
         if stage.kind == "average":
             self._keep_evaluation()
         return step

@@ -25,8 +25,8 @@ STATEMENT_WORDS = {
 # Words of the language that are free as names.
 FREE_WORDS = (
     "where", "clip", "decay", "step", "rest", "total", "min", "trace", "view", "as", "in", "with",
-    "group", "observe", "before", "after", "while", "rule", "use", "T", "lambda", "class", "tune",
-    "accumulate", "drop", "insert", "replace", "from", "equals", "stochastic", "edition",
+    "group", "observe", "assert", "before", "after", "while", "rule", "use", "T", "lambda", "class",
+    "tune", "accumulate", "drop", "insert", "replace", "from", "equals", "stochastic", "edition",
 )  # fmt: skip
 
 identifiers = st.one_of(
@@ -171,6 +171,7 @@ stages = st.one_of(
     ),
 )
 observes = node(s.Observe, expressions, names, maybe(expressions))
+asserts = node(s.Assert, expressions)
 sizes = node(s.Argument, names, expressions)
 views = node(s.View, strings, many(sizes))
 groups = node(s.Group, names, maybe(expressions), maybe(views), many(stages | observes))
@@ -178,6 +179,7 @@ edits = st.one_of(
     node(s.Drop, paths()),
     node(s.Replace, paths(), expressions),
     node(s.Insert, stages, st.sampled_from(("before", "after")), paths()),
+    asserts,
 )
 
 items = st.one_of(
@@ -192,7 +194,7 @@ items = st.one_of(
         params,
         maybe(some_calls),
         docs,
-        many(stages | observes | groups, most=5),
+        many(stages | observes | groups | asserts, most=5),
     ),
     node(s.VariantDecl, names, names, params, docs, many(edits)),
 )

@@ -158,7 +158,19 @@ def test_a_docstring_stands_before_an_item_or_opens_its_body():
 
 WORDS = [
     *("where", "clip", "decay", "step", "rest", "total", "min", "max", "trace", "view", "as"),
-    *("in", "with", "group", "observe", "before", "after", "while", "rule", "use", "optimizer"),
+    *(
+        "in",
+        "with",
+        "group",
+        "observe",
+        "assert",
+        "before",
+        "after",
+        "while",
+        "rule",
+        "use",
+        "optimizer",
+    ),
     *("func", "schedule", "extern", "edition", "tune", "accumulate", "guard", "drop", "insert"),
     *("replace", "from", "equals", "stochastic", "inf", "lambda", "class", "def", "T"),
     *("state", "every", "if", "return", "error"),

@@ -200,7 +200,7 @@ def test_the_json_holds_all_that_a_diagnostic_does():
                 "label": "l",
                 "others": [{**other, "label": "o"}],
                 "help": "h",
-                "fix": {**place, "replacement": "x"},
+                "fix": {**place, "replacement": "x", "safe": False},
             }
         ],
     }

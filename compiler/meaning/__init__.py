@@ -1,0 +1,1 @@
+"""What a program means: its normal form, its trajectories on tapes, and who means the same."""
