@@ -63,10 +63,16 @@ class LatexWriter(Writer):
         return {"1": tens, "-1": f"-{tens}"}.get(digits, rf"{digits} \times {tens}")
 
     def _words(self, text: str) -> str:
+        if '"' in text:
+            return rf"\text{{{self._quoted(text)}}}"
         parts = (part.strip() for part in re.split("([<≤>≥=≠])", text))
         return " ".join(
             _RELATIONS[part] if part in _RELATIONS else self._text(part) for part in parts if part
         )
+
+    def _quoted(self, text: str) -> str:
+        """Words with a string of a spec in them, which keeps its letters."""
+        return escaped(text)
 
     def _text(self, text: str) -> str:
         return rf"\text{{{hyphened(text)}}}"
