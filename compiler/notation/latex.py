@@ -51,12 +51,13 @@ def latex(box: Box, *, standalone: bool = False) -> str:
         r"% Needs \usepackage{amsmath, amssymb}.",
         r"\begingroup",
         r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}\raggedright",
+        r"\setlength{\topsep}{4pt}\setlength{\partopsep}{0pt}",
         r"\hrule height 0.8pt \vskip 3pt",
         rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}{title}\par",
         r"\vskip 2pt \hrule height 0.4pt \vskip 3pt",
         *_given(box),
         *_Body(box).rows(),
-        r"\hrule height 0.8pt",
+        r"\vskip 3pt \hrule height 0.8pt",
         r"\endgroup",
     ]
     text = "\n".join(rows) + "\n"
@@ -216,8 +217,16 @@ class _Body:
     def _assign(self, statement: Assign) -> str:
         left, right = sides(statement)
         if _is_narrow(statement.targets):
-            return rf"\makebox[\tabcolsep][l]{{${left}$}} $\displaystyle {{}}{right}$"
-        return rf"$\displaystyle {left} {right}$"
+            return rf"\makebox[\tabcolsep][l]{{${left}$}} {_airy(f'{{}}{right}')}"
+        return _airy(f"{left} {right}")
+
+
+def _airy(formula: str) -> str:
+    """A formula; one of several rows with some room above and below, which `tabbing` has not."""
+    shown = rf"$\displaystyle {formula}$"
+    if r"\frac" in formula or r"\begin" in formula:
+        return rf"\raisebox{{0pt}}[\dimexpr\height+3pt][\dimexpr\depth+2pt]{{{shown}}}"
+    return shown
 
 
 def _mark(text: str, begins: bool = True) -> str:
