@@ -1,11 +1,12 @@
 """Comparing two optimizers: every respect in which a reviewer could tell them apart."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal
 
-from ..records import Slot
+from ..meaning.normal import same_map
+from ..records import Slot, Term
 from . import declared
 from .costs import costs
 from .outline import Outline
@@ -36,7 +37,13 @@ def compare(old: Outline, new: Outline) -> Review:
         Section("documentation", documentation(old.doc, new.doc)),
     )
     kept = tuple(s for s in sections if any(change.counts for change in s.changes))
-    return Review(old.name, new.name, kept, same=not kept)
+    return Review(old.name, new.name, kept, same=not kept or _same(old, new, names))
+
+
+def _same(old: Outline, new: Outline, names: Mapping[str, str]) -> bool:
+    """Whether both are the same map, with renamed hyperparameters for one another."""
+    terms = {after: Term("parameter", (before,)) for before, after in names.items()}
+    return same_map(old.graph, new.graph, terms)
 
 
 def whole(how: Literal["added", "removed"], each: Outline) -> Review:
