@@ -20,22 +20,36 @@ def tensors(old: Budget, new: Budget, found: Alignment) -> tuple[Change, ...]:
         facts = tuple(_facts(before[line.tensor.path], line, found.groups, labels))
         if facts:
             alike.setdefault(facts, []).append(line)
-    return tuple(Change("changed", "", _named(ls), facts=facts) for facts, ls in alike.items())
+    moved = (Change("changed", "", _named(ls), facts=facts) for facts, ls in alike.items())
+    return (*moved, *_findings(old, new))
+
+
+def _findings(old: Budget, new: Budget) -> Iterator[Change]:
+    """What is wrong with the groups of only one of both, for these weights."""
+    before = {(f.kind, f.group, f.tensors): f.message for f in old.findings}
+    after = {(f.kind, f.group, f.tensors): f.message for f in new.findings}
+    yield from (Change("removed", "", text) for key, text in before.items() if key not in after)
+    yield from (Change("added", "", text) for key, text in after.items() if key not in before)
 
 
 def _facts(was: Line, now: Line, groups: dict[str, str], labels: dict[str, str]) -> Iterator[Fact]:
     before, after = was.row.group or "", now.row.group or ""
     if groups.get(before, before) != after:
         yield Fact("group", before, after)
-    lost = [s for s in was.row.stages if labels.get(s) not in now.row.stages]
     kept = {labels.get(s) for s in was.row.stages}
-    gained = [s for s in now.row.stages if s not in kept]
+    lost = [s for s in _limited(was) if labels.get(s) not in now.row.stages]
+    gained = [s for s in _limited(now) if s not in kept]
     if lost or gained:
         yield Fact("limited stages", ", ".join(lost), ", ".join(gained))
     if _rate(was.rate) != _rate(now.rate):
         yield Fact("rate", _rate(was.rate), _rate(now.rate))
     if _decays(was) != _decays(now):
         yield Fact("decay", _decays(was), _decays(now))
+
+
+def _limited(line: Line) -> list[str]:
+    """The stages with a `where` that take the tensor; decays are told by their numbers."""
+    return [s for s in line.row.stages if not s.rpartition(".")[2].startswith("decay")]
 
 
 def _rate(said: Said | None) -> str:
