@@ -57,7 +57,7 @@ def plan(
     """
     defaults = settings.parse(set_ or [])
     located = locate(spec, allow_extern or ())
-    tree = find(params, _read_folder)
+    tree = find(params, read_folder)
     tree = tree if dtype is None else tree.cast(dtype)
     graph, _ = lowered_graph(located, defaults)
     if opaque_slots(graph):
@@ -70,7 +70,8 @@ def plan(
     raise typer.Exit(int(not found.ok))
 
 
-def _read_folder(folder: Path) -> Tree:
+def read_folder(folder: Path) -> Tree:
+    """The weights of a checkpoint that is a folder."""
     from .train.weights import read_folder  # orbax reads its own folders
 
     return read_folder(folder)
