@@ -30,6 +30,7 @@ TENSORS = (
     Tensor("nothing", (0, 3), "float32"),
 )
 TREE = Tree.of("tree", TENSORS)
+RESNET = model("resnet-50")
 WEIGHTS = {t.path: jax.ShapeDtypeStruct(t.shape, jnp.dtype(t.dtype)) for t in TENSORS}
 
 
@@ -53,9 +54,21 @@ def agrees(planned, program, weights=WEIGHTS):
 @pytest.mark.parametrize("name", library.names("optimizer"))
 @pytest.mark.filterwarnings("ignore::optc.GroupWarning")
 def test_the_bytes_are_those_of_init_and_the_groups_those_of_the_program(name):
-    planned = budget(lowered_graph(find(name))[0], TREE)
+    graph = lowered_graph(find(name))[0]
+    planned = budget(graph, TREE)
     agrees(planned, program(name))
     same_groups(planned, program(name)().groups(WEIGHTS))
+    has_a_plan_for_a_real_model(graph)
+
+
+def has_a_plan_for_a_real_model(graph):
+    found = budget(graph, RESNET)
+    assert found.flops_per_weight >= 2
+    assert found.oracles.keys() & {"grad", "per_example_mean"}
+    assert all(line.rate is not None for line in found.table)
+    assert found.to_dict()["schema"] == 1
+    head = f"{graph.name} for resnet-50: 161 tensors, 25,557,032 weights\n"
+    assert str(found).startswith(head)
 
 
 def same_groups(planned, table):
