@@ -10,16 +10,53 @@ from collections.abc import Callable
 from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
+from .average import biased_average
+from .clip import check_clip
+from .constant import constant_state
+from .dead_scale import check_dead_scale
+from .decay import check_decay
+from .empty import empty_where
+from .epsilon import check_dtypes
+from .idle import check_idle
+from .moment import check_moment
+from .rate import check_rate
+from .schedule import check_schedule
+from .sign import check_sign
+from .static import recompiling_int
 from .subject import Subject
+from .undefined import check_undefined
+from .warmup import check_warmup
 
 Lint = Callable[[Subject, Diagnostics], None]
 
-LINTS: tuple[Lint, ...] = ()
+LINTS: tuple[Lint, ...] = (
+    check_clip,
+    check_dead_scale,
+    check_decay,
+    check_idle,
+    check_moment,
+    check_rate,
+    check_sign,
+    check_undefined,
+    biased_average,
+    check_dtypes,
+    check_schedule,
+    check_warmup,
+    constant_state,
+    empty_where,
+    recompiling_int,
+)
 """All lints. None needs what another reports, so their order is of no matter."""
+
+
+LIMIT = 200_000
+"""Nodes times stages and hyperparameters: no larger program is linted. The library's have 3000."""
 
 
 def lint(spec: Spec, draft: Draft, report: Diagnostics) -> None:
     """Warn of all that the lints find in one optimizer. Its draft has no gaps."""
     subject = Subject(spec, draft)
-    for each in LINTS:
-        each(subject, report)
+    questions = len(draft.passages) + len(draft.hyperparameters) + 1
+    if len(subject.nodes) * questions <= LIMIT:
+        for each in LINTS:
+            each(subject, report)

@@ -1,11 +1,16 @@
 """What a lint looks at: one optimizer, and what several lints ask of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..lowering.draft import Draft, DraftNode, DraftRegion
+from ...grammar import syntax
+from ...grammar.source import Span
+from ..constants import evaluate
+from ..lowering.draft import Draft, DraftNode, DraftRegion, Passage
+from ..ops import OPS
 from ..spec import Spec, SpecStage
+from .interval import Intervals
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Subject:
 
     @cached_property
     def stages(self) -> Mapping[int, SpecStage]:
-        """The stages by their number, which nodes carry."""
+        """The stages by their number, which nodes and passages carry."""
         groups = (stage for group in self.spec.groups for stage in group.stages)
         every = (*self.spec.before, *groups, *self.spec.after)
         return {stage.index: stage for stage in every}
@@ -26,6 +31,120 @@ class Subject:
     def nodes(self) -> Mapping[int, DraftNode]:
         """Every node of a step by its id, also those in the regions of others."""
         return {node.id: node for node in walk(self.draft.step)}
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """Between which numbers each value of a step lies."""
+        return Intervals(self.draft)
+
+    @cached_property
+    def constants(self) -> Collection[int]:
+        """The values that are made of literals and hyperparameters alone."""
+        return self.made_of(())
+
+    @cached_property
+    def chains(self) -> Sequence[Sequence[Passage]]:
+        """The passages that a tensor goes through, in order: one sequence for each group."""
+        groups = [group.name for group in self.spec.groups] or [""]
+        passages = self.draft.passages
+        return [[p for p in passages if self.group(p) in ("", name)] for name in groups]
+
+    @cached_property
+    def ends(self) -> Sequence[int]:
+        """What becomes of the weights: the step, or the weights after it."""
+        results = zip(self.draft.outputs, self.draft.step.results, strict=True)
+        return [id for output, id in results if output.role in ("step", "weights")]
+
+    def made_of(self, values: Collection[int], reduced: bool = False) -> Collection[int]:
+        """What is made of values, literals and hyperparameters alone, by ops on each element.
+
+        With `reduced` also by reductions.
+        """
+        found = set(values)
+        for node in self.nodes.values():
+            op = OPS[node.op].op_class
+            pure = op == "elementwise" or (reduced and op == "reduction") or node.op == "restrict"
+            if node.op in ("const", "parameter") or (pure and found.issuperset(node.inputs)):
+                found.add(node.id)
+        return found
+
+    def stage(self, passage: Passage) -> SpecStage:
+        """The stage of a passage."""
+        return self.stages[passage.stage]
+
+    def group(self, passage: Passage) -> str:
+        """The group that a passage stands in, empty outside."""
+        return self.draft.stages[passage.stage].group
+
+    def made(self, passage: Passage) -> int:
+        """What a stage makes of the signal of its own tensors; others keep theirs."""
+        node = self.nodes[passage.after]
+        domain = self.stage(passage).domain
+        limited = node.op == "merge" and node["domain"] == domain
+        return node.inputs[0] if limited else node.id
+
+    def eta(self, passage: Passage) -> int | None:
+        """The step size of a `tune step`; None where an `extern` gives the whole step."""
+        node = self.nodes[passage.after]
+        size, *signal = node.inputs
+        return size if node.op == "mul" and signal == [passage.before] else None
+
+    def factors(self, passage: Passage) -> Sequence[int] | None:
+        """The scalars that a stage multiplies its signal with, or divides it by, if it does so.
+
+        None for a stage that does anything else.
+        """
+        found: list[int] = []
+        node = self.nodes[self.made(passage)]
+        while node.id != passage.before:
+            scalars = [i for i in node.inputs if self.nodes[i].type.is_scalar]
+            fields = [i for i in node.inputs if self.nodes[i].type.is_field]
+            divided = node.op == "div" and scalars == [*node.inputs[1:]]
+            if len(fields) != 1 or not (node.op in ("mul", "restrict") or divided):
+                return None
+            found += scalars
+            node = self.nodes[fields[0]]
+        return found
+
+
+def shown(stage: SpecStage) -> str:
+    """A stage as messages call it: `precondition adam`, `tune step`."""
+    rule = stage.syntax.rule
+    named = rule.function if isinstance(rule, syntax.Call) else rule
+    if stage.kind == "tune":
+        return "tune step"
+    return f"{stage.kind} {named.id}" if isinstance(named, syntax.Name) else stage.kind
+
+
+def culprit(stage: SpecStage, parameter: str) -> Span:
+    """The argument of a stage that speaks of a hyperparameter, or else the whole rule."""
+    rule = stage.syntax.rule
+    arguments = rule.arguments if isinstance(rule, syntax.Call) else ()
+    named = [a.value.span for a in arguments if parameter in _names(a.value)]
+    return named[0] if len(named) == 1 else rule.span
+
+
+def argument_of(subject: Subject, stage: SpecStage, value: float) -> Span:
+    """The argument of a stage that has a value, or else the whole rule."""
+    rule = stage.syntax.rule
+    defaults = {h.name: h.default for h in subject.draft.hyperparameters if h.default is not None}
+    arguments = rule.arguments if isinstance(rule, syntax.Call) else ()
+    equal = [a.value.span for a in arguments if evaluate(a.value, defaults) == value]
+    return equal[0] if len(equal) == 1 else rule.span
+
+
+def _names(expr: syntax.Expr) -> set[str]:
+    match expr:
+        case syntax.Name():
+            return {expr.id}
+        case syntax.Unary():
+            return _names(expr.operand)
+        case syntax.Binary():
+            return _names(expr.left) | _names(expr.right)
+        case syntax.Call():
+            return set().union(*(_names(a.value) for a in expr.arguments))
+        case _:
+            return set()
 
 
 def walk(region: DraftRegion) -> Iterator[DraftNode]:

@@ -1,0 +1,65 @@
+"""A constant factor that a later stage takes out again."""
+
+import math
+from collections.abc import Sequence
+
+from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
+from ..lowering.draft import Passage
+from .degree import Degrees
+from .subject import Subject, shown
+
+DEAD_SCALE = declare(
+    "dead-scale",
+    "a constant factor that a later stage takes out again",
+    """
+    Adam, a sign, a normalised gradient: what they give does not depend on the scale of what they
+    get. A constant factor above them has no effect.
+
+        precondition scaled(10)      # has no effect
+        precondition adam()
+        tune step    lr
+
+    To take larger steps, put the factor below, or into `tune step`. Where there is an eps in the
+    denominator it is meant to be small beside the signal, and a factor changes only what it means;
+    give `eps` itself another value for that.
+    """,
+    Severity.WARNING,
+)
+
+
+def check_dead_scale(subject: Subject, report: Diagnostics) -> None:
+    """Warn of stages that multiply the signal by a constant of which nothing is left in the end."""
+    for place, passage in enumerate(subject.draft.passages):
+        factors = subject.factors(passage)
+        if not factors or passage.after == passage.before or not _scales(subject, factors):
+            continue
+        seed = subject.made(passage)
+        degrees = Degrees(subject.draft, subject.intervals, seeds={seed})
+        if all(degrees[end].exact == 0 for end in subject.ends):
+            later = subject.draft.passages[place + 1 :]
+            killer = next((p for p in later if _takes_out(p, degrees)), None)
+            if killer is not None:
+                _warn(subject, passage, killer, report)
+
+
+def _scales(subject: Subject, factors: Sequence[int]) -> bool:
+    """Whether factors are positive constants that do something."""
+    if not all(i in subject.constants for i in factors):
+        return False
+    values = [subject.intervals[i].point for i in factors]
+    known = [v for v in values if v is not None and 0 < v < math.inf]
+    return len(known) == len(values) and any(v != 1 for v in known)
+
+
+def _takes_out(passage: Passage, degrees: Degrees) -> bool:
+    return degrees[passage.before].exact not in (0, None) and degrees[passage.after].exact == 0
+
+
+def _warn(subject: Subject, passage: Passage, killer: Passage, report: Diagnostics) -> None:
+    stage, later = subject.stage(passage), subject.stage(killer)
+    message = f"`{shown(stage)}` has no effect: `{shown(later)}` takes out every constant factor"
+    instead = "leave it out" if later.kind == "tune" else f"put it below `{shown(later)}`"
+    help = f"{instead}, or multiply the step size by the factor"
+    others = (Label(later.syntax.rule.span, "gives the same for every scale of what it gets"),)
+    span = stage.syntax.rule.span
+    report.add(DEAD_SCALE.at(span, message, label="is taken out", help=help, others=others))
