@@ -13,7 +13,7 @@ from ..passes.settle import settle
 from ..records import Hyperparameter, Scalar, Term
 from .claims import Verdict, judge
 from .members import Finding, Members, Row
-from .memory import StateBytes, state_bytes
+from .memory import StateBytes, draws, state_bytes
 from .rates import Rates, Said
 from .schema import plain
 from .tensors import Tensor, Tree
@@ -118,8 +118,9 @@ def budget(
     members = Members(graph, tree.tensors, values)
     rates = Rates(graph, members, values)
     table = tuple(Line(row, *rates.of(row)) for row in members.rows)
-    state = state_bytes(graph, members, opaque or {}, scalar)
-    worked = work(_simplified(graph), members, values)
+    executed = _simplified(graph)
+    state = state_bytes(graph, members, opaque or {}, scalar, draws(executed))
+    worked = work(executed, members, values)
     groups = _shares(graph, table, state)
     found = Budget(
         optimizer=graph.name,

@@ -70,9 +70,7 @@ def test_unview_undoes_view_and_the_compiler_knows_the_shape(arrangement):
 
 
 @given(arrangements(), st.lists(st.integers(0, 7), max_size=4).map(tuple), st.integers(0, 3))
-def test_the_compiler_and_the_runtime_say_alike_why_a_tensor_does_not_fit(
-    arrangement, shape, more
-):
+def test_the_compiler_and_the_runtime_say_alike_why_a_tensor_does_not_fit(arrangement, shape, more):
     pattern, sizes, _ = arrangement
     sizes = {name: size + more - 1 for name, size in sizes.items()}
     try:
