@@ -129,7 +129,7 @@ def budget(
         tree=tree,
         table=table,
         groups=groups,
-        findings=members.findings,
+        findings=(*(_refusal(why) for why in worked.refused), *members.findings),
         state=state,
         work=worked,
         verdicts=(),
@@ -149,6 +149,11 @@ def budget(
 def opaque_slots(graph: Graph) -> tuple[int, ...]:
     """The numbers of the slots that only optax knows the size of."""
     return tuple(n for n, slot in enumerate(graph.slots) if slot.type.kind == "opaque")
+
+
+def _refusal(why: str) -> Finding:
+    """That the values of hyperparameters meet an `error`."""
+    return Finding("refused", None, (), why)
 
 
 def _simplified(graph: Graph) -> Graph:

@@ -147,6 +147,20 @@ def test_a_static_parameter_without_a_default_must_be_given():
     assert said(planned(lines, parameters, n=2), "kernel") == (None, [])
 
 
+def test_values_that_a_rule_refuses_are_a_finding():
+    rules = """
+    rule clip powered(power: int = 2) {
+      when power < 1 { error "the power is at least 1" }
+      return g^power
+    }
+    """
+    lines, parameters = "clip powered(n) tune step lr", "lr = 0.1, n: int = 2"
+    assert planned(lines, parameters, rules).findings == ()
+    refused = planned(lines, parameters, rules, n=0)
+    assert not refused.ok
+    assert [f.message for f in refused.findings] == ["the power is at least 1 (<string>:2)"]
+
+
 CLAIMS = {
     "state_bytes == 8 and weight_bytes == 4 * 1000": True,  # lr and the count
     "tensors == 2 and groups == 0 and oracles == 2": True,
