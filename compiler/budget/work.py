@@ -74,7 +74,7 @@ class _Counter:
     def __init__(self, graph: Graph, members: Members, values: Mapping[str, Scalar]) -> None:
         self.graph = graph
         self.nodes = index(graph)
-        self.numbers = Numbers(self.nodes, values)
+        self.numbers = Numbers(self.nodes.values(), values)
         self.members = members
         self.at_most = False
         self.uncounted: dict[str, None] = {}

@@ -111,6 +111,7 @@ def said(found, path):
         ("tune step cdat()", (None, [])),
         ("tune step lr / norm(u)", (None, [])),
         ("tune step where(lr < 1, clamp(lr, 0, 0.05), 3)", (0.05, [])),
+        ("accumulate 3 decay weights(0.5) tune step lr / 2", (0.05, [0.5])),
         (
             "group m where ndim >= 2 { decay weights(0.5) tune step lr } "
             "group rest { tune step 7 }",
@@ -132,6 +133,29 @@ def test_a_tensor_outside_where_has_no_decay_and_one_of_another_group_its_own_ra
     assert said(planned("decay weights(1) where ndim >= 2 tune step lr"), "bias") == (0.1, [])
     lines = "group m where ndim >= 2 { tune step lr } group rest { tune step 7 }"
     assert said(planned(lines), "bias") == (7.0, [])
+
+
+def test_a_choice_whose_condition_is_known_has_its_value():
+    rules = """
+    rule tune chosen(first: bool) {
+      var x = 1
+      if t == 1 { x <- 3 } else { x <- 4 }
+      when first { return x } else { return 2 * x }
+    }
+    """
+    for first, rate in ((True, 3.0), (False, 6.0)):
+        found = planned("tune step chosen(first)", "first: bool = true", rules, first=first)
+        assert said(found, "kernel") == (rate, [])
+
+
+def test_long_rules_are_no_deeper_than_short_ones():
+    doubled = "\n".join(f"x{n + 1} = x{n} + x{n}" for n in range(900))
+    halved = "\n".join(f"y{n + 1} = 0.5 * y{n}" for n in range(900))
+    rules = f"rule decay long() {{ x0 = u\n{doubled}\ny0 = x900 + 0.25 * w\n{halved} return y900 }}"
+    found = planned("decay long() tune step lr", rules=rules)
+    # The signal is doubled as often as it is halved, so what is added to it is a decay.
+    assert said(found, "kernel") == (0.1, [0.25 * 0.5**900])
+    assert found.work.flops["decay"] == 1802 * 1000
 
 
 def test_settings_and_derived_defaults_have_their_say():
