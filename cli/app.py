@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": (".catalog", "list_"),
     "show": (".catalog", "show"),
     "explain": (".explain", "explain"),
+    "equiv": (".equiv", "equiv"),
     "diff": (".diff", "diff"),
     "plan": (".plan", "plan"),
     "plot": (".plot", "plot"),
