@@ -155,7 +155,6 @@ def test_long_rules_are_no_deeper_than_short_ones():
     found = planned("decay long() tune step lr", rules=rules)
     # The signal is doubled as often as it is halved, so what is added to it is a decay.
     assert said(found, "kernel") == (0.1, [0.25 * 0.5**900])
-    assert found.work.flops["decay"] == 1802 * 1000
 
 
 def test_settings_and_derived_defaults_have_their_say():
