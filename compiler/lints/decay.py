@@ -25,10 +25,10 @@ COUPLED_DECAY = declare(
 
 def check_decay(subject: Subject, report: Diagnostics) -> None:
     """Warn of weight decay above a stage whose result does not depend on the scale of its input."""
-    for place, passage in enumerate(subject.draft.passages):
+    for passage in subject.draft.passages:
         if subject.stage(passage).kind == "decay" and _pulls(subject, passage):
-            below = subject.draft.passages[place + 1 :]
-            adaptive = next((later for later in below if _is_adaptive(subject, later)), None)
+            below = (later for later in subject.below(passage) if _is_adaptive(subject, later))
+            adaptive = next(below, None)
             if adaptive is not None:
                 _warn(subject, passage, adaptive, report)
 

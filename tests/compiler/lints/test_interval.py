@@ -27,7 +27,9 @@ def test_every_value_of_a_run_lies_in_its_interval(name):
 
 def interval(text):
     """The interval of what a spec returns as its direction."""
-    lines = f"rule precondition own() {{ {text} }} optimizer one() {{ precondition own() tune step 1 }}"
+    lines = (
+        f"rule precondition own() {{ {text} }} optimizer one() {{ precondition own() tune step 1 }}"
+    )
     one = subject(lines)
     return tuple(one.intervals[one.draft.passages[0].after])
 
