@@ -1,7 +1,7 @@
 """What the lints of scales, signs, rates and groups find, and what they leave alone."""
 
 import pytest
-from linted import EXAMPLES, OPTIMIZERS, codes, in_a_pipeline
+from linted import EXAMPLES, OPTIMIZERS, codes, in_a_pipeline, subject
 
 from optc.compiler import library
 from optc.compiler.check import check
@@ -213,9 +213,15 @@ def test_a_spec_with_mistakes_is_not_linted():
 
 
 def test_what_is_too_large_is_not_linted():
-    stages = "precondition scaled(10) precondition adam() " + "precondition scaled(2) " * 400
+    stages = "precondition scaled(10) precondition adam() " + "precondition scaled(2) " * 200
     assert found(f"{stages} tune step lr") == []
-    assert LIMIT >= 50 * 3000
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_library_is_far_from_too_large(name):
+    one = subject(name)
+    questions = len(one.draft.passages) + len(one.draft.hyperparameters) + len(one.draft.slots)
+    assert len(one.nodes) * questions < LIMIT / 5
 
 
 # ---- nothing is found in what the library and the examples say
