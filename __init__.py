@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .api.plan import plan
     from .api.programs import compile, load
     from .api.schedules import Schedule, schedule
     from .grammar.diagnostic import OptcError, SpecError
@@ -31,6 +32,7 @@ _HOMES = {
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
     "load": "api.programs",
+    "plan": "api.plan",
     "Schedule": "api.schedules",
     "schedule": "api.schedules",
     "GroupTable": "runtime",
@@ -57,6 +59,7 @@ __all__ = [
     "State",
     "compile",
     "load",
+    "plan",
     "schedule",
 ]
 

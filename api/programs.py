@@ -39,13 +39,7 @@ def load(
     SpecError, with all diagnostics, when it has a mistake, and ImportError when a module of
     `allow_extern` cannot be imported.
     """
-    try:
-        located = find(fspath(spec))
-    except NotFoundError as error:
-        raise FileNotFoundError(str(error)) from None
-    allowed = tuple(Path(folder).resolve() for folder in allow_use)
-    located = replace(located, allowed=allowed, modules=modules(allow_extern))
-    return run(compile_spec(located, defaults))
+    return run(compile_spec(locate(spec, allow_use, allow_extern), defaults))
 
 
 def compile(
@@ -62,6 +56,20 @@ def compile(
     """
     located = Located(Source("<string>", text), name, modules=modules(allow_extern))
     return run(compile_spec(located, defaults))
+
+
+def locate(
+    spec: str | PathLike[str],
+    allow_use: Iterable[str | PathLike[str]] = (),
+    allow_extern: Iterable[str] = (),
+) -> Located:
+    """The spec that a caller of `load` means. Raises FileNotFoundError when there is none."""
+    try:
+        located = find(fspath(spec))
+    except NotFoundError as error:
+        raise FileNotFoundError(str(error)) from None
+    allowed = tuple(Path(folder).resolve() for folder in allow_use)
+    return replace(located, allowed=allowed, modules=modules(allow_extern))
 
 
 def run(compiled: Compiled) -> Program:

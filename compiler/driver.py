@@ -19,7 +19,7 @@ from .graph import Graph, walk
 from .locate import Located
 from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
-from .passes import PIPELINE
+from .passes import PIPELINE, SIMPLIFYING
 from .plan import plan
 from .printing.module import module_text
 from .records import Hyperparameter, Scalar
@@ -104,6 +104,14 @@ def optimised(graph: Graph) -> Graph:
     for run in PIPELINE:
         graph = verify(run(graph))
     return verify(graph, lean=True)
+
+
+def simplified(graph: Graph) -> Graph:
+    """A lowered graph after the passes that keep its formulas as they were written."""
+    verify(graph)
+    for run in SIMPLIFYING:
+        graph = verify(run(graph))
+    return graph
 
 
 def version() -> str:

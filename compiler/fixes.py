@@ -48,7 +48,8 @@ def _apart(fixes: Iterable[Fix]) -> list[Fix]:
 
 
 def _replaced(text: str, fixes: Iterable[Fix]) -> str:
-    parts, done = [], 0
+    parts: list[str] = []
+    done = 0
     for fix in fixes:
         parts += text[done : fix.span.start], fix.replacement
         done = fix.span.end

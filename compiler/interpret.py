@@ -16,6 +16,7 @@ import numpy as np
 from . import rearrange
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
+from .parts import axes
 from .predicate import holds
 from .records import Scalar
 
@@ -235,7 +236,7 @@ class Interpreter:
         return [
             reduce(
                 *(x[place] for x in inputs),
-                axis=_axes(np.shape(inputs[0][place]), per),
+                axis=axes(np.shape(inputs[0][place]), per),
                 keepdims=True,
             )
             if inside
@@ -395,17 +396,3 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "all": np.all,
     "any": np.any,
 }
-
-
-def _axes(shape: tuple[int, ...], per: Scalar) -> tuple[int, ...] | None:
-    """The axes that a reduction per part of a tensor sums over; None for all."""
-    rank = len(shape)
-    if isinstance(per, int):
-        return tuple(axis for axis in range(rank) if axis != per)
-    if per == "unit":
-        if sum(n != 1 for n in shape) <= 1:
-            return None
-        return {2: (0,), 3: (0,), 4: (0, 1, 2)}.get(rank, tuple(range(rank - 1)))
-    if per == "tensor" or rank < 2:
-        return None
-    return {"row": (rank - 1,), "column": (rank - 2,), "matrix": (rank - 2, rank - 1)}[str(per)]

@@ -3,6 +3,7 @@
 Terms are decided once, when the weights' shapes are known, and never on data.
 """
 
+import operator
 import re
 from collections.abc import Callable, Container, Mapping
 from itertools import pairwise
@@ -181,6 +182,33 @@ def _ways(bare: str) -> int:
 def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:
     """Whether a tensor with these properties (all of `TENSOR_NAMES` but `shape`) is chosen."""
     return bool(_value(condition, tensor))
+
+
+def decider(condition: Term) -> Callable[[Mapping[str, Scalar]], bool]:
+    """A function that says what `holds` says of a condition, for many tensors."""
+    value = _function(condition)
+    return lambda tensor: bool(value(tensor))
+
+
+def _function(term: Term) -> Callable[[Mapping[str, Scalar]], Scalar]:
+    if term.op == "literal":
+        (literal,) = term.arguments
+        assert not isinstance(literal, Term)
+        return lambda tensor: literal
+    if term.op in TENSOR_NAMES:
+        return operator.itemgetter(term.op)
+    if term.op == "matches":
+        text, pattern = (_function(inner) for inner in term.terms)
+        search = re.compile(str(pattern({}))).search
+        return lambda tensor: search(str(text(tensor))) is not None
+    meaning = OPS[term.op].scalar
+    assert meaning is not None
+    match [_function(inner) for inner in term.terms]:
+        case [x]:
+            return lambda tensor: bool(meaning(x(tensor)))
+        case [x, y]:
+            return lambda tensor: bool(meaning(x(tensor), y(tensor)))
+    raise AssertionError(term)  # predicates have no other ops
 
 
 def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:

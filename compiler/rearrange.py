@@ -78,6 +78,26 @@ def shape(view: View, shape: tuple[int, ...], values: Mapping[str, Scalar]) -> t
     return tuple(prod(found[name] for name in axis) for axis in after)
 
 
+def misfit(view: View, shape: tuple[int, ...], values: Mapping[str, Scalar]) -> str | None:
+    """Why a tensor of a shape does not fit a view, in the words of the runtime; None if it does."""
+    side, sizes = sides(view.pattern)[0], given(view, values)
+    if len(side) != len(shape):
+        axes = "1 axis" if len(shape) == 1 else f"{len(shape)} axes"
+        return f"it has {axes}, and the arrangement takes {len(side)}"
+    for name, size in sizes.items():
+        if size < 1:
+            return f"the size {name} = {size} is below 1"
+    for names, length in zip(side, shape, strict=True):
+        known = prod(sizes[name] for name in names if name in sizes)
+        shown = " * ".join(f"{name} = {sizes[name]}" for name in names if name in sizes)
+        if all(name in sizes for name in names):
+            if known != length:
+                return f"its axis of length {length} is not {shown}"
+        elif length % known:
+            return f"its axis of length {length} is no multiple of {shown}"
+    return None
+
+
 def rank(view: View) -> Term:
     """What is known of the tensors in the arrangement: how many axes they have."""
     number = Term(op="literal", arguments=(len(sides(view.pattern)[1]),))

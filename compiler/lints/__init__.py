@@ -10,15 +10,22 @@ from collections.abc import Callable
 from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
+from .average import biased_average
 from .clip import check_clip
+from .constant import constant_state
 from .dead_scale import check_dead_scale
 from .decay import check_decay
+from .empty import empty_where
+from .epsilon import check_dtypes
 from .idle import check_idle
 from .moment import check_moment
 from .rate import check_rate
+from .schedule import check_schedule
 from .sign import check_sign
+from .static import recompiling_int
 from .subject import Subject
 from .undefined import check_undefined
+from .warmup import check_warmup
 
 Lint = Callable[[Subject, Diagnostics], None]
 
@@ -31,6 +38,13 @@ LINTS: tuple[Lint, ...] = (
     check_rate,
     check_sign,
     check_undefined,
+    biased_average,
+    check_dtypes,
+    check_schedule,
+    check_warmup,
+    constant_state,
+    empty_where,
+    recompiling_int,
 )
 """All lints. None needs what another reports, so their order is of no matter."""
 

@@ -1,1 +1,1 @@
-"""What a program means: whether two are the same map, and whether one still is what it was."""
+"""What a program means: its normal form, its trajectories on tapes, and who means the same."""

@@ -37,8 +37,10 @@ TREES: Mapping[str, Mapping[str, Shape]] = {
     },
     "ranks": {"four": (2, 1, 3, 2), "one": (1,), "row": (1, 4), "three": (2, 2, 2), "vector": (5,)},
     "positive": {"bias": (1,), "kernel": (2, 3), "scale": ()},
+    "tiny": {"bias": (3,), "kernel": (6, 5)},
 }
-"""Trees of weights by name, each as shapes by path. Those of `positive` are above zero."""
+"""Trees of weights by name, each as shapes by path. Those of `positive` are above zero, and `tiny`
+has two tensors, for what is followed a thousand times."""
 
 ULP = 2.0**-52
 """The distance of 1 and the next float64."""
@@ -158,7 +160,7 @@ class Tape:
         return replace(self, weights=weights, batches=tuple(batches))
 
 
-TreeName = Literal["layers", "ranks", "positive"]
+TreeName = Literal["layers", "ranks", "positive", "tiny"]
 
 
 def tape(seed: int, tree: TreeName = "layers", steps: int = 20) -> Tape:

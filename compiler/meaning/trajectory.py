@@ -36,10 +36,14 @@ class Moment:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A run: the slots of the fresh state, and each step."""
+    """A run: the slots of the fresh state, and each step.
+
+    `names` says what the values of the moments are called where no graph does.
+    """
 
     start: list[Any]
     moments: tuple[Moment, ...]
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def follow(
@@ -99,7 +103,7 @@ def bind(graph: Graph, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
     for each in graph.hyperparameters:
         value = values.get(each.name, each.default)
         if each.name not in values and each.derived is not None:
-            value = _value(each.derived, bound)
+            value = value_of(each.derived, bound)
         if value is None:
             raise UnfitError(f"`{each.name}` has no default; give it a value")
         bound[each.name] = float(value) if each.kind == "float" else value
@@ -117,7 +121,8 @@ def _admit(graph: Graph, tape: Tape, masks: Sequence[Sequence[bool]]) -> None:
                 raise UnfitError(f"`{path}` falls into no group")
 
 
-def _value(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
+def value_of(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
+    """A term over hyperparameters at these values."""
     if term.op == "parameter":
         return bound[str(term.arguments[0])]
     if term.op == "literal":
@@ -126,7 +131,7 @@ def _value(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
         return literal
     meaning = OPS[term.op].scalar
     assert meaning is not None
-    value: Scalar = meaning(*(_value(each, bound) for each in term.terms))
+    value: Scalar = meaning(*(value_of(each, bound) for each in term.terms))
     return value
 
 

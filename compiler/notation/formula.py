@@ -5,10 +5,10 @@ from typing import assert_never
 
 from ..graph import Graph, Node, index
 from ..ops import OPS, knots
-from ..predicate import python
-from ..records import Domain, Scalar, Term
+from ..predicate import TENSOR_NAMES
+from ..records import Scalar, Term
+from .plain import TextWriter
 from .symbols import symbol
-from .text import TextWriter
 from .tree import (
     Call,
     Cases,
@@ -82,23 +82,61 @@ def literal(value: Scalar) -> Formula:
     return Number(value)
 
 
-def tensors(domains: tuple[Domain, ...], number: int, groups: Mapping[int, str]) -> str:
-    """Which tensors a domain has, in words: `ndim >= 2`, `group hidden`; empty for all."""
+def tensors(graph: Graph, number: int, within: int = 0) -> str:
+    """Which tensors a domain has, in words: `ndim >= 2`, `group hidden`; empty for all.
+
+    What holds for the domain `within` is not said again.
+    """
+    said = _conditions(graph, within)
+    return " and ".join(c for c in _conditions(graph, number) if c not in said)
+
+
+def _conditions(graph: Graph, number: int) -> list[str]:
+    groups = {group.domain: group.name for group in graph.groups}
     words: list[str] = []
+    ranked = False
     while number:
         if number in groups:
             words.append(f"group {groups[number]}")
             break
-        text = spoken(domains[number].predicate, 4)
-        if text not in words and text != "True":
+        condition = graph.domains[number].predicate
+        text = spoken(condition, 4)
+        # A number of axes says all that is asked of it further out.
+        if text not in words and not (ranked and _asks_rank(condition)):
             words.append(text)
-        number = domains[number].parent
-    return " and ".join(reversed(words))
+        ranked = ranked or (condition.op == "eq" and _asks_rank(condition))
+        number = graph.domains[number].parent
+    return words[::-1]
+
+
+def _asks_rank(condition: Term) -> bool:
+    if condition.op == "not":
+        return _asks_rank(condition.terms[0])
+    return condition.op in OPS and any(term.op == "ndim" for term in condition.terms)
 
 
 def spoken(term: Term, binding: int = 0) -> str:
-    """A predicate as specs write it."""
-    return python(term, binding, "{}".format, "{0} matches {1}")
+    """A predicate nearly as specs write it."""
+    if term.op == "literal":
+        (value,) = term.arguments
+        return f'"{value}"' if isinstance(value, str) else str(value)
+    if term.op in TENSOR_NAMES:
+        return term.op
+    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+        return spoken(Term(opposite, term.terms[0].arguments), binding)
+    strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
+    parts = [spoken(part, strength) for part in term.terms]
+    match term.op:
+        case "not":
+            text = f"not {parts[0]}"
+        case "matches" | "and" | "or":
+            text = f" {term.op} ".join(parts)
+        case _:
+            text = f" {OPS[term.op].notation[1]} ".join(parts)
+    return f"({text})" if strength < binding else text
+
+
+_OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
 
 
 class Formulas:
@@ -108,7 +146,6 @@ class Formulas:
         self._graph = graph
         self._nodes = nodes
         self._known = known
-        self._groups = {group.domain: group.name for group in graph.groups}
 
     def use(self, id: int) -> Formula:
         """A value where it is used."""
@@ -135,9 +172,8 @@ class Formulas:
             case "second":
                 return inputs[1]
             case "sign" | "sample":
-                return Number(int(sign)) if sign.isdigit() else Sign(sign)
+                return Number(0) if sign == "0" else Sign(sign)
             case "fence":
-                assert sign in ("||", "‖‖", "⟨⟩")
                 return Fence(sign, tuple(inputs), self._part(node))
             case "product":
                 return Infix("·", Call(sign, (inputs[0],)), inputs[1])
@@ -160,16 +196,17 @@ class Formulas:
     def _call(self, node: Node, name: str, inputs: list[Formula]) -> Formula:
         match node.op:
             case "merge":
-                domain = int(node["domain"])
-                chosen = Words(tensors(self._graph.domains, domain, self._groups))
-                return _flat(Cases(((inputs[0], chosen),), inputs[1]))
+                chosen = tensors(self._graph, int(node["domain"]), node.type.domain)
+                if not chosen:
+                    return inputs[0]
+                return _flat(Cases(((inputs[0], Words(chosen)),), inputs[1]))
             case "interpolate":
                 points = [Words(f"({x:g}, {y:g})") for x, y in knots(node)]
                 return Call(name, (*inputs, *points))
             case "view" | "unview":
                 return Call(name, (Words(f'"{node["pattern"]}"'), inputs[0]))
             case "extent":
-                return Call(name, (inputs[0],), f"axis {node['axis']}")
+                return Call(name, (inputs[0], Words(f"axis {node['axis']}")))
             case "extern":
                 return Call(self._path(node), (inputs[0], *self._arguments(node, inputs[3:])))
             case "extern_init":

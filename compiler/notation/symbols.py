@@ -71,6 +71,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "N(0, I)": ("N(0, I)", r"\mathcal{N}(0, I)"),
     "U[0, 1)": ("U[0, 1)", r"\mathcal{U}[0, 1)"),
     "±1": ("±1", r"\pm 1"),
+    "𝟏": ("𝟏", r"\mathbf{1}"),
     "∞": ("∞", r"\infty"),
     "π": ("π", r"\pi"),
     "min": ("min", r"\min"),
@@ -99,8 +100,8 @@ RELATIONS: dict[str, tuple[str, int]] = {
     "=": ("=", 6),
     "≠": (r"\ne", 6),
     "matches": (r"\text{ matches }", 6),
-    "+": ("+", 11),
-    "-": ("-", 11),
+    "+": ("+", 10),
+    "-": ("-", 10),
     "·": ("", 12),
     "mod": (r"\bmod", 12),
 }
@@ -124,6 +125,8 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     if name in table:
         return _read(table[name])
     first, *rest = name.split("_")
+    if role == "state" and rest and rest[-1] in STATES:
+        return replace(_read(STATES[rest[-1]]), below=(name.rpartition("_")[0],))
     letter = first.rstrip("0123456789")
     below = (first[len(letter) :], *rest) if letter != first else tuple(rest)
     found = _read(table.get(letter, letter) if letter in _STEMS else letter or first)
@@ -133,6 +136,13 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     if below[:1] == ("hat",) and not found.accent:
         return replace(found, accent="hat", below=below[1:])
     return replace(found, below=below)
+
+
+def hatted(plain: Symbol) -> Symbol:
+    """The symbol with a hat, which words wear behind them."""
+    if len(plain.base) > 1 and plain.base not in LETTERS:
+        return replace(plain, base=f"{plain.base}_hat")
+    return replace(plain, accent="hat")
 
 
 def _read(written: str) -> Symbol:

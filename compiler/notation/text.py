@@ -1,80 +1,213 @@
-"""Formulas and boxes as plain text: Unicode, aligned, in lines of at most 100 characters."""
+"""Boxes as plain text: Unicode, aligned, in lines of at most 100 characters."""
 
-from .symbols import LETTERS, PREFIXES
-from .tree import Cases, Formula, Number, Symbol, Words
-from .writer import ATOM, POWER, PRODUCT, Writer, decimal
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import assert_never
+from unicodedata import combining
 
-_BELOW = dict(zip("0123456789+-t,aehijklmnoprsuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ,ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛᵤᵥₓ", strict=True))
-_ABOVE = dict(zip("0123456789+-t", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ", strict=True))
-_ACCENTS = {"": "", "hat": "\N{COMBINING CIRCUMFLEX ACCENT}", "tilde": "\N{COMBINING TILDE}"}
-_FENCES = {"||": ("|", "|"), "‖‖": ("‖", "‖"), "⟨⟩": ("⟨", "⟩")}
+from ..records import Stage
+from .box import (
+    Assign,
+    Body,
+    Box,
+    Count,
+    If,
+    Interval,
+    Let,
+    Refuse,
+    Repeat,
+    Report,
+    Statement,
+    Where,
+    branches,
+    heading,
+    statements,
+)
+from .plain import TextWriter
+from .tree import Cases, Symbol
+
+WIDTH = 100
+"""The longest line of a box."""
+
+_INDENT = "    "
+_WRITER = TextWriter()
 
 
-class TextWriter(Writer):
-    """Formulas in one line of Unicode."""
+def text(box: Box) -> str:
+    """A box as plain text."""
+    rows = wrap(f"{box.name}: {box.title}" if box.title else box.name, WIDTH)
+    rows += wrap(box.notes, WIDTH)
+    for title, table in (
+        ("given", _inputs(box)),
+        ("state", _states(box)),
+        ("groups", _groups(box)),
+    ):
+        if table:
+            rows += ["", title]
+            rows += [line for row in _aligned(table) for line in _hanging(_INDENT + row, _INDENT)]
+    if box.refusals:
+        rows += [
+            "",
+            "refused",
+            *(r for each in box.refusals for r in _hanging(_INDENT + each, "  ")),
+        ]
+    rows += ["", "step t = 1, 2, ..."]
+    rows += _Body(box).rows(box.step)
+    if box.evaluation:
+        rows += ["", "to evaluate"]
+        rows += _Body(box).rows(box.evaluation)
+    return "\n".join(row.rstrip() for row in rows) + "\n"
 
-    def bracketed(self, text: str) -> str:
-        return f"({text})"
 
-    def symbol(self, symbol: Symbol) -> str:
-        letter = LETTERS[symbol.base][0] if symbol.base in LETTERS else symbol.base
-        text = letter + _ACCENTS[symbol.accent]
-        small, large = [], []
-        for part in symbol.below:
-            (small if all(c in _BELOW for c in part) and len(part) < 3 else large).append(part)
-        text += "".join(f"_{part}" for part in large)
-        marks = [*small, *([symbol.time] if symbol.time else [])]
-        return text + "".join(_BELOW[c] for c in ",".join(marks))
+def _inputs(box: Box) -> list[list[str]]:
+    return [
+        [
+            _WRITER.write(each.symbol),
+            "= " + _WRITER.write(each.default) if each.default is not None else "must be given",
+            " ".join(filter(None, (each.kind, _interval(each.values)))),
+            each.name,
+        ]
+        for each in box.inputs
+    ]
 
-    def number(self, value: float) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if value in (float("inf"), -float("inf")):
-            return "∞" if value > 0 else "-∞"
-        digits, power = decimal(value)
-        if not power:
-            return digits
-        tens = "10" + "".join(_ABOVE[c] for c in power)
-        return {"1": tens, "-1": f"-{tens}"}.get(digits, f"{digits}×{tens}")
 
-    def words(self, text: str) -> str:
-        return text
+def _interval(values: Interval | None) -> str:
+    if values is None:
+        return ""
+    low, high = _WRITER.write(values.low), _WRITER.write(values.high)
+    return f"in {values.opening}{low}, {high}{values.closing}"
 
-    def sign(self, glyph: str) -> str:
-        return glyph
 
-    def infix(self, glyph: str, left: str, right: str) -> str:
-        if glyph == "·":
-            return f"{left} · {right}" if right[0].isdigit() else f"{left} {right}"
-        return f"{left} {glyph.replace('-', '−')} {right}"
+def _states(box: Box) -> list[list[str]]:
+    return [
+        [
+            _WRITER.write(each.symbol),
+            "= " + _WRITER.write(each.start),
+            f"{each.stage}.{each.name}",
+            each.note,
+        ]
+        for each in box.states
+    ]
 
-    def prefix(self, glyph: str, operand: str) -> str:
-        return f"{glyph.replace('-', '−')}{operand}"
 
-    def fraction(self, above: Formula, below: Formula) -> tuple[str, int]:
-        return f"{self.write(above, PRODUCT)} / {self.write(below, PRODUCT + 1)}", PRODUCT
+def _groups(box: Box) -> list[list[str]]:
+    return [[each.name, each.where] for each in box.groups]
 
-    def power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
-        shown = self.write(base, ATOM)
-        if isinstance(exponent, Number) and isinstance(exponent.value, int | float):
-            digits, power = decimal(exponent.value)
-            if not power and all(c in _ABOVE for c in digits):
-                return shown + "".join(_ABOVE[c] for c in digits), POWER
-        if exponent == Symbol("t"):
-            return f"{shown}ᵗ", POWER
-        return f"{shown}^{self.write(exponent, ATOM)}", POWER
 
-    def root(self, operand: Formula) -> str:
-        return f"√{self.write(operand, ATOM)}"
+class _Body:
+    """Writes the statements of a box, the arrows below each other."""
 
-    def fence(self, glyph: str, operands: list[str], below: str) -> str:
-        left, right = _FENCES[glyph]
-        return f"{left}{', '.join(operands)}{right}" + (f"_{below}" if below else "")
+    def __init__(self, box: Box) -> None:
+        self._file = box.file
+        every = (*statements(box.step), *statements(box.evaluation))
+        sides = (_left(each) for each in every if isinstance(each, Assign))
+        self._room = min(14, max(map(columns, sides), default=0))
 
-    def call(self, name: str, operands: list[str], below: str) -> str:
-        shown = name.replace(" ", "_") + (f"_{below}" if below else "")
-        return f"{shown}({', '.join(operands)})"
+    def rows(self, body: Body, indent: int = 1, around: Stage | None = None) -> list[str]:
+        """Each part under its line of the spec, with an empty line before."""
+        rows: list[str] = []
+        for part in body:
+            if part.stage is not None and part.stage != around:
+                shown = heading(part.stage, self._file)
+                rows += ["", *_hanging(_INDENT * (indent - 1) + shown, "  ")]
+            elif not rows and indent == 1:
+                rows.append("")
+            for statement in part.statements:
+                rows += self._statement(statement, indent, part.stage or around)
+            if not part.statements:
+                rows.append(_INDENT * indent + "nothing of its own")
+        return rows
 
-    def cases(self, cases: Cases) -> tuple[str, int]:
-        rows = [f"{self.write(v)} if {self.write(c)}" for v, c in cases.rows]
-        return "; ".join([*rows, f"{self.write(cases.otherwise)} otherwise"]), 0
+    def _statement(self, statement: Statement, indent: int, stage: Stage | None) -> list[str]:
+        space = _INDENT * indent
+        match statement:
+            case Let(constants):
+                pairs = (f"{_WRITER.write(s)} = {_WRITER.write(v)}" for s, v in constants)
+                return _hanging(f"{space}with {', '.join(pairs)}", "  ")
+            case Assign():
+                return self._assign(statement, space)
+            case Report(name, value):
+                shown = "" if value == Symbol(name) else f" = {_WRITER.write(value)}"
+                return _hanging(f"{space}report {name}{shown}", "  ")
+            case Count(condition):
+                return _hanging(f"{space}the step counts if {_WRITER.write(condition)}", "  ")
+            case Refuse(message):
+                return _hanging(f"{space}refused: {message}", "  ")
+            case If():
+                sides, last = branches(statement)
+                rows = []
+                for number, (condition, body) in enumerate(sides):
+                    word = "else if" if number else "if"
+                    rows += _hanging(f"{space}{word} {_WRITER.write(condition)}:", "  ")
+                    rows += self.rows(body, indent + 1, stage)
+                if last:
+                    rows += [f"{space}else:", *self.rows(last, indent + 1, stage)]
+                return rows
+            case Repeat(count, condition, body):
+                tested = f" while {_WRITER.write(condition)}" if condition is not None else ""
+                head = _hanging(f"{space}repeat {_WRITER.write(count)} times{tested}:", "  ")
+                return head + self.rows(body, indent + 1, stage)
+            case Where(tensors, inner):
+                rows = _hanging(f"{space}for {tensors}:", "  ")
+                for each in inner:
+                    rows += self._statement(each, indent + 1, stage)
+                return rows
+            case _:
+                assert_never(statement)
+
+    def _assign(self, statement: Assign, space: str) -> list[str]:
+        left = _padded(_left(statement), self._room)
+        arrow = "∼" if statement.drawn else "←"
+        head = f"{space}{left} {arrow} "
+        hang = " " * (columns(head) - len(space))
+        if len(statement.values) == 1 and isinstance(statement.values[0], Cases):
+            return _cases(head, statement.values[0])
+        return _hanging(head + ", ".join(map(_WRITER.write, statement.values)), hang)
+
+
+def _left(statement: Assign) -> str:
+    return ", ".join(map(_WRITER.write, statement.targets))
+
+
+def _cases(head: str, cases: Cases) -> list[str]:
+    """A choice with a row for each case."""
+    values = [*(value for value, _ in cases.rows), cases.otherwise]
+    conditions = [f"if {_WRITER.write(c)}" for _, c in cases.rows] + ["otherwise"]
+    written = [_WRITER.write(value) for value in values]
+    room = max(map(columns, written))
+    braces = ["⎧", *"⎨" * (len(values) - 2), "⎩"]
+    rows = []
+    for brace, value, condition in zip(braces, written, conditions, strict=True):
+        row = f"{head}{brace} {_padded(value, room)}  {condition}"
+        rows += _hanging(row, " " * (columns(head) + 2 - _spaces(row)))
+        head = " " * columns(head)
+    return rows
+
+
+def _hanging(row: str, hang: str) -> list[str]:
+    """A row, its further lines indented by `hang` more."""
+    space = " " * _spaces(row)
+    if columns(row) <= WIDTH:
+        return [row]
+    lines = wrap(row.strip(), WIDTH - len(space) - len(hang), break_long_words=False)
+    return [space + lines[0], *(space + hang + line for line in lines[1:])]
+
+
+def _spaces(row: str) -> int:
+    return len(row) - len(row.lstrip())
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The cells of a table below each other."""
+    widths = [max(map(columns, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        yield "  ".join(_padded(c, w) for c, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def columns(line: str) -> int:
+    """How wide a line is on a terminal: marks above letters take no room."""
+    return sum(not combining(c) for c in line)
+
+
+def _padded(cell: str, room: int) -> str:
+    return cell + " " * (room - columns(cell))

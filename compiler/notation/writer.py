@@ -25,7 +25,10 @@ ATOM = 16
 
 POWER = 14
 PRODUCT = 12
+QUOTIENT = 11
+"""Of a slash in a line: `a / b c` would not say whether c is below."""
 
+_SUM = 10
 _COMPARES = 6
 
 
@@ -35,102 +38,102 @@ class Writer(ABC):
     def write(self, formula: Formula, strength: int = 0) -> str:
         """The formula, in brackets where it binds less tightly than `strength`."""
         text, own = self._form(formula)
-        return self.bracketed(text) if own < strength else text
+        return self._bracketed(text) if own < strength else text
 
     def _form(self, formula: Formula) -> tuple[str, int]:
         match formula:
             case Symbol():
-                return self.symbol(formula), ATOM
+                return self._symbol(formula), ATOM
             case Number(value):
                 negative = not isinstance(value, bool) and value < 0
-                return self.number(value), PREFIXES["-"][1] if negative else ATOM
+                return self._number(value), PREFIXES["-"][1] if negative else ATOM
             case Words(text):
-                return self.words(text), ATOM
+                return self._words(text), ATOM
             case Sign(glyph):
-                return self.sign(glyph), ATOM
+                return self._sign(glyph), ATOM
             case Infix(glyph, left, right):
-                return self._infix(glyph, left, right)
+                return self._operator(glyph, left, right)
             case Prefix(glyph, operand):
                 # A sum behind a minus needs brackets, a product does not.
                 binding = PREFIXES[glyph][1]
                 within = PRODUCT if glyph == "-" else ATOM
-                return self.prefix(glyph, self.write(operand, within)), min(binding, 11)
+                return self._prefix(glyph, self.write(operand, within)), min(binding, _SUM)
             case Fraction(above, below):
-                return self.fraction(above, below)
+                return self._fraction(above, below)
             case Power(base, exponent):
-                return self.power(base, exponent)
+                return self._power(base, exponent)
             case Root(operand):
-                return self.root(operand), ATOM
+                return self._root(operand), ATOM
             case Fence(glyph, operands, below):
                 written = [self.write(operand) for operand in operands]
-                return self.fence(glyph, written, below), ATOM
+                return self._fence(glyph, written, below), ATOM
             case Call(name, operands, below):
                 written = [self.write(operand) for operand in operands]
-                return self.call(name, written, below), ATOM
+                return self._call(name, written, below), ATOM
             case Cases():
-                return self.cases(formula)
+                return self._cases(formula)
             case _:
                 assert_never(formula)
 
-    def _infix(self, glyph: str, left: Formula, right: Formula) -> tuple[str, int]:
+    def _operator(self, glyph: str, left: Formula, right: Formula) -> tuple[str, int]:
         _, binding = RELATIONS[glyph]
         # Comparisons do not chain, and what is subtracted needs its brackets.
         before = binding + 1 if binding == _COMPARES else binding
         after = binding if glyph in ("+", "∧", "∨") else binding + 1
         if glyph == "·":
             after = binding
-        return self.infix(glyph, self.write(left, before), self.write(right, after)), binding
+        return self._infix(glyph, self.write(left, before), self.write(right, after)), binding
 
     @abstractmethod
-    def bracketed(self, text: str) -> str:
+    def _bracketed(self, text: str) -> str:
         """A formula in round brackets."""
 
     @abstractmethod
-    def symbol(self, symbol: Symbol) -> str:
+    def _symbol(self, symbol: Symbol) -> str:
         """A symbol with what stands around it."""
 
     @abstractmethod
-    def number(self, value: float) -> str:
+    def _number(self, value: float) -> str:
         """A literal."""
 
     @abstractmethod
-    def words(self, text: str) -> str:
+    def _words(self, text: str) -> str:
         """Words inside a formula; the text may come from a spec."""
 
     @abstractmethod
-    def sign(self, glyph: str) -> str:
+    def _sign(self, glyph: str) -> str:
         """A sign of its own."""
 
     @abstractmethod
-    def infix(self, glyph: str, left: str, right: str) -> str:
+    def _infix(self, glyph: str, left: str, right: str) -> str:
         """Two operands that have the brackets that they need."""
 
     @abstractmethod
-    def prefix(self, glyph: str, operand: str) -> str:
+    def _prefix(self, glyph: str, operand: str) -> str:
         """An operand that has the brackets that it needs."""
 
     @abstractmethod
-    def fraction(self, above: Formula, below: Formula) -> tuple[str, int]:
+    def _fraction(self, above: Formula, below: Formula) -> tuple[str, int]:
         """A quotient."""
 
     @abstractmethod
-    def power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
+    def _power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
         """A power."""
 
     @abstractmethod
-    def root(self, operand: Formula) -> str:
+    def _root(self, operand: Formula) -> str:
         """A square root."""
 
     @abstractmethod
-    def fence(self, glyph: str, operands: list[str], below: str) -> str:
+    def _fence(self, glyph: str, operands: list[str], below: str) -> str:
         """A norm, an absolute value or an inner product."""
 
     @abstractmethod
-    def call(self, name: str, operands: list[str], below: str) -> str:
+    def _call(self, name: str, operands: list[str], below: str) -> str:
         """A function."""
 
     @abstractmethod
-    def cases(self, cases: Cases) -> tuple[str, int]:
+    def _cases(self, cases: Cases) -> tuple[str, int]:
         """A choice."""
 
 

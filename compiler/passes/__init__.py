@@ -21,3 +21,6 @@ PIPELINE: tuple[Pass, ...] = (
     settle,  # last, since it forgets which values are in a view
 )
 """What every program goes through, in order."""
+
+SIMPLIFYING: tuple[Pass, ...] = (fold, cse, dead_code, settle)
+"""Those of them that leave a formula the way it was written: what people are shown."""

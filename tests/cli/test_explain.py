@@ -29,4 +29,7 @@ def test_every_diagnostic_is_explained(optc):
 def test_an_unknown_code_proposes_the_nearest(optc):
     code, out, err = optc("explain", "unknown-rul")
     assert (code, out) == (1, "")
-    assert err == "error: no diagnostic is called `unknown-rul`; did you mean `unknown-rule`?\n"
+    assert err == (
+        "error: `unknown-rul` is neither a diagnostic, a file that ends in .opt nor an optimizer "
+        "of the library; did you mean `unknown-rule`?\n"
+    )

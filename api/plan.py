@@ -1,0 +1,70 @@
+"""Plans in Python: what an optimizer costs for weights that are there, or for their shapes."""
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+
+import jax
+import jax.numpy as jnp
+
+from ..compiler.budget.budget import Budget, BudgetError, budget, opaque_slots
+from ..compiler.budget.tensors import Tensor, Tree
+from ..compiler.driver import compile_spec, lowered_graph
+from ..compiler.graph import Graph
+from ..compiler.locate import Located
+from ..compiler.records import Scalar
+from ..runtime.tree import PyTree, leaves_of
+from .programs import locate, run
+
+
+def plan(
+    spec: str | PathLike[str],
+    params: PyTree,
+    *,
+    defaults: Mapping[str, Scalar] | None = None,
+    allow_use: Iterable[str | PathLike[str]] = (),
+    allow_extern: Iterable[str] = (),
+) -> Budget:
+    """What a spec costs for some weights: the numbers of `optc plan`, which print as its text.
+
+    `params` is any pytree of float arrays or of their shapes (`jax.ShapeDtypeStruct`), of which
+    only shapes are looked at. The other arguments are those of `load`, and so is what is raised,
+    beside TypeError for a leaf that is no array of floats.
+    """
+    leaves = leaves_of(params)
+    tree = Tree.of("params", (Tensor(leaf.path, leaf.shape, leaf.dtype) for leaf in leaves))
+    return plan_of(locate(spec, allow_use, allow_extern), tree, defaults)
+
+
+def plan_of(located: Located, tree: Tree, defaults: Mapping[str, Scalar] | None) -> Budget:
+    """The plan of a spec that was found. Floats that stand alone are as wide as JAX has them."""
+    graph, _ = lowered_graph(located, defaults)
+    scalar = jnp.result_type(float).itemsize
+    found = budget(graph, tree, scalar=scalar)
+    refused = any(finding.fatal for finding in found.findings)
+    if refused or not opaque_slots(graph):
+        return found
+    return budget(graph, tree, _opaque_bytes(located, graph, tree, defaults), scalar)
+
+
+def _opaque_bytes(
+    located: Located, graph: Graph, tree: Tree, defaults: Mapping[str, Scalar] | None
+) -> dict[int, int]:
+    """What transformations of optax keep, by the numbers of their slots."""
+    structs = {t.path: _struct(t) for t in tree.tensors}
+    program = run(compile_spec(located, defaults))
+    try:
+        slots = jax.eval_shape(program().init, structs).slots
+    except (ValueError, TypeError) as error:
+        raise BudgetError(f"no state can be made for these weights: {error}") from error
+    named = {number: graph.slots[number] for number in opaque_slots(graph)}
+    return {
+        number: sum(
+            x.size * x.dtype.itemsize for x in jax.tree.leaves(slots[slot.stage][slot.name])
+        )
+        for number, slot in named.items()
+    }
+
+
+def _struct(tensor: Tensor) -> jax.ShapeDtypeStruct:
+    struct: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(tensor.shape, jnp.dtype(tensor.dtype))  # type: ignore[no-untyped-call]  # jax does not annotate it
+    return struct

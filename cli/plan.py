@@ -1,0 +1,86 @@
+"""`optc plan`: what an optimizer costs for real weights. Needs JAX only for what optax keeps."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..compiler.budget.budget import Budget, budget, opaque_slots
+from ..compiler.budget.tensors import Tree
+from ..compiler.budget.text import text
+from ..compiler.budget.trees import find
+from ..compiler.driver import lowered_graph
+from . import settings
+from .output import note, plural
+from .spec import AllowExtern, locate
+
+
+class Format(Enum):
+    """How a plan is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def plan(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The optimizer.")],
+    params: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="The weights: a .json of shapes, a .safetensors or .npz, a folder of a checkpoint "
+            "or a run, or a built-in model such as gpt2-124m.",
+        ),
+    ],
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="The dtype of all weights: bfloat16, ...")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's new default."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to write the plan.")] = Format.TEXT,
+    every: Annotated[bool, typer.Option("--all", help="A line for each tensor.")] = False,
+    allow_extern: AllowExtern = None,
+) -> None:
+    """Say which tensor gets what, and what the state and a step cost.
+
+    Nothing of the size of the weights is allocated. The exit code is 1 when an `assert` of the
+    spec does not hold, or when no state could be made for these weights.
+
+    Example:
+      optc plan adamw --params gpt2-124m
+      optc plan mine.opt --params model.safetensors --dtype bfloat16
+      optc plan mine.opt --params shapes.json --format json
+    """
+    defaults = settings.parse(set_ or [])
+    located = locate(spec, allow_extern or ())
+    tree = find(params, _read_folder)
+    tree = tree if dtype is None else tree.cast(dtype)
+    graph, _ = lowered_graph(located, defaults)
+    if opaque_slots(graph):
+        from ..api.plan import plan_of  # optax says what its transformations keep
+
+        found = plan_of(located, tree, defaults)
+    else:
+        found = budget(graph, tree)
+    _say(found, format, every)
+    raise typer.Exit(int(not found.ok))
+
+
+def _read_folder(folder: Path) -> Tree:
+    from .train.weights import read_folder  # orbax reads its own folders
+
+    return read_folder(folder)
+
+
+def _say(found: Budget, format: Format, every: bool) -> None:
+    if left_out := found.tree.left_out:
+        more = ", ..." if len(left_out) > 1 else ""
+        note(f"left out {plural(len(left_out), 'tensor')} not of floats: {left_out[0]}{more}")
+    if format is Format.JSON:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        print(text(found, every))

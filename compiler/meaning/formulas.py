@@ -1,0 +1,425 @@
+"""From the nodes of a graph to formulas: one formula for each value, in one algebra.
+
+A field is its element: the formula says what one number of it is, in terms of the numbers at the
+same place of other fields, of scalars, and of whole fields (in reductions and oracles). Two fields
+that exist for different tensors may have one formula; what runs over tensors names its domain, by
+the condition on a tensor that its predicates make. How many numbers a field has for each tensor is
+no part of its formula; it is its *form*, which what reduces or rearranges a field names too.
+
+Branches are choices by a condition, as `where` is. A loop of a few rounds is written out; any other
+is an atom of what it starts from and of what its body makes of arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from ..graph import Graph, Node, Region, index, walk
+from ..ops import OPS, knots
+from ..records import Hyperparameter, Term
+from ..types import Type
+from .algebra import BELOW_ONE, NONNEGATIVE, POSITIVE, Algebra, Value
+from .arrangements import Arrangements
+from .operations import Operations
+from .terms import Terms
+
+_MOST_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What one number of a field stands for, and how its tensors are arranged.
+
+    Several `per` together are those of a product: with `row` and `column` it has one number for
+    each element, but with `row` and `matrix` only for each row.
+    """
+
+    pers: tuple[str, ...]
+    arrangement: str = ""
+
+    def __or__(self, other: "Form") -> "Form":
+        pers = {*self.pers, *other.pers}
+        if "element" in pers:
+            pers = {"element"}
+        elif len(pers) > 1:
+            pers -= {"tensor"}
+        arrangements = {self.arrangement, other.arrangement} - {""}
+        return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)))
+
+
+_ELEMENTS = Form(("element",))
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A value, and its form where it is a field."""
+
+    value: Value
+    form: Form | None = None
+
+
+_Values = dict[int, Formula]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step makes: the weights, the slots, whether it counts, what it reports."""
+
+    weights: Value
+    evaluation: Value
+    applied: Value
+    slots: tuple[Value, ...]
+    observed: tuple[tuple[str, Value], ...]
+
+
+class Formulas:
+    """The formulas of one graph, with terms for some of its hyperparameters."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, Term],
+        known: Sequence[Hyperparameter],
+        algebra: Algebra,
+    ) -> None:
+        self._graph = graph
+        self._nodes = index(graph)
+        self._algebra = algebra
+        self._operations = Operations(algebra)
+        self._terms = Terms(graph, parameters, known, algebra, self._operations)
+        sites = {n.get("site") for r in graph.regions() for n in walk(r)} - {None}
+        self._views = Arrangements(algebra)
+        self._sites = {site: place for place, site in enumerate(sorted(sites, key=str))}
+        self._region = ""
+        self._depth = 0
+        self._states: Sequence[Formula] = ()
+        self._values: _Values = {}
+        self._results: dict[int, list[Formula]] = {}
+
+    def starts(self) -> list[Formula]:
+        """The slots of a fresh state."""
+        return self._run("start", self._graph.start, ())
+
+    def step(self, states: Sequence[Formula]) -> Step:
+        """One step from these states."""
+        weights = self._algebra.atom("weights", scalar=False)
+        evaluation = weights
+        if self._graph.evaluation is not None:
+            ((evaluation),) = (
+                x.value for x in self._run("evaluation", self._graph.evaluation, states)
+            )
+        results = self._run("step", self._graph.step, states)
+        slots: dict[int, Value] = {}
+        observed = []
+        applied = self._algebra.one
+        for output, result in zip(self._graph.outputs, results, strict=True):
+            match output.role:
+                case "step":
+                    weights = self._algebra.sub(weights, result.value)
+                case "weights":
+                    weights = result.value
+                case "slot":
+                    slots[output.index] = result.value
+                case "applied":
+                    applied = result.value
+                case "observed":
+                    observed.append((output.name, result.value))
+                case "loss":
+                    pass
+        updates = tuple(slots[n] for n in range(len(slots)))
+        return Step(weights, evaluation, applied, updates, tuple(observed))
+
+    # ---- regions
+
+    def _run(self, name: str, region: Region, states: Sequence[Formula]) -> list[Formula]:
+        self._region, self._states = name, states
+        self._values, self._results = {}, {}
+        return self._inside(region)
+
+    def _inside(self, region: Region) -> list[Formula]:
+        for node in region.nodes:
+            if node.op != "argument":
+                self._values[node.id] = self._node(node)
+        return [self._values[i] for i in region.results]
+
+    def _node(self, node: Node) -> Formula:
+        inputs = [self._values[i] for i in node.inputs]
+        match OPS[node.op].op_class:
+            case "leaf":
+                return self._leaf(node, inputs)
+            case "elementwise":
+                return self._elementwise(node, inputs)
+            case "reduction":
+                return self._reduction(node, inputs)
+            case "shape":
+                return self._shape(node, inputs)
+            case "local":
+                mask = Formula(self._terms.mask(int(node["domain"])))
+                return self._elementwise(node, [mask, *inputs], "where")
+            case "fill":
+                return self._fill(node, inputs)
+            case "random":
+                return self._random(node, inputs)
+            case "oracle":
+                return self._oracle(node, inputs)
+            case "control":
+                return self._control(node, inputs)
+            case "opaque":
+                return self._opaque(node, inputs)
+
+    def _atom(self, node: Node, *description: object, of: Sequence[Value] = ()) -> Formula:
+        """An atom of the type of a node."""
+        is_scalar = not node.type.is_field
+        make = self._algebra.condition if node.type.dtype == "bool" else self._algebra.atom
+        return Formula(make(*description, of=of, scalar=is_scalar), _form(node.type))
+
+    def _leaf(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        match node.op:
+            case "const":
+                return Formula(self._operations.literal(node["value"]))
+            case "nan":
+                return Formula(self._operations.literal(float("nan")))
+            case "parameter":
+                return Formula(self._terms.parameter(str(node["name"])))
+            case "state":
+                return self._states[int(node["name"])]
+            case "item":
+                return self._results[node.inputs[0]][int(node["index"])]
+            case _ if node["name"] == "w":
+                return Formula(self._algebra.atom("weights", scalar=False), _form(node.type))
+            case _:
+                # The first step is the step 1; outside of steps the count may be 0.
+                facts = POSITIVE if self._region == "step" else 0
+                name = f"{node['name']} of {self._region}"
+                return Formula(self._algebra.atom("input", name, facts=facts))
+
+    def _elementwise(self, node: Node, inputs: Sequence[Formula], op: str = "") -> Formula:
+        form = _joined(inputs) or _form(node.type)
+        values = [x.value for x in inputs]
+        if node.op == "interpolate":
+            table = [self._operations.literal(float(y)) for pair in knots(node) for y in pair]
+            return Formula(self._atom(node, node.op, of=[*values, *table]).value, form)
+        found = self._operations.apply(op or node.op, *values)
+        return Formula(found, form if node.type.is_field else None)
+
+    # ---- reductions
+
+    def _reduction(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        per = node.get("per")
+        domains = [self._domain(i) for i in node.inputs]
+        values = [x.value for x in inputs]
+        over = [self._over(per, x, d) for x, d in zip(inputs, domains, strict=True)]
+        match node.op:
+            case "norm":
+                square = self._algebra.mul(values[0], values[0])
+                found = self._algebra.root(self._sum(node, over[0], square))
+            case "dot" if over[0] == over[1]:
+                found = self._sum(node, over[0], self._algebra.mul(*values))
+            case "dot":
+                pairs = sorted(zip(over, values, strict=True), key=lambda p: (p[0], p[1].key))
+                names, values = [name for name, _ in pairs], [x for _, x in pairs]
+                found = self._atom(node, "dot", *names, of=values).value
+            case "sum":
+                found = self._sum(node, over[0], values[0])
+            case "mean":
+                found = self._linear(node, f"mean {over[0]}", values[0])
+            case "largest":
+                found = self._largest(node, over[0], values[0])
+            case "smallest":
+                opposite = self._algebra.neg(values[0])
+                found = self._algebra.neg(self._largest(node, over[0], opposite))
+            case "all":
+                found = self._any(node, over[0], self._algebra.invert(values[0]))
+                found = self._algebra.invert(found)
+            case _:
+                found = self._any(node, over[0], values[0])
+        if not node.type.is_field:
+            return Formula(found)
+        arrangement = inputs[0].form.arrangement if inputs[0].form else ""
+        return Formula(found, Form((str(per),), arrangement))
+
+    def _domain(self, id: int) -> int:
+        return self._nodes[id].type.domain
+
+    def _over(self, per: object, x: Formula, domain: int) -> str:
+        """What a reduction runs over: parts of each tensor, or the tensors of a domain."""
+        where = self._terms.mask(domain).key if per is None else f"per {per}"
+        return f"{where} of {x.form}"
+
+    def _sum(self, node: Node, over: str, x: Value) -> Value:
+        return self._linear(node, f"sum {over}", x, keeps=NONNEGATIVE)
+
+    def _linear(self, node: Node, name: str, x: Value, *at: Value, keeps: int = 0) -> Value:
+        """What scalar factors are taken out of: a sum, or a product with a matrix.
+
+        What is known of the rest and is in `keeps`, is known of the result.
+        """
+        if x.number == 0:
+            return x
+        outside, inside = self._algebra.apart(x)
+        is_scalar = not node.type.is_field
+        facts = self._algebra.facts(inside) & keeps
+        found = self._algebra.atom(name, of=[*at, inside], scalar=is_scalar, facts=facts)
+        return self._algebra.knowing(
+            self._algebra.mul(outside, found), self._algebra.facts(x) & keeps
+        )
+
+    def _largest(self, node: Node, over: str, x: Value) -> Value:
+        outside, inside = self._algebra.apart(x, positive=True)
+        return self._algebra.mul(outside, self._atom(node, "largest", over, of=[inside]).value)
+
+    def _any(self, node: Node, over: str, x: Value) -> Value:
+        return x if x.number == 0 else self._atom(node, "any", over, of=[x]).value
+
+    # ---- shapes, fills, random fields
+
+    def _shape(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        x, *more = inputs
+        form = x.form or _form(node.type)
+        assert form is not None
+        if node.op == "extent":
+            length = self._algebra.atom("extent", node["axis"], str(form), scalar=False)
+            self._algebra.knowing(length, POSITIVE)
+            return Formula(length, Form(("tensor",), form.arrangement))
+        if node.op == "rank_as":
+            like = more[0].form
+            return Formula(x.value, Form(form.pers, like.arrangement if like else ""))
+        return self._view(node, x.value, form, more)
+
+    def _view(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
+        pattern, sizes = str(node["pattern"]), str(node["sizes"])
+        pers = (str(node.type.per),)
+        if node.op == "unview":
+            like, *given = more
+            name = self._views.name(pattern, sizes, [size.value for size in given])
+            arrangement = like.form.arrangement if like.form else ""
+            return Formula(self._views.undone(x, str(form), name), Form(pers, arrangement))
+        name = self._views.name(pattern, sizes, [size.value for size in more])
+        opposite = self._views.opposite(pattern, sizes)
+        arrangement = self._views.arrangement(form.arrangement, name, opposite)
+        return Formula(self._views.seen(x, str(form), name, opposite), Form(pers, arrangement))
+
+    def _fill(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        form = inputs[0].form or _form(node.type)
+        match node.op:
+            case "zeros":
+                return Formula(self._algebra.zero, form)
+            case "ones":
+                return Formula(self._algebra.one, form)
+            case "full":
+                return Formula(inputs[1].value, form)
+            case _:
+                return Formula(inputs[0].value, form)
+
+    def _random(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        x, *rounds = inputs
+        site = self._sites[node.get("site")]
+        form = x.form or _form(node.type)
+        drawn = [each.value for each in rounds]
+        if node.op == "round_stochastic":
+            drawn.append(x.value)
+        others = [(key, value) for key, value in node.attributes if key != "site"]
+        found = self._atom(node, node.op, self._region, site, others, str(form), of=drawn).value
+        known = NONNEGATIVE | BELOW_ONE if node.op == "uniform" else 0
+        return Formula(self._algebra.knowing(found, known), form if node.type.is_field else None)
+
+    # ---- oracles, control flow, transformations
+
+    def _oracle(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        values = [x.value for x in inputs]
+        match node.op:
+            case "hvp" | "pullback":
+                return Formula(self._linear(node, node.op, values[1], values[0]), _form(node.type))
+            case "curvature":
+                at, along = values
+                field = node.model_copy(update={"type": Type("field")})
+                product = self._linear(field, "hvp", along, at)
+                over = self._over(
+                    None, Formula(along, inputs[1].form), self._domain(node.inputs[1])
+                )
+                return Formula(self._sum(node, over, self._algebra.mul(along, product)))
+            case "per_example_mean":
+                (region,) = node.regions
+                result = self._body(region, [self._values.get(region.arguments[0])])[0]
+                of = [values[0], result.value]
+                return self._atom(node, node.op, str(result.form), of=of)
+            case _:
+                found = self._atom(node, node.op, of=values)
+                known = POSITIVE if node.op == "examples" else 0
+                self._algebra.knowing(found.value, known)
+                return found
+
+    def _control(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        match node.op:
+            case "if":
+                self._results[node.id] = self._branches(inputs[0].value, node)
+            case "loop":
+                self._results[node.id] = self._loop(node, inputs[0].value, inputs[1:])
+            case _:
+                pass  # where a program is refused, it is no map
+        return Formula(self._algebra.zero)
+
+    def _branches(self, condition: Value, node: Node) -> list[Formula]:
+        yes, no = node.regions
+        if condition.number is not None:
+            return self._inside(yes if condition.number else no)
+        return [
+            Formula(self._algebra.choose(condition, a.value, b.value), _joined([a, b]))
+            for a, b in zip(self._inside(yes), self._inside(no), strict=True)
+        ]
+
+    def _loop(self, node: Node, count: Value, carried: Sequence[Formula]) -> list[Formula]:
+        body, *condition = node.regions
+        rounds = count.number
+        if rounds is not None and (rounds <= 0 or (rounds <= _MOST_ROUNDS and not condition)):
+            for round in range(int(rounds)):
+                number = Formula(self._algebra.number(round))
+                self._values |= zip(body.arguments, (number, *carried), strict=True)
+                carried = self._inside(body)
+            return list(carried)
+        made = [*self._body(body, [None, *carried])]
+        asked = [x for region in condition for x in self._body(region, carried)]
+        of = [x.value for x in (*carried, *made, *asked)]
+        forms = repr([x.form for x in (*carried, *made)])
+        whole = self._algebra.atom("loop", len(made), forms, of=[count, *of])
+        return [
+            self._atom(self._nodes[id], "result", place, of=[whole])
+            for place, id in enumerate(body.results)
+        ]
+
+    def _body(self, region: Region, likes: Sequence[Formula | None]) -> list[Formula]:
+        """What a region makes of arguments of which nothing is known."""
+        self._depth += 1
+        for place, (id, like) in enumerate(zip(region.arguments, likes, strict=True)):
+            found = self._atom(self._nodes[id], "argument", self._depth, place)
+            if like is not None and like.form is not None:
+                found = Formula(found.value, like.form)
+            if like is not None and like.value.wild:
+                wild = self._algebra.atom("argument", self._depth, place, wild=True)
+                found = Formula(wild, found.form)
+            self._values[id] = found
+        results = self._inside(region)
+        self._depth -= 1
+        return results
+
+    def _opaque(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        values = [x.value for x in inputs]
+        if node.op == "select":
+            return Formula(self._algebra.choose(*values))
+        given = [(key, repr(value)) for key, value in node.attributes if key != "name"]
+        tensors = [self._terms.mask(self._domain(i)) for i in node.inputs]
+        found = self._algebra.atom(node.op, given, of=[*values, *tensors], scalar=False)
+        field, state = (
+            self._algebra.atom("result", place, of=[found], scalar=False) for place in (0, 1)
+        )
+        self._results[node.id] = [Formula(field, _ELEMENTS), Formula(state)]
+        return Formula(found)
+
+
+def _form(type: Type) -> Form | None:
+    return Form((str(type.per),)) if type.is_field else None
+
+
+def _joined(formulas: Sequence[Formula]) -> Form | None:
+    forms = [x.form for x in formulas if x.form is not None]
+    return reduce(Form.__or__, forms) if forms else None

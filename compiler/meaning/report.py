@@ -1,0 +1,183 @@
+"""A verdict in words for people, and as plain data for other tools."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..graph import index
+from ..notation.formula import formula
+from ..records import Scalar
+from .blame import Counterpart, Culprit
+from .compare import Parting
+from .maps import term_text
+from .side import Program, Side
+from .verdict import Found, Verdict
+
+SCHEMA = 1
+"""The version of the JSON. Fields may be added to it; anything else makes a new version."""
+
+
+def text(verdict: Verdict) -> str:
+    """The verdict, first in one line, then with what supports it."""
+    return "\n".join(_lines(verdict))
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    a, b = verdict.a.name, verdict.b.name
+    match verdict.same:
+        case True if verdict.proved:
+            yield f"same map: {a} and {b} have one normal form"
+        case True:
+            yield f"same map, as far as tapes show: {a} and {b}"
+        case False:
+            yield f"different: {a} and {b}"
+        case None:
+            yield f"not decided: {a} and {b}"
+            yield f"  {verdict.reason}"
+    if verdict.same:
+        yield f"  {_support(verdict)}"
+    if verdict.parting is not None:
+        yield from _parting(verdict, verdict.parting)
+    for found in verdict.maps:
+        yield from _map(found)
+    for note in verdict.notes:
+        yield f"  note: {note}"
+
+
+def _support(verdict: Verdict) -> str:
+    steps = sum(found.steps for found in verdict.together)
+    apart = max(found.apart for found in verdict.together)
+    worst = max(verdict.together, key=lambda found: found.bound)
+    count = len(verdict.together)
+    return (
+        f"{count} tapes, {steps} steps in all: weights at most {apart:.1e} apart; "
+        f"rounding may be worth {worst.bound:.1e}"
+    )
+
+
+def _parting(verdict: Verdict, parting: Parting) -> Iterator[str]:
+    what = "the weights to evaluate with" if parting.evaluation else "weights"
+    place = f"`{parting.path}` {list(parting.shape)}"
+    yield (
+        f"  {parting.setting.words}, {what} differ first after step {parting.step}, most in {place}"
+    )
+    names = max(len(verdict.a.name), len(verdict.b.name))
+    entry = f"[{', '.join(map(str, parting.index))}]"
+    for side, value in ((verdict.a, parting.a), (verdict.b, parting.b)):
+        yield f"    {side.name:<{names}}  {entry} {value:.10g}"
+    yield f"  {parting.apart:.1e} apart, where rounding may be worth {parting.bound:.1e}"
+    blamed = verdict.blame
+    if blamed is None:
+        return
+    if blamed.a is not None and isinstance(verdict.a, Program):
+        yield f"  in {verdict.a.name} the first value that {verdict.b.name} does not have is"
+        yield from _culprit(verdict.a, blamed.a)
+    if isinstance(blamed.b, Culprit) and isinstance(verdict.b, Program):
+        yield f"  in {verdict.b.name} the first value that {verdict.a.name} does not have is"
+        yield from _culprit(verdict.b, blamed.b)
+    elif isinstance(blamed.b, Counterpart):
+        yield f"  the nearest of {verdict.b.name} is {blamed.b.name}, off by {blamed.b.off:.1%}"
+
+
+def _culprit(program: Program, culprit: Culprit) -> Iterator[str]:
+    shown, place = _shown(program, culprit)
+    yield f"    {shown}"
+    when = f"step {culprit.step}"
+    yield f"    {when}, {place}" if place else f"    {when}"
+
+
+def _shown(program: Program, culprit: Culprit) -> tuple[str, str]:
+    """A value as a formula, with its name, and the line of the spec that caused it."""
+    graph = program.graph
+    node = index(graph)[culprit.node]
+    if culprit.state is not None:
+        slot = graph.slots[culprit.state]
+        labels = [stage for stage in graph.stages if stage.label == slot.stage]
+        place = f"{labels[0].place}: {labels[0].text}" if labels else ""
+        return f"the state `{slot.name}` as the step finds it", place
+    name = f"{node.name} = " if node.name else ""
+    stage = graph.stages[node.stage] if node.stage >= 0 else None
+    return f"{name}{formula(graph, node.id)}", f"{stage.place}: {stage.text}" if stage else ""
+
+
+def _map(found: Found) -> Iterator[str]:
+    held = " and ".join(f"{n} = {_scalar(x)}" for n, x in found.map.fixed.items())
+    how = "by normal form" if found.proved else "on tapes"
+    yield (
+        f"  {found.name}{f' with {held}' if held else ''} is {found.map.shown(found.of)}, {how}"
+        + ("" if found.evaluates else "; the weights to evaluate with are others")
+    )
+
+
+def _scalar(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+# ---- data
+
+
+def data(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as JSON has it."""
+    words = {True: "same", False: "different", None: "undecided"}
+    return {
+        "schema": SCHEMA,
+        "a": verdict.a.name,
+        "b": verdict.b.name,
+        "verdict": words[verdict.same],
+        "proved": verdict.proved,
+        "reason": verdict.reason or None,
+        "tapes": {
+            "count": len(verdict.together),
+            "steps": sum(found.steps for found in verdict.together),
+            "apart": max((found.apart for found in verdict.together), default=None),
+            "bound": max((found.bound for found in verdict.together), default=None),
+        },
+        "difference": _difference(verdict) if verdict.parting else None,
+        "maps": [_map_data(found) for found in verdict.maps],
+        "notes": list(verdict.notes),
+    }
+
+
+def _difference(verdict: Verdict) -> dict[str, Any]:
+    parting = verdict.parting
+    assert parting is not None
+    blamed = verdict.blame
+    return {
+        "of": "evaluation" if parting.evaluation else "weights",
+        "step": parting.step,
+        "path": parting.path,
+        "shape": list(parting.shape),
+        "index": list(parting.index),
+        "a": parting.a,
+        "b": parting.b,
+        "apart": parting.apart,
+        "bound": parting.bound,
+        "tree": parting.tape.tree,
+        "seed": parting.tape.seed,
+        "values": {"a": dict(parting.setting.a), "b": dict(parting.setting.b)},
+        "node": {
+            "a": _node(verdict.a, blamed.a if blamed else None),
+            "b": _node(verdict.b, blamed.b if blamed else None),
+        },
+    }
+
+
+def _node(side: Side, blamed: Culprit | Counterpart | None) -> Mapping[str, Any] | None:
+    match blamed:
+        case Culprit() if isinstance(side, Program):
+            shown, place = _shown(side, blamed)
+            return {"formula": shown, "step": blamed.step, "line": place}
+        case Counterpart():
+            return {"name": blamed.name, "off": blamed.off}
+        case _:
+            return None
+
+
+def _map_data(found: Found) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "of": found.of,
+        "given": {name: term_text(term) for name, term in found.map.given.items()},
+        "held": dict(found.map.fixed),
+        "proved": found.proved,
+        "evaluates": found.evaluates,
+    }

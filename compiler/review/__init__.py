@@ -1,0 +1,1 @@
+"""What changed between two optimizers, for a person who reviews the change."""
