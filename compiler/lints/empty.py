@@ -39,6 +39,6 @@ def empty_where(subject: Subject, report: Diagnostics) -> None:
         refused = Term(op="not", arguments=(own.predicate,))
         if coverage.implies(chain, refused) and not coverage.implies(chain, _NEVER):
             message = f"no tensor is left for this `{stage.kind}`"
-            help = "no tensor of any model fulfils all of it"
+            help = "no tensor of any model fulfils all of it: leave the stage out, or widen it"
             label = "takes nothing"
             report_at(subject, report, EMPTY_WHERE, where.span, message, label=label, help=help)

@@ -171,7 +171,7 @@ def _check_tiny(subject: Subject, report: Diagnostics) -> None:
                 span = next(_said(subject, stage, value), stage.syntax.rule.span)
                 use = "is added" if node.op == "add" else "is the least"
                 message = f"{value:.3g} {use} here, which is 0 in float32"
-                help = "what is below 1.2e-38 makes no difference"
+                help = "write 1e-30 or more: float32 ends at 1.2e-38"
                 report_at(subject, report, VANISHING_EPS, span, message, help=help)
 
 

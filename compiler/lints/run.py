@@ -109,6 +109,13 @@ def _scheduled(stage: SpecStage) -> Iterator[tuple[syntax.Call, syntax.ScheduleD
             yield call, found.decl
 
 
+def steps(number: float) -> str:
+    """A number of steps as a spec would write it."""
+    if number == int(number):
+        return f"{int(number):_}" if number >= 10_000 else str(int(number))
+    return f"{number:g}"
+
+
 def labelled(subject: Subject, label: str) -> SpecStage | None:
     """The stage of a label, which is what its states are kept under."""
     return next((s for s in subject.stages.values() if s.label == label), None)
