@@ -25,7 +25,7 @@ CONSTANT_STATE = declare(
 )
 
 
-def constant_state(subject: Subject, report: Diagnostics) -> None:
+def check_constant(subject: Subject, report: Diagnostics) -> None:
     """Warn of states that are written and stay as they are, whatever the gradients are."""
     draft = subject.draft
     starts = _literals(walk(draft.start), draft.start.results)

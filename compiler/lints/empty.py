@@ -24,7 +24,7 @@ EMPTY_WHERE = declare(
 _NEVER = Term(op="literal", arguments=(False,))
 
 
-def empty_where(subject: Subject, report: Diagnostics) -> None:
+def check_where(subject: Subject, report: Diagnostics) -> None:
     """Warn of stages whose `where` leaves no tensor of those that come to them."""
     domains = subject.spec.domains
     for stage in subject.stages.values():

@@ -39,7 +39,7 @@ _ARITHMETIC = (
 )
 
 
-def recompiling_int(subject: Subject, report: Diagnostics) -> None:
+def check_static(subject: Subject, report: Diagnostics) -> None:
     """Warn of `int` parameters to which nothing happens but arithmetic."""
     for parameter in subject.draft.hyperparameters:
         if parameter.kind == "int" and _only_counts(subject, parameter):
