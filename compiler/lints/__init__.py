@@ -49,14 +49,14 @@ LINTS: tuple[Lint, ...] = (
 """All lints. None needs what another reports, so their order is of no matter."""
 
 
-LIMIT = 200_000
-"""Nodes times stages and hyperparameters: no larger program is linted. The library's have 3000."""
+LIMIT = 60_000
+"""Nodes times what is asked about each: no larger program is linted. The library's have 8000."""
 
 
 def lint(spec: Spec, draft: Draft, report: Diagnostics) -> None:
     """Warn of all that the lints find in one optimizer. Its draft has no gaps."""
     subject = Subject(spec, draft)
-    questions = len(draft.passages) + len(draft.hyperparameters) + 1
+    questions = len(draft.passages) + len(draft.hyperparameters) + len(draft.slots)
     if len(subject.nodes) * questions <= LIMIT:
         for each in LINTS:
             each(subject, report)
