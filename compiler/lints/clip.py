@@ -114,10 +114,9 @@ def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None
     degrees = Degrees(subject.draft, subject.intervals, seeds={seed}, memory=False)
     if any(degrees[end].exact != 0 for end in subject.ends):
         return
-    later = subject.draft.passages[subject.draft.passages.index(passage) + 1 :]
-    taken = [p for p in later if degrees[p.before].exact == 1 and degrees[p.after].exact == 0]
-    if taken:
-        stage, killer = subject.stage(passage), subject.stage(taken[0])
+    taken = subject.takes_out(passage, degrees)
+    if taken is not None:
+        stage, killer = subject.stage(passage), subject.stage(taken)
         message = f"`{shown(stage)}` has no effect: `{shown(killer)}` takes out every length"
         others = (Label(killer.syntax.rule.span, "gives the same for every length"),)
         span = stage.syntax.rule.span

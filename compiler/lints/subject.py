@@ -10,6 +10,7 @@ from ..constants import evaluate
 from ..lowering.draft import Draft, DraftNode, DraftRegion, Passage
 from ..ops import OPS
 from ..spec import Spec, SpecStage
+from .degree import FIXED, Degrees
 from .interval import Intervals
 
 
@@ -67,6 +68,24 @@ class Subject:
             if node.op in ("const", "parameter") or (pure and found.issuperset(node.inputs)):
                 found.add(node.id)
         return found
+
+    def below(self, passage: Passage) -> Sequence[Passage]:
+        """The passages that come after one, for some of its tensors."""
+        place, group = self.draft.passages.index(passage), self.group(passage)
+        later = self.draft.passages[place + 1 :]
+        return [p for p in later if "" in (group, self.group(p)) or self.group(p) == group]
+
+    def takes_out(self, passage: Passage, degrees: Degrees) -> Passage | None:
+        """The stage below that makes something without degree of what had one.
+
+        None where what it makes is lost, since a later rule works the weights out anew.
+        """
+        for later in self.below(passage):
+            scaled = degrees[later.before].exact not in (0, None)
+            if scaled and degrees[later.after].exact == 0:
+                after = Degrees(self.draft, self.intervals, seeds={self.made(later)})
+                return later if any(after[end] != FIXED for end in self.ends) else None
+        return None
 
     def stage(self, passage: Passage) -> SpecStage:
         """The stage of a passage."""

@@ -53,7 +53,7 @@ def check_undefined(subject: Subject, report: Diagnostics) -> None:
             if node is not None and stage is not None:
                 what = _WHAT[node.op]
                 message = f"`{shown(stage)}` {what} {when}: the weights become NaN or infinite"
-                help = _help(node.op)
+                help = ("`t` is 1 there: " if "first" in when else "") + _help(node.op)
                 report.add(rule.at(stage.syntax.rule.span, message, label=what, help=help))
                 return
 
