@@ -59,6 +59,9 @@ class Value:
     factors: "tuple[tuple[Value, int], ...]" = ()
 
 
+_Factors = dict[str, tuple[Value, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Generator:
     """Something with a known square; its place in the tower of those it is made of."""
@@ -87,6 +90,9 @@ class Algebra:
         self._generators: dict[str, _Generator] = {}
         self._facts: dict[str, int] = {}
         self._extremes: dict[str, tuple[str, tuple[Value, ...]]] = {}
+        self._made_before: dict[tuple[str, ...], Value] = {}
+        self.infinity = self.atom("number", "inf", wild=True)
+        self._infinite = {self.infinity.key, self.neg(self.infinity).key}
         self.zero = self.number(0)
         self.one = self.number(1)
 
@@ -115,9 +121,9 @@ class Algebra:
     ) -> Value:
         """Something of which nothing is known but what it is: a description, and values."""
         of = tuple(of)
-        name = self._hash("atom", description, [x.key for x in of])
-        terms: _Terms = {(): int(name, 16) % self.modulus}
         wild = wild or any(x.wild for x in of)
+        name = self._hash("atom", description, [x.key for x in of], scalar, wild)
+        terms: _Terms = {(): int(name, 16) % self.modulus}
         used = frozenset(uses).union(*(x.uses for x in of))
         found = Value(self._key(terms), terms, None, scalar, used, wild=wild)
         return self.knowing(found, facts)
@@ -131,7 +137,7 @@ class Algebra:
     ) -> Value:
         """Something that is 0 or 1, of which nothing else is known."""
         of = tuple(of)
-        name = self._hash("condition", description, [x.key for x in of])
+        name = self._hash("condition", description, [x.key for x in of], scalar)
         self._generators[name] = _Generator(0, None)
         terms: _Terms = {(name,): 1}
         used = frozenset(uses).union(*(x.uses for x in of))
@@ -171,6 +177,12 @@ class Algebra:
 
     def add(self, x: Value, y: Value) -> Value:
         """The sum."""
+        name = ("add", x.key, y.key)
+        if name not in self._made_before:
+            self._made_before[name] = self._add(x, y)
+        return self._made_before[name]
+
+    def _add(self, x: Value, y: Value) -> Value:
         if x.number is not None and y.number is not None:
             return self.number(x.number + y.number)
         if x.number == 0 or y.number == 0:
@@ -178,13 +190,12 @@ class Algebra:
         if x.wild or y.wild:
             return self._opaque("add", x, y)
         found = self._made(self._sum(x.terms, y.terms), (x, y), x.degree + y.degree, "add")
-        if found.number is None and not found.factors:
-            found = self._with_common_factors(found, x, y)
         a, b = self.facts(x), self.facts(y)
         known = a & b & NONNEGATIVE
         if known and (a | b) & POSITIVE == POSITIVE:
             known = POSITIVE
-        return self.knowing(found, known)
+        self.knowing(found, known)
+        return found if found.number is not None else self._with_common_factors(found, x, y)
 
     def neg(self, x: Value) -> Value:
         """Minus the value."""
@@ -204,14 +215,20 @@ class Algebra:
 
     def mul(self, x: Value, y: Value) -> Value:
         """The product."""
+        name = ("mul", x.key, y.key)
+        if name not in self._made_before:
+            self._made_before[name] = self._mul(x, y)
+        return self._made_before[name]
+
+    def _mul(self, x: Value, y: Value) -> Value:
         if x.number is not None and y.number is not None:
             return self.number(x.number * y.number)
-        if x.number == 0 or y.number == 0:
-            return self.zero
         if x.number == 1 or y.number == 1:
             return y if x.number == 1 else x
         if x.wild or y.wild:
             return self._opaque("mul", x, y)
+        if x.number == 0 or y.number == 0:
+            return self.zero
         try:
             terms = self._product(x.terms, y.terms)
         except _TooLargeError:
@@ -229,12 +246,20 @@ class Algebra:
 
     def inverse(self, x: Value) -> Value:
         """One over the value."""
+        name = ("inverse", x.key)
+        if name not in self._made_before:
+            self._made_before[name] = self._inverse(x)
+        return self._made_before[name]
+
+    def _inverse(self, x: Value) -> Value:
         if x.number:
             return self.number(1 / x.number)
+        if x.key in self._infinite:
+            return self.zero
         if x.wild or x.number == 0:
             return self._opaque("inverse", x)
         try:
-            terms = self._inverse(x.terms)
+            terms = self._inverse_of(x.terms)
         except _TooLargeError:
             found = self._opaque("inverse", x)
         else:
@@ -290,7 +315,7 @@ class Algebra:
         for base, exponent in factors:
             half, odd = divmod(exponent, 2)
             outside = self.mul(outside, self.power(self.absolute(base), half))
-            if odd and self.is_(base, POSITIVE):
+            if odd and self._is_positive(base, exponent):
                 outside = self.mul(outside, self._generated(base))
             elif odd:
                 inside = self.mul(inside, base)
@@ -386,7 +411,7 @@ class Algebra:
         coefficient, factors = self._factored(x)
         rest = self.number((coefficient > 0) - (coefficient < 0))
         for base, exponent in factors:
-            if not self.is_(base, POSITIVE):
+            if not self._is_positive(base, exponent):
                 rest = self.mul(rest, self.power(base, 1 if exponent % 2 else 2))
         return rest
 
@@ -402,7 +427,7 @@ class Algebra:
             outside = self.neg(outside)
         for base, exponent in factors:
             power = self.power(base, exponent)
-            if base.scalar and (not positive or self.is_(base, POSITIVE)):
+            if base.scalar and (not positive or self._is_positive(base, exponent)):
                 outside = self.mul(outside, power)
             else:
                 inside = self.mul(inside, power)
@@ -464,7 +489,7 @@ class Algebra:
                 squares.append(radicand.terms)
         return reduce(self._product, squares, {tuple(sorted(once)): coefficient})
 
-    def _inverse(self, terms: Mapping[_Monomial, int]) -> _Terms:
+    def _inverse_of(self, terms: Mapping[_Monomial, int]) -> _Terms:
         """By the conjugate in the topmost generator, so that one generator less is left."""
         names = {name for monomial in terms for name in monomial}
         if not names:
@@ -477,13 +502,13 @@ class Algebra:
         radicand = self._generators[top].radicand
         alone: _Terms = {(top,): 1}
         if radicand is None:
-            no = self._inverse(without)
-            yes = self._inverse(self._sum(without, with_))
+            no = self._inverse_of(without)
+            yes = self._inverse_of(self._sum(without, with_))
             return self._sum(no, self._product(alone, self._sum(yes, self._negative(no))))
         square = self._product(self._product(with_, with_), radicand.terms)
         norm = self._sum(self._product(without, without), self._negative(square))
         conjugate = self._sum(without, self._product(alone, self._negative(with_)))
-        return self._product(conjugate, self._inverse(norm))
+        return self._product(conjugate, self._inverse_of(norm))
 
     def _negative(self, terms: Mapping[_Monomial, int]) -> _Terms:
         return {monomial: self.modulus - c for monomial, c in terms.items()}
@@ -560,28 +585,44 @@ class Algebra:
             return x.number, ()
         return (x.coefficient, x.factors) if x.factors else (Fraction(1), ((x, 1),))
 
-    def _multiplied(
-        self, *powers: tuple[Value, int]
-    ) -> tuple[Fraction, dict[str, tuple[Value, int]]]:
+    def _multiplied(self, *powers: tuple[Value, int]) -> tuple[Fraction, _Factors]:
         """The factors of a product of powers; a root to an even power is what it is a root of."""
         coefficient = Fraction(1)
-        total: dict[str, tuple[Value, int]] = {}
-        todo = list(powers)
-        while todo:
-            x, exponent = todo.pop()
+        total: _Factors = {}
+        for x, exponent in powers:
             own, factors = self._factored(x)
             coefficient *= own**exponent
             for base, times in factors:
-                _, before = total.pop(base.key, (base, 0))
-                power = before + times * exponent
-                radicand = self._radicand(base)
-                if radicand is not None and abs(power) >= 2:
+                _multiply(total, base, times * exponent)
+        return self._settled(coefficient, total)
+
+    def _settled(self, coefficient: Fraction, factors: _Factors) -> tuple[Fraction, _Factors]:
+        """Factors with roots to odd powers only, and then without what they are roots of."""
+        changed = True
+        while changed:
+            changed = False
+            for base, _ in list(factors.values()):
+                _, power = factors.get(base.key, (base, 0))
+                inside = self._radicand(base)
+                if inside is None or power == 0:
+                    continue
+                if inside.factors or inside.number is not None:
                     half = power // 2
-                    todo.append((radicand, half))
-                    power -= 2 * half
-                if power:
-                    total[base.key] = (base, power)
-        return coefficient, total
+                    own, inner = self._factored(inside)
+                    coefficient *= own**half
+                    powers = [*((x, half * times) for x, times in inner), (base, -2 * half)]
+                else:
+                    _, beside = factors.get(inside.key, (inside, 0))
+                    half = power // 2 if power % 2 == 0 else -beside
+                    powers = [(inside, half), (base, -2 * half)]
+                for x, times in powers:
+                    _multiply(factors, x, times)
+                changed = changed or half != 0
+        return coefficient, factors
+
+    def _is_positive(self, base: Value, exponent: int) -> bool:
+        """Whether a power is positive wherever it is defined, and the base with it."""
+        return self.is_(base, NONNEGATIVE if exponent < 0 else POSITIVE)
 
     def _radicand(self, x: Value) -> Value | None:
         if len(x.terms) != 1:
@@ -591,9 +632,7 @@ class Algebra:
             return None
         return self._generators[monomial[0]].radicand
 
-    def _with_factors(
-        self, x: Value, coefficient: Fraction, factors: Mapping[str, tuple[Value, int]]
-    ) -> Value:
+    def _with_factors(self, x: Value, coefficient: Fraction, factors: _Factors) -> Value:
         bits = max(coefficient.numerator.bit_length(), coefficient.denominator.bit_length())
         if not factors or bits > _MOST_BITS or (x.key in factors and len(factors) == 1):
             return x
@@ -605,34 +644,48 @@ class Algebra:
     def _with_common_factors(self, total: Value, x: Value, y: Value) -> Value:
         """A sum as the factors that its terms share, times what is left."""
         (a, left), (b, right) = self._factored(x), self._factored(y)
-        one = {base.key: (base, exponent) for base, exponent in left}
-        other = {base.key: (base, exponent) for base, exponent in right}
-        shared: dict[str, tuple[Value, int]] = {}
+        one: _Factors = {base.key: (base, exponent) for base, exponent in left}
+        other: _Factors = {base.key: (base, exponent) for base, exponent in right}
+        for base, _ in [*one.values(), *other.values()]:
+            inside = self._radicand(base)
+            if inside is not None:
+                for side in (one, other):
+                    _, power = side.get(inside.key, (inside, 0))
+                    _multiply(side, inside, -power)
+                    _multiply(side, base, 2 * power)
+        shared: _Factors = {}
         for key, (base, _) in (one | other).items():
             exponents = (one.get(key, (base, 0))[1], other.get(key, (base, 0))[1])
-            if least := min(exponents):
-                shared[key] = (base, least)
+            _multiply(shared, base, min(exponents))
         content = Fraction(
             gcd(a.numerator * b.denominator, b.numerator * a.denominator),
             a.denominator * b.denominator,
         )
         if not shared and content == 1:
             return total
+        content, shared = self._settled(content, shared)
         common = self.number(content)
         for base, exponent in shared.values():
             common = self.mul(common, self.power(base, exponent))
         try:
-            terms = self._product(total.terms, self._inverse(common.terms))
+            terms = self._product(total.terms, self._inverse_of(common.terms))
         except _TooLargeError:
             return total
         rest = self._made(terms, (total, common), total.degree + common.degree, "rest")
-        factors = dict(shared)
+        if all(self._is_positive(base, exponent) for base, exponent in shared.values()):
+            self.knowing(rest, self.facts(total) & POSITIVE)
         if rest.number is not None:
             content *= rest.number
         else:
-            exponent = factors.get(rest.key, (rest, 0))[1] + 1
-            factors[rest.key] = (rest, exponent)
-        return self._with_factors(total, content, {k: v for k, v in factors.items() if v[1]})
+            _multiply(shared, rest, 1)
+        return self._with_factors(total, *self._settled(content, shared))
+
+
+def _multiply(factors: _Factors, base: Value, power: int) -> None:
+    """Multiply by a power, in place."""
+    _, before = factors.pop(base.key, (base, 0))
+    if before + power:
+        factors[base.key] = (base, before + power)
 
 
 def _key_of(x: Value) -> str:

@@ -97,30 +97,38 @@ class _States:
         self.starts = [(x.value, x.form) for x in self.formulas.starts()]
 
     def normal(self) -> Normal:
-        """The normal form."""
+        """The normal form.
+
+        All states are refined, and then those that count are looked at: which they are is sure
+        only when it is known which states are one. The rounds until none of *them* was split are
+        those of every program that is the same map.
+        """
         invariants = self._invariants()
         classes = [
-            _hash(self.slots[n].dtype, str(form), start.key, n in invariants.nonnegative)
-            for n, (start, form) in enumerate(self.starts)
+            _hash(slot.dtype, str(form), start.key, n in invariants.nonnegative)
+            for n, (slot, (start, form)) in enumerate(zip(self.slots, self.starts, strict=True))
         ]
-        rounds = 0
-        while True:
-            step = self.formulas.step(self._states(classes, invariants))
-            live = _live((step.weights, step.evaluation, step.applied), step.slots)
-            refined = [_hash("slot", c, x.key) for c, x in zip(classes, step.slots, strict=True)]
-            if len({refined[n] for n in live}) == len({classes[n] for n in live}):
-                break
-            classes = refined
-            rounds += 1
-        # That no class was split makes the classes of equal digests correspond.
-        kept = sorted({refined[n] for n in live})
+        rounds, steps = [classes], []
+        while len(rounds) < 2 or len(set(rounds[-1])) > len(set(rounds[-2])):
+            step = self.formulas.step(self._states(rounds[-1], invariants))
+            steps.append(step)
+            pairs = zip(rounds[-1], step.slots, strict=True)
+            rounds.append([_hash(name, x.key) for name, x in pairs])
+        live = _live((step.weights, step.evaluation, step.applied), step.slots)
+        kept = {rounds[-1][n] for n in live}
+        members = [n for n, name in enumerate(rounds[-1]) if name in kept]
+        counts = [len({names[n] for n in members}) for names in rounds]
+        enough = next(r for r in range(len(steps)) if counts[r] == counts[r + 1])
+        step, refined = steps[enough], rounds[enough + 1]
         weights, evaluation, applied = map(_digest, (step.weights, step.evaluation, step.applied))
+        # That no class was split makes the classes of equal digests correspond.
+        classes = sorted({refined[n] for n in members})
         return Normal(
-            _hash("map", rounds, kept, weights, evaluation, applied),
+            _hash("map", enough, classes, weights, evaluation, applied),
             weights,
             evaluation,
             applied,
-            tuple(refined[n] if n in live else "" for n in range(len(self.slots))),
+            tuple(refined[n] if n in members else "" for n in range(len(self.slots))),
             tuple((name, _digest(x)) for name, x in step.observed),
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import ceil, floor, isfinite
+from math import ceil, floor, isinf, isnan
 
 from ..records import Scalar
 from .algebra import AT_MOST_ONE, NONNEGATIVE, POSITIVE, Algebra, Value
@@ -54,8 +54,10 @@ class Operations:
             text = self.algebra.atom("text", value)
             self._texts[text.key] = value
             return text
-        if isinstance(value, float) and not isfinite(value):
-            return self.algebra.atom("number", repr(value), wild=True)
+        if isinstance(value, float) and isinf(value):
+            return self.algebra.infinity if value > 0 else self.algebra.neg(self.algebra.infinity)
+        if isinstance(value, float) and isnan(value):
+            return self.algebra.atom("number", "nan", wild=True)
         return self.algebra.number(Fraction(repr(value)) if type(value) is float else int(value))
 
     def apply(self, op: str, *inputs: Value) -> Value:

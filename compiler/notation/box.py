@@ -44,6 +44,13 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Refuse:
+    """The values that were given are refused."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class If:
     """A choice made while running."""
 
@@ -69,7 +76,7 @@ class Where:
     statements: "tuple[Statement, ...]"
 
 
-Statement = Let | Assign | Report | Count | If | Repeat | Where
+Statement = Let | Assign | Report | Count | Refuse | If | Repeat | Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,20 @@ def heading(stage: Stage, file: str) -> str:
     """`13 | precondition adam(b1, b2)`: a line of the spec, also where it was several."""
     shown = stage.shown(file)
     return re.sub(r",?\s+([)\]])", r"\1", re.sub(r"([(\[])\s+", r"\1", shown))
+
+
+def branches(choice: If) -> tuple[list[tuple[Formula, Body]], Body]:
+    """The sides of a choice with their conditions, and its last side.
+
+    A side that is nothing but another choice gives its sides to the first.
+    """
+    made = [(choice.condition, choice.then)]
+    match choice.otherwise:
+        case (Part(_, (If() as nested,)),):
+            more, last = branches(nested)
+            return [*made, *more], last
+        case last:
+            return made, last
 
 
 def inner(statement: Statement) -> tuple[Body, ...]:

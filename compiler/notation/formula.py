@@ -7,8 +7,8 @@ from ..graph import Graph, Node, index
 from ..ops import OPS, knots
 from ..predicate import TENSOR_NAMES
 from ..records import Scalar, Term
+from .plain import TextWriter
 from .symbols import symbol
-from .text import TextWriter
 from .tree import (
     Call,
     Cases,
@@ -172,9 +172,8 @@ class Formulas:
             case "second":
                 return inputs[1]
             case "sign" | "sample":
-                return Number(int(sign)) if sign.isdigit() else Sign(sign)
+                return Number(0) if sign == "0" else Sign(sign)
             case "fence":
-                assert sign in ("||", "‖‖", "⟨⟩")
                 return Fence(sign, tuple(inputs), self._part(node))
             case "product":
                 return Infix("·", Call(sign, (inputs[0],)), inputs[1])
@@ -209,7 +208,8 @@ class Formulas:
             case "extent":
                 return Call(name, (inputs[0], Words(f"axis {node['axis']}")))
             case "extern":
-                return Call(self._path(node), (inputs[0], *self._arguments(node, inputs[3:])))
+                given = self._arguments(node, inputs[3:])
+                return Call(self._path(node), (*inputs[:2], *given))
             case "extern_init":
                 return Call(f"{self._path(node)}.init", (inputs[0],))
             case "per_example_mean":

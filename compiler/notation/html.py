@@ -13,12 +13,15 @@ from .box import (
     Interval,
     Let,
     Part,
+    Refuse,
     Repeat,
     Report,
     Statement,
     Where,
+    branches,
     heading,
 )
+from .lines import width
 from .mathml import MathmlWriter
 from .tree import Formula, Symbol
 
@@ -42,8 +45,7 @@ body {
 main { max-width: 60rem; margin: auto; }
 h1 { font-size: 1.4rem; margin: 0; }
 h2 {
-  font-size: 0.8rem; letter-spacing: 0.08em; text-transform: uppercase; color: var(--soft);
-  margin: 1.6rem 0 0.4rem;
+  font-size: 0.95rem; font-weight: 600; color: var(--soft); margin: 1.6rem 0 0.4rem;
 }
 p { margin: 0.5rem 0; max-width: 46rem; }
 a { color: var(--mark); }
@@ -62,7 +64,10 @@ table { border-collapse: collapse; }
 .spec { color: var(--soft); text-align: right; padding-top: 0.25rem; }
 .spec b { color: var(--mark); font-weight: 600; }
 .line { padding: 0.2rem 0; white-space: nowrap; }
-.within { margin: 0.1rem 0 0.1rem 0.4rem; padding-left: 1.1rem; border-left: 2px solid var(--line); }
+.left { display: inline-block; }
+.within {
+  margin: 0.1rem 0 0.1rem 0.4rem; padding-left: 1.1rem; border-left: 2px solid var(--line);
+}
 .within .spec { text-align: left; padding-top: 0.3rem; }
 .word { color: var(--mark); font-weight: 600; }
 .cases mtd { text-align: left; padding: 0.15em 0.6em 0.15em 0; }
@@ -95,7 +100,7 @@ def html(box: Box) -> str:
 
 
 def _math(formula: Formula) -> str:
-    return f'<math display="inline"><mstyle displaystyle="true">{_WRITER.write(formula)}</mstyle></math>'
+    return f'<math><mstyle displaystyle="true">{_WRITER.write(formula)}</mstyle></math>'
 
 
 def _prose(text: str) -> str:
@@ -165,25 +170,32 @@ def _spec(stage: Stage, file: str) -> str:
 def _lines(part: Part, stage: Stage | None, file: str) -> list[str]:
     if not part.statements:
         return ['<div class="line note">nothing of its own</div>']
-    return [row for each in part.statements for row in _statement(each, stage, file)]
+    room = _room(part.statements)
+    return [row for each in part.statements for row in _statement(each, stage, file, room)]
 
 
-def _statement(statement: Statement, stage: Stage | None, file: str) -> list[str]:
+def _statement(statement: Statement, stage: Stage | None, file: str, room: float) -> list[str]:
     match statement:
         case Let(constants):
             pairs = (_equation((symbol,), "=", (value,)) for symbol, value in constants)
             return [_line(f"{_word('with')} {', '.join(pairs)}")]
         case Assign(targets, values, drawn):
-            return [_line(_equation(targets, "∼" if drawn else "←", values))]
+            return [_line(_equation(targets, "∼" if drawn else "←", values, room))]
         case Report(name, value):
             shown = "" if value == Symbol(name) else f" = {_math(value)}"
             return [_line(f"{_word('report')} <code>{escape(name)}</code>{shown}")]
         case Count(condition):
             return [_line(f"{_word('the step counts if')} {_math(condition)}")]
-        case If(condition, then, otherwise):
-            rows = [_line(f"{_word('if')} {_math(condition)}"), *_inner(then, stage, file)]
-            if otherwise:
-                rows += [_line(_word("else")), *_inner(otherwise, stage, file)]
+        case Refuse(message):
+            return [_line(f"{_word('refused')} {escape(message)}")]
+        case If():
+            sides, last = branches(statement)
+            rows = []
+            for number, (condition, body) in enumerate(sides):
+                rows.append(_line(f"{_word('else if' if number else 'if')} {_math(condition)}"))
+                rows += _inner(body, stage, file)
+            if last:
+                rows += [_line(_word("else")), *_inner(last, stage, file)]
             return rows
         case Repeat(count, condition, body):
             head = f"{_word('repeat')} {_math(count)} {_word('times')}"
@@ -214,7 +226,25 @@ def _word(word: str) -> str:
     return f'<span class="word">{word}</span>'
 
 
-def _equation(targets: tuple[Symbol, ...], arrow: str, values: tuple[Formula, ...]) -> str:
+def _equation(
+    targets: tuple[Symbol, ...], arrow: str, values: tuple[Formula, ...], room: float = 0
+) -> str:
+    """`x ← y`; the left side takes `room`, in em, so that arrows stand below each other."""
     left, right = ("<mo>,</mo>".join(map(_WRITER.write, side)) for side in (targets, values))
-    row = f'{left}<mo lspace="0.3em" rspace="0.3em">{arrow}</mo>{right}'
-    return f'<math><mstyle displaystyle="true">{row}</mstyle></math>'
+    sign = f'<mo lspace="0.3em" rspace="0.3em">{arrow}</mo>'
+    space = f' style="min-width: {room:.1f}em"' if room else ""
+    return (
+        f'<span class="left"{space}><math>{left}</math></span>'
+        f'<math><mstyle displaystyle="true"><mrow>{sign}{right}</mrow></mstyle></math>'
+    )
+
+
+def _room(statements: tuple[Statement, ...]) -> float:
+    """How wide the left sides of statements are, in em, without those that are very wide."""
+    sides = [each.targets for each in statements if isinstance(each, Assign)]
+    widths = [width(side[0]) for side in sides if len(side) == 1]
+    return 0.62 * max((each for each in widths if each <= _NARROW), default=0)
+
+
+_NARROW = 12
+"""Characters of a left side that the others are aligned with."""

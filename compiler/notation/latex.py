@@ -1,10 +1,10 @@
-r"""Formulas and boxes in LaTeX. A box needs the packages amsmath and amssymb, and nothing else.
+r"""Boxes in LaTeX. A box needs the packages amsmath and amssymb, and nothing else.
 
 It is a `tabbing` between rules: it breaks across pages and columns, and its lines are plain to
 edit. What comes from a spec is escaped, character by character.
 """
 
-import re
+from textwrap import wrap
 from typing import assert_never
 
 from ..records import Stage
@@ -18,141 +18,19 @@ from .box import (
     Interval,
     Let,
     Part,
+    Refuse,
     Repeat,
     Report,
     State,
     Statement,
     Where,
+    branches,
     heading,
     statements,
 )
 from .lines import width
-from .symbols import LETTERS, PREFIXES, RELATIONS, SIGNS
+from .tex import LatexWriter, escaped
 from .tree import Cases, Formula, Fraction, Symbol
-from .writer import ATOM, POWER, PRODUCT, Writer, decimal
-
-_SPECIAL = {
-    **{c: f"\\{c}" for c in "#$%&_{}"},
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "'": r"\textquotesingle{}",
-    "`": r"\textasciigrave{}",
-    "-": r"{-}",
-    **{sign: f"${RELATIONS[sign][0]}$" for sign in ("≤", "≥", "≠")},
-}
-_RELATIONS = {sign: RELATIONS[sign][0] for sign in ("≤", "≥", "≠")}
-_ENDS_IN_WORDS = re.compile(r"\\text\{[^{}]*\}$")
-_ACCENTS = {"hat": r"\hat", "tilde": r"\tilde"}
-_FENCES = {
-    "||": (r"\lvert ", r"\rvert"),
-    "‖‖": (r"\lVert ", r"\rVert"),
-    "⟨⟩": (r"\langle ", r"\rangle"),
-}
-
-
-class LatexWriter(Writer):
-    r"""Formulas in the mathematics of LaTeX with amsmath.
-
-    No command is a backslash before a sign (`\,`, `\{`), which Markdown would take for its own.
-    """
-
-    def _bracketed(self, text: str) -> str:
-        tall = r"\frac" in text or r"\sqrt" in text or r"\begin" in text
-        return rf"\left( {text} \right)" if tall else f"({text})"
-
-    def _symbol(self, symbol: Symbol) -> str:
-        if symbol.base in LETTERS:
-            letter = LETTERS[symbol.base][1]
-        else:
-            letter = symbol.base if len(symbol.base) == 1 else self._words(symbol.base)
-        if symbol.accent:
-            letter = f"{_ACCENTS[symbol.accent]}{{{letter}}}"
-        below = [
-            part if len(part) == 1 or part.isdigit() else self._words(part) for part in symbol.below
-        ]
-        below += [symbol.time] if symbol.time else []
-        return f"{letter}_{{{', '.join(below)}}}" if below else letter
-
-    def _number(self, value: float) -> str:
-        if isinstance(value, bool):
-            return self._words(str(value).lower())
-        if value in (float("inf"), -float("inf")):
-            return r"\infty" if value > 0 else r"-\infty"
-        digits, power = decimal(value)
-        if not power:
-            return digits
-        tens = f"10^{{{power}}}"
-        return {"1": tens, "-1": f"-{tens}"}.get(digits, rf"{digits} \times {tens}")
-
-    def _words(self, text: str) -> str:
-        parts = re.split("([≤≥≠])", text)
-        return " ".join(
-            _RELATIONS[part] if part in _RELATIONS else rf"\text{{{hyphened(part)}}}"
-            for part in parts
-            if part
-        )
-
-    def _sign(self, glyph: str) -> str:
-        return SIGNS[glyph][1] if glyph in SIGNS else self._words(glyph)
-
-    def _infix(self, glyph: str, left: str, right: str) -> str:
-        if glyph == "·":
-            if right[0].isdigit():
-                return rf"{left} \cdot {right}"
-            words = _ENDS_IN_WORDS.search(left) or right.startswith(r"\text")
-            return rf"{left} \mskip{6 if words else 3}mu {right}"
-        return f"{left} {RELATIONS[glyph][0]} {right}"
-
-    def _prefix(self, glyph: str, operand: str) -> str:
-        return f"{PREFIXES[glyph][0]}{operand}"
-
-    def _fraction(self, above: Formula, below: Formula) -> tuple[str, int]:
-        return rf"\frac{{{self.write(above)}}}{{{self.write(below)}}}", PRODUCT
-
-    def _power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
-        return f"{self.write(base, ATOM)}^{{{self.write(exponent)}}}", POWER
-
-    def _root(self, operand: Formula) -> str:
-        return rf"\sqrt{{{self.write(operand)}}}"
-
-    def _fence(self, glyph: str, operands: list[str], below: str) -> str:
-        left, right = _FENCES[glyph]
-        inside = ", ".join(operands)
-        if r"\frac" in inside:
-            left, right = rf"\left{left}", rf"\right{right}"
-        return f"{left}{inside} {right}" + self._below(below)
-
-    def _call(self, name: str, operands: list[str], below: str) -> str:
-        inside = ", ".join(operands)
-        return f"{self._function(name)}{self._below(below)}{self._bracketed(inside)}"
-
-    def _function(self, name: str) -> str:
-        return SIGNS[name][1] if name in SIGNS else rf"\operatorname{{{hyphened(name)}}}"
-
-    def _below(self, below: str) -> str:
-        return f"_{{{self._words(below)}}}" if below else ""
-
-    def _cases(self, cases: Cases) -> tuple[str, int]:
-        rows = [rf"{self.write(v)} & \text{{if }} {self.write(c)}" for v, c in cases.rows]
-        rows.append(rf"{self.write(cases.otherwise)} & \text{{otherwise}}")
-        return r"\begin{cases} " + r" \cr ".join(rows) + r" \end{cases}", 0
-
-
-def escaped(text: str) -> str:
-    """A text of a spec as LaTeX shows it; what no font has is left out."""
-    shown = (c for c in text if c in _SPECIAL or (c.isascii() and c.isprintable()))
-    return "".join(_SPECIAL.get(c, c) for c in shown)
-
-
-def hyphened(text: str) -> str:
-    """A name of several words, as mathematics sets it: `max_dist` is max-dist."""
-    return escaped(text.replace("_", "-"))
-
 
 _WRITER = LatexWriter()
 
@@ -172,13 +50,14 @@ def latex(box: Box, *, standalone: bool = False) -> str:
     rows = [
         r"% Needs \usepackage{amsmath, amssymb}.",
         r"\begingroup",
-        r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}",
+        r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}\raggedright",
+        r"\setlength{\topsep}{4pt}\setlength{\partopsep}{0pt}",
         r"\hrule height 0.8pt \vskip 3pt",
         rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}{title}\par",
         r"\vskip 2pt \hrule height 0.4pt \vskip 3pt",
         *_given(box),
         *_Body(box).rows(),
-        r"\hrule height 0.8pt",
+        r"\vskip 3pt \hrule height 0.8pt",
         r"\endgroup",
     ]
     text = "\n".join(rows) + "\n"
@@ -234,6 +113,10 @@ _BESIDE = 84
 """Characters of a formula and of the line of the spec that have room beside each other."""
 
 
+_LONGEST = 90
+"""Characters of a line of the spec that have room in a line."""
+
+
 class _Body:
     """Writes the statements of a box as lines of a `tabbing`."""
 
@@ -254,7 +137,7 @@ class _Body:
         if self._box.evaluation:
             lines += [r"\textbf{to evaluate}", *self._body(self._box.evaluation, 1, None)]
         stops = r"\hspace{1.2em}\=" * (self._deepest + 1)
-        body = "\\\\[2pt]\n".join(lines)
+        body = "\\\\[3pt]\n".join(lines)
         # The arrows stand below each other: the left sides are boxes of one width, in a length
         # that every class has and this group alone changes.
         room = (
@@ -280,12 +163,12 @@ class _Body:
 
     def _headed(self, shown: str, rows: list[str], part: Part, indent: int) -> list[str]:
         """The line of the spec at the right, beside the first row where there is room."""
-        mark = rf"\`{{\footnotesize$\triangleright$ \texttt{{{escaped(shown)}}}}}"
         first = part.statements[0] if part.statements else None
         taken = 20 if first is None else 4 * indent + _room(first)
         if taken + len(shown) <= _BESIDE:
-            return [rows[0] + mark, *rows[1:]]
-        return [mark, *rows]
+            return [rows[0] + _mark(shown), *rows[1:]]
+        pieces = wrap(shown, _LONGEST)
+        return [*(_mark(piece, number == 0) for number, piece in enumerate(pieces)), *rows]
 
     def _row(self, indent: int, text: str) -> str:
         self._deepest = max(self._deepest, indent)
@@ -305,12 +188,18 @@ class _Body:
                 return [self._row(indent, said)]
             case Count(condition):
                 return [self._row(indent, f"the step counts if ${_WRITER.write(condition)}$")]
-            case If(condition, then, otherwise):
-                head = rf"\textbf{{if}} ${_WRITER.write(condition)}$ \textbf{{then}}"
-                rows = [self._row(indent, head), *self._body(then, indent + 1, stage)]
-                if otherwise:
+            case Refuse(message):
+                return [self._row(indent, rf"\textbf{{refused}} {escaped(message)}")]
+            case If():
+                sides, last = branches(statement)
+                rows = []
+                for number, (condition, body) in enumerate(sides):
+                    word = r"\textbf{else if}" if number else r"\textbf{if}"
+                    head = rf"{word} ${_WRITER.write(condition)}$ \textbf{{then}}"
+                    rows += [self._row(indent, head), *self._body(body, indent + 1, stage)]
+                if last:
                     rows.append(self._row(indent, r"\textbf{else}"))
-                    rows += self._body(otherwise, indent + 1, stage)
+                    rows += self._body(last, indent + 1, stage)
                 return rows
             case Repeat(count, condition, body):
                 head = rf"\textbf{{repeat}} ${_WRITER.write(count)}$ \textbf{{times}}"
@@ -328,8 +217,22 @@ class _Body:
     def _assign(self, statement: Assign) -> str:
         left, right = sides(statement)
         if _is_narrow(statement.targets):
-            return rf"\makebox[\tabcolsep][l]{{${left}$}} $\displaystyle {{}}{right}$"
-        return rf"$\displaystyle {left} {right}$"
+            return rf"\makebox[\tabcolsep][l]{{${left}$}} {_airy(f'{{}}{right}')}"
+        return _airy(f"{left} {right}")
+
+
+def _airy(formula: str) -> str:
+    """A formula; one of several rows with some room above and below, which `tabbing` has not."""
+    shown = rf"$\displaystyle {formula}$"
+    if r"\frac" in formula or r"\begin" in formula:
+        return rf"\raisebox{{0pt}}[\dimexpr\height+3pt][\dimexpr\depth+2pt]{{{shown}}}"
+    return shown
+
+
+def _mark(text: str, begins: bool = True) -> str:
+    """A part of a line of the spec, at the right."""
+    sign = r"$\triangleright$ " if begins else ""
+    return rf"\`{{\footnotesize {sign}\texttt{{{escaped(text)}}}}}"
 
 
 def _is_narrow(targets: tuple[Symbol, ...]) -> bool:
@@ -349,6 +252,8 @@ def _room(statement: Statement) -> int:
             return _NARROW + 3 + sum(map(width, targets)) + sum(map(_extent, values))
         case Report(name, value):
             return len(name) + width(value) + 10
+        case Refuse(message):
+            return len(message) + 8
         case Count(condition) | If(condition):
             return width(condition) + 20
         case Repeat(count, condition):
@@ -367,9 +272,9 @@ def _extent(value: Formula) -> int:
     return width(value)
 
 
-def sides(statement: Assign) -> tuple[str, str]:
+def sides(statement: Assign, writer: LatexWriter = _WRITER) -> tuple[str, str]:
     """What stands before the arrow, and the arrow with what stands behind it."""
-    targets = ", ".join(map(_WRITER.write, statement.targets))
-    values = ", ".join(map(_WRITER.write, statement.values))
+    targets = ", ".join(map(writer.write, statement.targets))
+    values = ", ".join(map(writer.write, statement.values))
     arrow = r"\sim" if statement.drawn else r"\gets"
     return targets, f"{arrow} {values}"

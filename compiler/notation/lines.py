@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ..graph import Graph, Node, Region, walk
 from ..ops import OPS
 from .formula import Formulas, literal
-from .text import TextWriter
+from .plain import TextWriter
 from .tree import Cases, Formula, Number, Symbol
 
 WIDEST = 62
@@ -126,7 +126,7 @@ class Lines:
 
     def _known(self, node: Node) -> Formula | None:
         if node.id in self._lined:
-            return Number(node["value"]) if node.op == "const" else _PLACEHOLDER
+            return literal(node["value"]) if node.op == "const" else _PLACEHOLDER
         if node.op == "const":
             return literal(node["value"])
         if node.op in ("parameter", "state", "input", "argument"):

@@ -1,7 +1,7 @@
-"""Boxes in Markdown, with the mathematics in `$$` that GitHub and notebooks show.
+r"""Boxes in Markdown, with the mathematics in `$$` that GitHub and notebooks show.
 
-Formulas keep to one line each and use no backslash before a sign, since Markdown reads `\\\\` and
-`\\_` before the mathematics does.
+Formulas keep to one line each and use no backslash before a sign, since Markdown reads `\\` and
+`\_` before the mathematics does.
 """
 
 import re
@@ -16,17 +16,37 @@ from .box import (
     If,
     Let,
     Part,
+    Refuse,
     Repeat,
     Report,
     Statement,
     Where,
+    branches,
     heading,
 )
-from .latex import LatexWriter, hyphened, sides
+from .latex import sides
+from .tex import LatexWriter
 from .tree import Formula, Symbol, Words
 
 _SPACE = r"\quad "
-_WRITER = LatexWriter()
+_WIDE = {c: chr(ord(c) + 0xFEE0) for c in "#$%&_{}\\^~|`*"}
+
+
+class _MarkdownWriter(LatexWriter):
+    """LaTeX without any escape: words have the wide forms of what would need one."""
+
+    def _text(self, text: str) -> str:
+        return rf"\text{{{self.letters(text)}}}"
+
+    def _quoted(self, text: str) -> str:
+        return "".join(_WIDE.get(c, c) for c in text.replace("<", "＜") if c.isprintable())
+
+    def letters(self, name: str) -> str:
+        """Words between the braces of a command."""
+        return self._quoted(name.replace("_", "-"))
+
+
+_WRITER = _MarkdownWriter()
 
 
 def markdown(box: Box) -> str:
@@ -127,18 +147,24 @@ def _statement(
             pairs = (f"{_WRITER.write(s)} = {_WRITER.write(v)}" for s, v in constants)
             return [rf"{space}{align}\text{{with }} {', '.join(pairs)}"]
         case Assign():
-            left, right = sides(statement)
+            left, right = sides(statement, _WRITER)
             return [f"{space}{left} {align}{right}"]
         case Report(name, value):
             shown = "" if value == Symbol(name) else f" = {_WRITER.write(value)}"
-            return [rf"{space}{align}\text{{report {hyphened(name)}}}{shown}"]
+            return [rf"{space}{align}\text{{report {_WRITER.letters(name)}}}{shown}"]
         case Count(condition):
             return [rf"{space}{align}\text{{the step counts if }} {_WRITER.write(condition)}"]
-        case If(condition, then, otherwise):
-            rows = [rf"{space}\textbf{{if }} {_WRITER.write(condition)}"]
-            rows += _inner(then, indent, stage, file)
-            if otherwise:
-                rows += [rf"{space}\textbf{{else}}", *_inner(otherwise, indent, stage, file)]
+        case Refuse(message):
+            return [rf"{space}{align}\text{{refused: {_WRITER.letters(message)}}}"]
+        case If():
+            choices, last = branches(statement)
+            rows = []
+            for number, (condition, body) in enumerate(choices):
+                word = r"\textbf{else if }" if number else r"\textbf{if }"
+                rows.append(f"{space}{word} {_WRITER.write(condition)}")
+                rows += _inner(body, indent, stage, file)
+            if last:
+                rows += [rf"{space}\textbf{{else}}", *_inner(last, indent, stage, file)]
             return rows
         case Repeat(count, condition, body):
             tested = rf" \textbf{{ while }} {_WRITER.write(condition)}" if condition else ""
@@ -158,7 +184,7 @@ def _inner(body: Body, indent: int, around: Stage | None, file: str) -> list[str
     for part in body:
         stage = part.stage or around
         if part.stage is not None and part.stage != around:
-            shown = hyphened(heading(part.stage, file))
+            shown = _WRITER.letters(heading(part.stage, file))
             rows.append(rf"{_SPACE * (indent + 1)}\texttt{{{shown}}}")
         for each in part.statements:
             rows += _statement(each, indent + 1, stage, file, "")

@@ -7,7 +7,6 @@ from .tree import Cases, Formula, Symbol
 from .writer import ATOM, POWER, PRODUCT, Writer, decimal
 
 _ACCENTS = {"hat": "^", "tilde": "~"}
-_FENCES = {"||": ("|", "|"), "‖‖": ("‖", "‖"), "⟨⟩": ("⟨", "⟩")}
 _SPACE = '<mspace width="0.17em"/>'
 
 
@@ -15,20 +14,22 @@ class MathmlWriter(Writer):
     """Formulas as MathML Core. Each result is one element."""
 
     def _bracketed(self, text: str) -> str:
-        return f"<mrow><mo>(</mo>{text}<mo>)</mo></mrow>"
+        return f"<mrow>{_fence('(', 'prefix', text)}{text}{_fence(')', 'postfix', text)}</mrow>"
 
     def _symbol(self, symbol: Symbol) -> str:
-        letter = LETTERS[symbol.base][0] if symbol.base in LETTERS else symbol.base
-        shown = _name(letter)
+        shown, below = self._letter(symbol)
+        return f"<msub>{shown}{below}</msub>" if below else shown
+
+    def _letter(self, symbol: Symbol) -> tuple[str, str]:
+        """A letter with its accent, and what stands below it."""
+        shown = _name(LETTERS[symbol.base][0] if symbol.base in LETTERS else symbol.base)
         if symbol.accent:
             mark = f'<mo stretchy="false">{_ACCENTS[symbol.accent]}</mo>'
             shown = f'<mover accent="true">{shown}{mark}</mover>'
-        below = [_name(part) if not part.isdigit() else f"<mn>{part}</mn>" for part in symbol.below]
+        below = [f"<mn>{part}</mn>" if part.isdigit() else _name(part) for part in symbol.below]
         if symbol.time:
             below.append(_TIMES[symbol.time])
-        if not below:
-            return shown
-        return f"<msub>{shown}<mrow>{'<mo>,</mo>'.join(below)}</mrow></msub>"
+        return shown, f"<mrow>{'<mo>,</mo>'.join(below)}</mrow>" if below else ""
 
     def _number(self, value: float) -> str:
         if isinstance(value, bool):
@@ -49,7 +50,7 @@ class MathmlWriter(Writer):
         return f"<mtext>{escape(text)}</mtext>"
 
     def _sign(self, glyph: str) -> str:
-        return f"<mi>{escape(glyph)}</mi>" if glyph in SIGNS else self._words(glyph)
+        return _HEADS.get(glyph) or self._words(glyph)
 
     def _infix(self, glyph: str, left: str, right: str) -> str:
         if glyph == "·":
@@ -66,26 +67,29 @@ class MathmlWriter(Writer):
         return f"<mfrac>{self.write(above)}{self.write(below)}</mfrac>", PRODUCT
 
     def _power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
-        return f"<msup>{self.write(base, ATOM)}{self.write(exponent)}</msup>", POWER
+        above = self.write(exponent)
+        shown, below = self._letter(base) if isinstance(base, Symbol) else ("", "")
+        if below:
+            return f"<msubsup>{shown}{below}{above}</msubsup>", POWER
+        return f"<msup>{self.write(base, ATOM)}{above}</msup>", POWER
 
     def _root(self, operand: Formula) -> str:
         return f"<msqrt>{self.write(operand)}</msqrt>"
 
     def _fence(self, glyph: str, operands: list[str], below: str) -> str:
-        left, right = _FENCES[glyph]
-        row = (
-            f'<mrow><mo form="prefix" stretchy="true">{left}</mo>{"<mo>,</mo>".join(operands)}'
-            f'<mo form="postfix" stretchy="true">{right}</mo></mrow>'
-        )
+        left, right = glyph[0], glyph[1]
+        inside = "<mo>,</mo>".join(operands)
+        ends = _fence(left, "prefix", inside), _fence(right, "postfix", inside)
+        row = f"<mrow>{ends[0]}{inside}{ends[1]}</mrow>"
         return f"<msub>{row}{self._words(below)}</msub>" if below else row
 
     def _call(self, name: str, operands: list[str], below: str) -> str:
-        head = f"<mi>{escape(name)}</mi>" if name in SIGNS else self._words(name)
+        head = _HEADS.get(name) or self._words(name)
         head = f"<msub>{head}{self._words(below)}</msub>" if below else head
         return f"<mrow>{head}{self._bracketed('<mo>,</mo>'.join(operands))}</mrow>"
 
     def _cases(self, cases: Cases) -> tuple[str, int]:
-        rows = [(self.write(v), f"<mtext>if </mtext>{self.write(c)}") for v, c in cases.rows]
+        rows = [(self.write(v), f"<mtext>if&nbsp;</mtext>{self.write(c)}") for v, c in cases.rows]
         rows.append((self.write(cases.otherwise), self._words("otherwise")))
         cells = "".join(
             f"<mtr><mtd>{value}</mtd><mtd><mrow>{condition}</mrow></mtd></mtr>"
@@ -100,6 +104,26 @@ _TIMES = {
     "t": "<mi>t</mi>",
     "t-1": "<mi>t</mi><mo>−</mo><mn>1</mn>",
 }
+
+
+_HEADS = {
+    **{glyph: f"<mi>{escape(shown)}</mi>" for glyph, (shown, _) in SIGNS.items()},
+    "∇L": "<mrow><mi>∇</mi><mi>L</mi></mrow>",
+    "∇²L": "<mrow><msup><mi>∇</mi><mn>2</mn></msup><mi>L</mi></mrow>",
+    "∇ℓ": "<mrow><mi>∇</mi><mi>ℓ</mi></mrow>",
+    "Jᵀ": "<msup><mi>J</mi><mo>⊤</mo></msup>",
+    "N(0, I)": "<mrow><mi>𝒩</mi><mo>(</mo><mn>0</mn><mo>,</mo><mi>I</mi><mo>)</mo></mrow>",
+    "U[0, 1)": "<mrow><mi>𝒰</mi><mo>[</mo><mn>0</mn><mo>,</mo><mn>1</mn><mo>)</mo></mrow>",
+    "±1": "<mrow><mo>±</mo><mn>1</mn></mrow>",
+}
+"""Signs and functions that mathematics knows; others are words."""
+
+
+def _fence(sign: str, form: str, inside: str) -> str:
+    """A bracket, as tall as what is inside where that is tall."""
+    tall = any(f"<{tag}" in inside for tag in ("mfrac", "mtable", "msqrt"))
+    stretchy = "true" if tall else "false"
+    return f'<mo form="{form}" stretchy="{stretchy}" lspace="0" rspace="0">{sign}</mo>'
 
 
 def _name(word: str) -> str:

@@ -71,6 +71,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "N(0, I)": ("N(0, I)", r"\mathcal{N}(0, I)"),
     "U[0, 1)": ("U[0, 1)", r"\mathcal{U}[0, 1)"),
     "±1": ("±1", r"\pm 1"),
+    "𝟏": ("𝟏", r"\mathbf{1}"),
     "∞": ("∞", r"\infty"),
     "π": ("π", r"\pi"),
     "min": ("min", r"\min"),
@@ -124,15 +125,25 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     if name in table:
         return _read(table[name])
     first, *rest = name.split("_")
+    if role == "state" and rest and rest[-1] in STATES:
+        return replace(_read(STATES[rest[-1]]), below=(name.rpartition("_")[0],))
     letter = first.rstrip("0123456789")
     below = (first[len(letter) :], *rest) if letter != first else tuple(rest)
     found = _read(table.get(letter, letter) if letter in _STEMS else letter or first)
     known = found.base in LETTERS or len(found.base) == 1
     if not known or not all(below):
-        return Symbol(name)
+        word, _, number = name.rpartition("_")
+        return Symbol(word, below=(number,)) if word and number.isdigit() else Symbol(name)
     if below[:1] == ("hat",) and not found.accent:
         return replace(found, accent="hat", below=below[1:])
     return replace(found, below=below)
+
+
+def hatted(plain: Symbol) -> Symbol:
+    """The symbol with a hat, which words wear behind them."""
+    if len(plain.base) > 1 and plain.base not in LETTERS:
+        return replace(plain, base=f"{plain.base}_hat")
+    return replace(plain, accent="hat")
 
 
 def _read(written: str) -> Symbol:
@@ -179,7 +190,5 @@ class Names:
 
 
 def _numbered(wanted: Symbol, count: int) -> Symbol:
-    """`u₂` of `u`, and `m1_2` of a symbol that ends in a number."""
-    if len(wanted.base) > 1 and wanted.base not in LETTERS:
-        return replace(wanted, base=f"{wanted.base}_{count}")
+    """`u₂` of `u`."""
     return replace(wanted, below=(*wanted.below, str(count)))

@@ -1,4 +1,4 @@
-"""Formulas and boxes as plain text: Unicode, aligned, in lines of at most 100 characters."""
+"""Boxes as plain text: Unicode, aligned, in lines of at most 100 characters."""
 
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
@@ -14,92 +14,17 @@ from .box import (
     If,
     Interval,
     Let,
+    Refuse,
     Repeat,
     Report,
     Statement,
     Where,
+    branches,
     heading,
     statements,
 )
-from .symbols import LETTERS
-from .tree import Cases, Formula, Number, Symbol
-from .writer import ATOM, POWER, PRODUCT, QUOTIENT, Writer, decimal
-
-_BELOW = dict(zip("0123456789+-t,aehijklmnoprsuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ,ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛᵤᵥₓ", strict=True))
-_ABOVE = dict(zip("0123456789+-t", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ", strict=True))
-_ACCENTS = {"": "", "hat": "\N{COMBINING CIRCUMFLEX ACCENT}", "tilde": "\N{COMBINING TILDE}"}
-_FENCES = {"||": ("|", "|"), "‖‖": ("‖", "‖"), "⟨⟩": ("⟨", "⟩")}
-
-
-class TextWriter(Writer):
-    """Formulas in one line of Unicode."""
-
-    def _bracketed(self, text: str) -> str:
-        return f"({text})"
-
-    def _symbol(self, symbol: Symbol) -> str:
-        letter = LETTERS[symbol.base][0] if symbol.base in LETTERS else symbol.base
-        text = letter + _ACCENTS[symbol.accent]
-        small, large = [], []
-        for part in symbol.below:
-            (small if all(c in _BELOW for c in part) and len(part) < 3 else large).append(part)
-        text += "".join(f"_{part}" for part in large)
-        marks = [*small, *([symbol.time] if symbol.time else [])]
-        return text + "".join(_BELOW[c] for c in ",".join(marks))
-
-    def _number(self, value: float) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if value in (float("inf"), -float("inf")):
-            return "∞" if value > 0 else "-∞"
-        digits, power = decimal(value)
-        if not power:
-            return digits
-        tens = "10" + "".join(_ABOVE[c] for c in power)
-        return {"1": tens, "-1": f"-{tens}"}.get(digits, f"{digits}×{tens}")
-
-    def _words(self, text: str) -> str:
-        return text
-
-    def _sign(self, glyph: str) -> str:
-        return glyph
-
-    def _infix(self, glyph: str, left: str, right: str) -> str:
-        if glyph == "·":
-            return f"{left} · {right}" if right[0].isdigit() else f"{left} {right}"
-        return f"{left} {glyph.replace('-', '−')} {right}"
-
-    def _prefix(self, glyph: str, operand: str) -> str:
-        return f"{glyph.replace('-', '−')}{operand}"
-
-    def _fraction(self, above: Formula, below: Formula) -> tuple[str, int]:
-        return f"{self.write(above, PRODUCT)} / {self.write(below, PRODUCT + 1)}", QUOTIENT
-
-    def _power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
-        shown = self.write(base, ATOM)
-        if isinstance(exponent, Number) and isinstance(exponent.value, int | float):
-            digits, power = decimal(exponent.value)
-            if not power and all(c in _ABOVE for c in digits):
-                return shown + "".join(_ABOVE[c] for c in digits), POWER
-        if exponent == Symbol("t"):
-            return f"{shown}ᵗ", POWER
-        return f"{shown}^{self.write(exponent, ATOM)}", POWER
-
-    def _root(self, operand: Formula) -> str:
-        return f"√{self.write(operand, ATOM)}"
-
-    def _fence(self, glyph: str, operands: list[str], below: str) -> str:
-        left, right = _FENCES[glyph]
-        return f"{left}{', '.join(operands)}{right}" + (f"_{below}" if below else "")
-
-    def _call(self, name: str, operands: list[str], below: str) -> str:
-        shown = name.replace(" ", "_") + (f"_{below}" if below else "").replace(" ", "_")
-        return f"{shown}({', '.join(operands)})"
-
-    def _cases(self, cases: Cases) -> tuple[str, int]:
-        rows = [f"{self.write(v)} if {self.write(c)}" for v, c in cases.rows]
-        return "; ".join([*rows, f"{self.write(cases.otherwise)} otherwise"]), 0
-
+from .plain import TextWriter
+from .tree import Cases, Symbol
 
 WIDTH = 100
 """The longest line of a box."""
@@ -117,9 +42,15 @@ def text(box: Box) -> str:
         ("state", _states(box)),
         ("groups", _groups(box)),
     ):
-        rows += ["", title, *(_INDENT + row for row in _aligned(table))] if table else []
+        if table:
+            rows += ["", title]
+            rows += [line for row in _aligned(table) for line in _hanging(_INDENT + row, _INDENT)]
     if box.refusals:
-        rows += ["", "refused", *(_INDENT + row for row in box.refusals)]
+        rows += [
+            "",
+            "refused",
+            *(r for each in box.refusals for r in _hanging(_INDENT + each, "  ")),
+        ]
     rows += ["", "step t = 1, 2, ..."]
     rows += _Body(box).rows(box.step)
     if box.evaluation:
@@ -200,11 +131,17 @@ class _Body:
                 return _hanging(f"{space}report {name}{shown}", "  ")
             case Count(condition):
                 return _hanging(f"{space}the step counts if {_WRITER.write(condition)}", "  ")
-            case If(condition, then, otherwise):
-                rows = [f"{space}if {_WRITER.write(condition)}:"]
-                rows += self.rows(then, indent + 1, stage)
-                if otherwise:
-                    rows += [f"{space}else:", *self.rows(otherwise, indent + 1, stage)]
+            case Refuse(message):
+                return _hanging(f"{space}refused: {message}", "  ")
+            case If():
+                sides, last = branches(statement)
+                rows = []
+                for number, (condition, body) in enumerate(sides):
+                    word = "else if" if number else "if"
+                    rows += _hanging(f"{space}{word} {_WRITER.write(condition)}:", "  ")
+                    rows += self.rows(body, indent + 1, stage)
+                if last:
+                    rows += [f"{space}else:", *self.rows(last, indent + 1, stage)]
                 return rows
             case Repeat(count, condition, body):
                 tested = f" while {_WRITER.write(condition)}" if condition is not None else ""

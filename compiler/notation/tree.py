@@ -89,9 +89,9 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Operands between two signs, as a norm has them; `below` says for what part."""
+    """Operands between the two signs of `glyph`; `below` says for what part."""
 
-    glyph: Literal["||", "‖‖", "⟨⟩"]
+    glyph: str
     operands: "tuple[Formula, ...]"
     below: str = ""
 

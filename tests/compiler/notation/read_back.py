@@ -1,0 +1,359 @@
+"""A reader of text boxes: it knows nothing of graphs, and runs what a person reads.
+
+A field is one flat array, so a box is only run on weights that are one tensor.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_SMALL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ", "0123456789+-t")
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?×)?10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|[0-9]+(?:\.[0-9]+)?"
+_WORDS = ("and", "if", "otherwise", "mod")
+
+
+def _norm(x):
+    return np.sqrt(np.sum(np.square(x)))
+
+
+FUNCTIONS: dict[str, Callable] = {
+    **{name: getattr(np, name) for name in ("sign", "exp", "log", "log1p", "expm1", "sin", "cos")},
+    **{name: getattr(np, name) for name in ("tan", "sinh", "cosh", "tanh", "arctan2", "arctan")},
+    **{name: getattr(np, name) for name in ("floor", "ceil", "round", "sum", "mean", "all", "any")},
+    "max": lambda *xs: np.maximum(*xs) if len(xs) == 2 else np.max(xs[0]),
+    "min": lambda *xs: np.minimum(*xs) if len(xs) == 2 else np.min(xs[0]),
+    "clamp": np.clip,
+    "finite": np.isfinite,
+}
+# The weights are one tensor.
+FUNCTIONS |= {f"{name}_tensor": FUNCTIONS[name] for name in ("sum", "mean", "max", "min")}
+
+COMPARISONS = {
+    "<": np.less,
+    "≤": np.less_equal,
+    ">": np.greater,
+    "≥": np.greater_equal,
+    "=": np.equal,
+    "≠": np.not_equal,
+}
+
+
+@dataclass
+class Expression:
+    """One formula on its way: a recursive descent over its text."""
+
+    text: str
+    values: dict[str, object]
+    functions: dict[str, Callable]
+    place: int = 0
+
+    def read(self):
+        """The value of the whole text."""
+        value = self._either()
+        self._skip()
+        assert self.place == len(self.text), f"left over: {self.text[self.place :]!r}"
+        return value
+
+    def _either(self):
+        value = self._both()
+        while self._take("∨"):
+            value = np.logical_or(value, self._both())
+        return value
+
+    def _both(self):
+        value = self._comparison()
+        while self._take("∧"):
+            value = np.logical_and(value, self._comparison())
+        return value
+
+    def _comparison(self):
+        if self._take("¬"):
+            return np.logical_not(self._atom())
+        value = self._sum()
+        for sign, compare in COMPARISONS.items():
+            if self._take(sign):
+                return compare(value, self._sum())
+        return value
+
+    def _sum(self):
+        value = self._quotient()
+        while True:
+            if self._take("+"):
+                value = value + self._quotient()
+            elif self._take("−"):
+                value = value - self._quotient()
+            else:
+                return value
+
+    def _quotient(self):
+        value = self._product()
+        return value / self._power() if self._take("/") else value
+
+    def _product(self):
+        if self._take("−"):
+            return -self._product()
+        value = self._power()
+        while True:
+            if self._take("·") or self._is_factor():
+                value = value * self._power()
+            elif self._take("mod "):
+                value = np.mod(value, self._power())
+            else:
+                return value
+
+    def _is_factor(self) -> bool:
+        """Whether a space and something that begins a value follow: a product."""
+        rest = self.text[self.place :]
+        found = re.match(r" +(?=[\w(√‖⟨|∇])", rest)
+        if not found or re.match(rf" +({'|'.join(_WORDS)})\b", rest):
+            return False
+        self.place += found.end()
+        return True
+
+    def _power(self):
+        value = self._atom()
+        raised = ""
+        while self.place < len(self.text) and self.text[self.place] in _RAISED:
+            raised += self.text[self.place]
+            self.place += 1
+        if raised:
+            shown = raised.translate(_SMALL)
+            return value ** (self.values["t"] if shown == "t" else float(shown))
+        if self.text.startswith("^", self.place):
+            self.place += 1
+            return np.power(value, self._atom())
+        return value
+
+    def _atom(self):
+        self._skip()
+        rest = self.text[self.place :]
+        for name in sorted(self.functions, key=len, reverse=True):
+            if rest.startswith(f"{name}("):
+                self.place += len(name) + 1
+                return self.functions[name](*self._until(")"))
+        for opening, closing, meaning in (
+            ("(", ")", lambda x: x),
+            ("‖", "‖", _norm),
+            ("⟨", "⟩", lambda x, y: np.sum(x * y)),
+            ("|", "|", np.abs),
+        ):
+            if rest.startswith(opening):
+                self.place += 1
+                value = meaning(*self._until(closing))
+                self.place += len("_tensor") * self.text.startswith("_tensor", self.place)
+                return value
+        if rest.startswith("√"):
+            self.place += 1
+            return np.sqrt(self._atom())
+        if rest.startswith(("−", "-")) and re.match(r"[−-][\d∞]", rest):
+            self.place += 1
+            return -self._atom()
+        found = re.match(_NUMBER, rest)
+        if found:
+            self.place += found.end()
+            digits, power = found.groups()
+            if power:
+                return float(f"{digits[:-1] if digits else 1}e{power.translate(_SMALL)}")
+            return float(found.group())
+        for name in sorted(self.values, key=len, reverse=True):
+            if rest.startswith(name):
+                self.place += len(name)
+                return self.values[name]
+        raise AssertionError(f"nothing is called like the start of {rest!r}")
+
+    def _until(self, closing: str) -> list:
+        values = [self._either()]
+        while self._take(", "):
+            values.append(self._either())
+        assert self._take(closing), f"{closing} expected: {self.text[self.place :]!r}"
+        return values
+
+    def _take(self, sign: str) -> bool:
+        place = self.place
+        self._skip()
+        if self.text.startswith(sign, self.place):
+            self.place += len(sign)
+            return True
+        self.place = place
+        return False
+
+    def _skip(self) -> None:
+        while self.text.startswith(" ", self.place):
+            self.place += 1
+
+
+@dataclass
+class Reader:
+    """Runs a text box: `values` holds what every symbol stands for at the moment."""
+
+    text: str
+    functions: dict[str, Callable]
+    values: dict[str, object] = field(default_factory=dict)
+    slots: dict[str, str] = field(default_factory=dict)
+    observed: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        given = self._section("given")
+        state = self._section("state")
+        self._step = self._section("step t = 1, 2, ...")
+        self._evaluation = self._section("to evaluate")
+        self.values |= {"π": np.pi, "∞": np.inf, "true": True, "false": False}
+        self.functions = FUNCTIONS | self.functions
+        for row in given:
+            symbol, rest = (part.strip() for part in row.split(" = ", 1))
+            self.values[symbol] = self._value(re.split(" {2,}", rest)[0])
+        self._states = [(row.split(" = ", 1)) for row in state]
+
+    def _section(self, title: str) -> list[str]:
+        """The rows below a title, as far as the next one."""
+        lines = iter(self.text.splitlines())
+        for line in lines:
+            if line == title:
+                break
+        rows: list[str] = []
+        for line in lines:
+            if line in ("given", "state", "groups", "refused", "step t = 1, 2, ...", "to evaluate"):
+                break
+            rows.append(line)
+        return [row for row in rows if row.startswith("    ") and not re.match(r" *\d+ \| ", row)]
+
+    def start(self, weights) -> None:
+        """The values of a fresh state."""
+        self.values["θ₀"] = self.values["θₜ₋₁"] = weights
+        self.values["𝟏"] = np.ones_like(weights)
+        for left, rest in self._states:
+            symbol, (value, slot) = left.strip(), re.split(" {2,}", rest)[:2]
+            self.slots[slot] = symbol
+            found = self._value(value)
+            self.values[symbol] = found
+            self.values[_later(symbol, "ₜ₋₁")] = found
+
+    def step(self) -> None:
+        """Each line of a step in its order, and the new values become the old ones."""
+        self.count += 1
+        self.values["t"] = self.count
+        self._run(list(_joined(self._step)))
+
+    def turn(self) -> None:
+        """What this step wrote is what the next one finds."""
+        for symbol in ["θ₀", *self.slots.values()]:
+            self.values[_later(symbol, "ₜ₋₁")] = self.values.get(
+                _later(symbol, "ₜ"), self.values[symbol]
+            )
+
+    def slot(self, name: str):
+        """The value of a slot after a step."""
+        symbol = self.slots[name]
+        return self.values.get(_later(symbol, "ₜ"), self.values[symbol])
+
+    def evaluate(self):
+        """The weights to evaluate with."""
+        if not self._evaluation:
+            return self.values["θₜ"]
+        self._run(list(_joined(self._evaluation)))
+        return self.values["θ_eval"]
+
+    def _value(self, text: str):
+        if text.startswith('"'):
+            return text
+        return Expression(text.strip(), self.values, self.functions).read()
+
+    def _run(self, rows: list[str]) -> None:
+        place = 0
+        done = True
+        while place < len(rows):
+            row = rows[place]
+            block = place + 1
+            while block < len(rows) and _depth(rows[block]) > _depth(row):
+                block += 1
+            inner, text = rows[place + 1 : block], row.strip()
+            place = block
+            if text.startswith("if "):
+                done = bool(self._value(text[3:].removesuffix(":")))
+                self._run(inner if done else [])
+            elif text.startswith("else if "):
+                if not done:
+                    done = bool(self._value(text[8:].removesuffix(":")))
+                    self._run(inner if done else [])
+            elif text == "else:":
+                self._run([] if done else inner)
+            elif text.startswith("repeat "):
+                self._repeat(text.removeprefix("repeat ").removesuffix(":"), inner)
+            elif text.startswith("with "):
+                for pair in text.removeprefix("with ").split(", "):
+                    symbol, value = pair.split(" = ")
+                    self.values[symbol] = self._value(value)
+            elif text.startswith("report "):
+                name, _, formula = text.removeprefix("report ").partition(" = ")
+                self.observed[name] = self._value(formula or name)
+            elif text.startswith(("refused: ", "nothing of its own")):
+                pass
+            else:
+                self._assign(text)
+
+    def _repeat(self, head: str, inner: list[str]) -> None:
+        count, _, condition = head.partition(" times")
+        condition = condition.removeprefix(" while ")
+        for _ in range(int(self._value(count))):
+            if condition and not self._value(condition):
+                break
+            self._run(inner)
+
+    def _assign(self, text: str) -> None:
+        left, value = (part.strip() for part in text.split("←", 1))
+        if value.startswith("⎧"):
+            self.values[left] = self._cases(re.split("[⎧⎨⎩]", value)[1:])
+            return
+        targets = [target.strip() for target in left.split(", ")]
+        found = [self._value(part) for part in _arguments(value)]
+        self.values |= zip(targets, found, strict=True)
+
+    def _cases(self, rows: list[str]):
+        *first, last = (row.strip() for row in rows)
+        chosen = self._value(last.removesuffix("otherwise").strip())
+        for row in reversed(first):
+            value, _, condition = row.rpartition(" if ")
+            chosen = np.where(self._value(condition), self._value(value.strip()), chosen)
+        return chosen
+
+
+def _joined(rows: list[str]) -> Iterator[str]:
+    """The rows with their further lines: cases, and what was too long for one line."""
+    held = ""
+    for row in rows:
+        starts = re.search(r"[←∼]", row) or re.match(
+            r" *(if|else|repeat|with|report|for|refused|nothing)\b", row
+        )
+        if held and not starts:
+            held += " " + row.strip()
+            continue
+        if held:
+            yield held
+        held = row
+    if held:
+        yield held
+
+
+def _depth(row: str) -> int:
+    return len(row) - len(row.lstrip())
+
+
+def _later(symbol: str, time: str) -> str:
+    """The symbol of a fresh state as it is at another time."""
+    return symbol[:-1] + time if symbol.endswith("₀") else symbol
+
+
+def _arguments(text: str) -> list[str]:
+    """The parts between the commas that stand in no brackets; those of subscripts have no space."""
+    parts = [""]
+    for part in text.split(", "):
+        open = sum(parts[-1].count(c) for c in "(⟨") > sum(parts[-1].count(c) for c in ")⟩")
+        if open:
+            parts[-1] += f", {part}"
+        else:
+            parts.append(part)
+    return parts[1:]

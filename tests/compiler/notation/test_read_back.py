@@ -1,0 +1,82 @@
+"""A text box says what is computed: read by a reader of its own, it gives the same numbers."""
+
+import numpy as np
+import pytest
+from boxes import OPTIMIZERS, box_of, graph_of
+from read_back import Reader
+
+from optc.compiler.graph import walk
+from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.notation.text import text
+from optc.compiler.ops import OPS
+
+STEPS = 3
+ARITHMETIC = ("elementwise", "reduction", "leaf", "fill")
+ASKED = ("point", "grad", "loss", "if", "loop")
+# The same float64 operations in an order that brackets may change: a few roundings a step, in
+# values that a difference of like numbers may leave with fewer digits.
+TOLERANCE = 1e-10
+
+
+def is_arithmetic(name):
+    """Whether a box speaks of nothing but numbers, the loss and its gradient, for all tensors."""
+    graph = graph_of(name)
+    nodes = [node for region in graph.regions() for node in walk(region)]
+    plain = all(OPS[n.op].op_class in ARITHMETIC or n.op in ASKED for n in nodes)
+    whole = all(n.get("per") in (None, "tensor") for n in nodes)
+    counted = not any(output.role == "applied" for output in graph.outputs)
+    stored = all(slot.dtype is None for slot in graph.slots)
+    return plain and whole and counted and stored and len(graph.domains) == 1
+
+
+READ = [name for name in OPTIMIZERS if is_arithmetic(name)]
+
+
+class Bowl:
+    """A loss with a minimum, whose gradient has zeros and both signs."""
+
+    scale = np.array([1.0, 0.5, 2.0, 0.0])
+    centre = np.array([0.3, -1.0, 0.25, 0.0])
+
+    def loss(self, at):
+        (w,) = at
+        return float(np.sum(self.scale * (w - self.centre) ** 2 / 2)) + 0.1
+
+    def grad(self, at):
+        (w,) = at
+        return [self.scale * (w - self.centre)]
+
+
+def test_most_of_the_library_is_read_back():
+    assert len(READ) > 0.75 * len(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_box_that_is_read_gives_the_numbers_of_the_graph(name):
+    graph, bowl = graph_of(name), Bowl()
+    settings = {h.name: h.default for h in graph.hyperparameters}
+    weights = [np.array([0.5, -0.75, 1.0, 2.0])]
+    interpreter = Interpreter(graph, Tensors(["w"], ["float32"]), settings, bowl)
+    objective = {"∇L": lambda w: bowl.grad([w])[0], "L": lambda w: bowl.loss([w])}
+    reader = Reader(text(box_of(name)), objective)
+
+    slots = interpreter.start(weights)
+    reader.start(weights[0])
+    for count in range(1, STEPS + 1):
+        with np.errstate(all="ignore"):  # what a choice leaves out
+            outcome = interpreter.step(weights, slots, count)
+            reader.step()
+        weights, slots = outcome.weights, outcome.slots
+        close(reader.values["θₜ"], weights[0])
+        for slot, value in zip(graph.slots, slots, strict=True):
+            close(reader.slot(f"{slot.stage}.{slot.name}"), value)
+        for observed, number in outcome.observed.items():
+            close(reader.observed[observed], number)
+        close(reader.evaluate(), interpreter.evaluate(weights, slots, count)[0])
+        reader.turn()
+
+
+def close(found, expected):
+    expected = expected[0] if isinstance(expected, list) else expected
+    found = np.broadcast_to(np.asarray(found, float), np.shape(expected))
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
