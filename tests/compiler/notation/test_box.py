@@ -68,6 +68,13 @@ def test_pages_are_well_formed():
         well_formed(html(box_of(name)))
 
 
+def test_the_mathematics_of_markdown_has_nothing_that_markdown_reads(odd):
+    for box in (*map(box_of, OPTIMIZERS), odd):
+        formulas = re.findall(r"\$\$\n(.*?)\n\$\$", markdown(box), re.DOTALL)
+        assert formulas
+        assert not [f for f in formulas if re.search(r"\\[^a-zA-Z]|operatorname|\n *\n|[`|*~]", f)]
+
+
 def test_the_graph_that_is_executed_has_a_box_too():
     for name in OPTIMIZERS[::7]:
         graph = optimised(lowered_graph(find(name))[0])
