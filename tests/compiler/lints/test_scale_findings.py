@@ -109,7 +109,6 @@ FLAGGED = [
     ("precondition free(b2 = 1.5) tune step lr guard finite", "diverging-state"),
     ("precondition rare() tune step lr", "diverging-state"),
     # Steps that are no numbers.
-    ("precondition free(b1 = 1.0) tune step lr", "undefined-step"),
     ("precondition late() tune step lr", "undefined-step"),
     ("tune step lr * sqrt(-2 * t)", "undefined-step"),
     ("precondition unguarded() tune step lr", "zero-gradient"),
@@ -186,6 +185,16 @@ def test_a_line_that_no_one_can_have_meant_is_found(stages, code):
 @pytest.mark.parametrize("stages", NEAR)
 def test_what_comes_near_it_is_left_alone(stages):
     assert found(stages) == []
+
+
+def test_an_average_that_keeps_all_is_divided_by_zero():
+    assert "undefined-step" in found("precondition free(b1 = 1.0) tune step lr")
+
+
+def test_a_line_that_is_inherited_is_reported_at_the_heir():
+    text = f"{OWN} optimizer one from adamw with (lr = -1e-3 in (-1, 1)) {{ }}"
+    (diagnostic,) = check(Located(Source("heir.opt", text)))
+    assert (diagnostic.code, diagnostic.span.source.name) == ("ascent", "heir.opt")
 
 
 def test_a_hyperparameter_may_be_zero_or_one():
