@@ -8,7 +8,7 @@ from shipped import program
 from optc.compiler import library
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.tensors import Tensor, Tree
-from optc.compiler.driver import lowered_graph
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import find
 
 TENSORS = (

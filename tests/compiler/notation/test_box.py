@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from boxes import OPTIMIZERS, box_from, box_of, graph_of
 
-from optc.compiler.driver import lowered_graph, optimised
+from optc.compiler.graphs import lowered_graph, optimised
 from optc.compiler.locate import find
 from optc.compiler.notation.box import Assign, If, Let, Repeat, Report, parts, statements
 from optc.compiler.notation.build import build
