@@ -1,4 +1,4 @@
-"""What `optc diff` says: a review of two specs, also as a diff driver of git. Without typer."""
+"""What `optc diff` says: a review of two specs, also as a diff driver of git."""
 
 import sys
 from collections.abc import Sequence

@@ -51,30 +51,17 @@ def _run(arguments: list[str]) -> int:
 
 def _command(arguments: list[str]) -> int:
     match arguments:
-        # Editors and git run these all the time, and without options they need no parser of
-        # options, whose import takes as long as a check.
-        case ["check", *specs] if specs and not _has_options(specs):
+        case ["check", *specs] if specs and not any(spec.startswith("-") for spec in specs):
+            # Editors run this at each keystroke, and without options it needs no parser of
+            # options, whose import takes as long as the check.
             from .findings import report_on
 
             return report_on(specs)
-        case ["diff", before, after] if not _has_options([before, after]):
-            from . import changes
-
-            return changes.report_on(before, after)
-        case ["diff", "--git", *arguments] if not _has_options(arguments):
-            from . import changes
-
-            print(changes.for_git(arguments))
-            return 0
         case _:
             from .app import run
 
             run(arguments)
             return 0
-
-
-def _has_options(arguments: Sequence[str]) -> bool:
-    return any(argument.startswith("-") for argument in arguments)
 
 
 def _internal_error(error: Exception) -> int:
