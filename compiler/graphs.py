@@ -59,9 +59,10 @@ def lowered_graph(
     draft = chosen(located, lowered(located, report, observe), report)
     if draft is not None and not report.has_errors:
         draft = _with_settings(draft, settings or {}, located, report)
+    findings = without_allowed(report, located.source).sorted()
     if draft is None or report.has_errors:
-        raise SpecError(report.sorted())
-    return freeze(draft), without_allowed(report, located.source).sorted()
+        raise SpecError(findings)
+    return freeze(draft), findings
 
 
 def optimised(graph: Graph) -> Graph:

@@ -4,7 +4,9 @@ from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import DraftNode, Passage
 from ..ops import OPS
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 CLIP_AFTER_SIGN = declare(
     "clip-after-sign",
@@ -78,7 +80,7 @@ def check_clip(subject: Subject, report: Diagnostics) -> None:
                 label = f"gives {high.high:g}, whatever it gets"
                 help = "let the lower limit be below the upper one"
                 span = stage.syntax.rule.span
-                report.add(CROSSED_LIMITS.at(span, message, label=label, help=help))
+                report_at(subject, report, CROSSED_LIMITS, span, message, label=label, help=help)
 
 
 def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -> bool:
@@ -91,7 +93,16 @@ def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -
     help = "put it above the stage that takes the sign, or leave it out"
     others = (Label(maker.syntax.rule.span, "gives -1, 0 or 1"),) if maker else ()
     span = stage.syntax.rule.span
-    report.add(CLIP_AFTER_SIGN.at(span, message, label="limits nothing", help=help, others=others))
+    report_at(
+        subject,
+        report,
+        CLIP_AFTER_SIGN,
+        span,
+        message,
+        label="limits nothing",
+        help=help,
+        others=others,
+    )
     return True
 
 
@@ -114,15 +125,23 @@ def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None
     degrees = Degrees(subject.draft, subject.intervals, seeds={seed}, memory=False)
     if any(degrees[end].exact != 0 for end in subject.ends):
         return
-    later = subject.draft.passages[subject.draft.passages.index(passage) + 1 :]
-    taken = [p for p in later if degrees[p.before].exact == 1 and degrees[p.after].exact == 0]
-    if taken:
-        stage, killer = subject.stage(passage), subject.stage(taken[0])
+    taken = subject.takes_out(passage, degrees)
+    if taken is not None:
+        stage, killer = subject.stage(passage), subject.stage(taken)
         message = f"`{shown(stage)}` has no effect: `{shown(killer)}` takes out every length"
         others = (Label(killer.syntax.rule.span, "gives the same for every length"),)
         span = stage.syntax.rule.span
         help = "leave it out"
-        report.add(DEAD_CLIP.at(span, message, label="is taken out", help=help, others=others))
+        report_at(
+            subject,
+            report,
+            DEAD_CLIP,
+            span,
+            message,
+            label="is taken out",
+            help=help,
+            others=others,
+        )
 
 
 def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> None:
@@ -136,4 +155,4 @@ def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> 
         help = "put it above the groups, where it sees the whole gradient"
         span = stage.syntax.rule.span
         label = "is not global here"
-        report.add(CLIP_IN_GROUP.at(span, message, label=label, help=help))
+        report_at(subject, report, CLIP_IN_GROUP, span, message, label=label, help=help)
