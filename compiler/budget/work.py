@@ -13,18 +13,12 @@ from math import prod
 from typing import TypeAlias
 
 from ..graph import Graph, Node, Region, index
-from ..ops import OPS
+from ..ops import ASKED, OPS
 from ..parts import shape_of_parts
 from ..records import Scalar
 from ..types import Type
 from .members import Members
 from .numbers import Numbers
-
-ORACLES = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
-    "per_example_mean",
-)
-"""The questions that are counted."""
 
 Tally: TypeAlias = Mapping[str, float]
 """How much of what."""
@@ -65,7 +59,7 @@ def work(graph: Graph, members: Members, values: Mapping[str, Scalar]) -> Work:
             stages[label] = stages.get(label, 0) + flops
     if any(output.role == "step" for output in graph.outputs):
         stages[UPDATE] = counter.elements(Type("field"))
-    oracles = {name: found[name] for name in ORACLES if found.get(name)}
+    oracles = {name: found[name] for name in ASKED if found.get(name)}
     uncounted, refused = tuple(counter.uncounted), tuple(counter.refused)
     return Work(stages, oracles, counter.at_most, uncounted, refused)
 
@@ -113,7 +107,7 @@ class _Counter:
                 return {f"flops {node.stage}": op.flops * self.elements(node.type)}
             case "reduction":
                 return {f"flops {node.stage}": op.flops * self.elements(self._reduced(node))}
-            case "oracle" if node.op in ORACLES:
+            case "oracle" if node.op in ASKED:
                 inner = [self.region(region) for region in node.regions]
                 return _sum([{node.op: 1}, *inner])
             case "control" if node.op == "if":
