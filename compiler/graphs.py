@@ -17,6 +17,7 @@ from .freeze import freeze
 from .graph import Graph, walk
 from .locate import Located
 from .lowering.draft import Draft
+from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
 from .records import Hyperparameter, Scalar
@@ -27,13 +28,6 @@ UNKNOWN_SETTING = declare(
     "a value is set that the optimizer does not have",
     """`--set NAME=VALUE` gives a hyperparameter of the optimizer another default.""",
 )
-
-
-ASKED = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
-    "per_example_mean",
-)
-"""The oracles that a summary counts."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ..graph import walk
-from ..graphs import ASKED
+from ..ops import ASKED
 from ..records import Hyperparameter, Scalar, Term
 from .blame import Blame, blame
 from .compare import Parting, Setting, Together, compare

@@ -110,13 +110,14 @@ rule precondition counted() {
   state steps = 0
   state rows = zeros(norm(g, per = row))
   state cols = zeros(norm(g, per = column))
+  state share = norm(w, per = row) / max(norm(w, per = matrix), 1)
   state signs: i8 = zeros(g)
   seen <- true
   steps <- steps + 1
   rows <- norm(g, per = row)
   cols <- norm(g, per = column)
   signs <- sign(g)
-  return where(seen, g + signs, g) * steps + rows * cols
+  return where(seen, g + signs, g) * steps * share + rows * cols
 }
 rule precondition lowered() {
   state mean: bf16 stochastic = zeros(g)
