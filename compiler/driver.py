@@ -86,9 +86,10 @@ def lowered_graph(
     draft = chosen(located, lowered(located, report, observe), report)
     if draft is not None and not report.has_errors:
         draft = _with_settings(draft, settings or {}, located, report)
+    findings = without_allowed(report, located.source).sorted()
     if draft is None or report.has_errors:
-        raise SpecError(report.sorted())
-    return freeze(draft), without_allowed(report, located.source).sorted()
+        raise SpecError(findings)
+    return freeze(draft), findings
 
 
 def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:
