@@ -223,6 +223,11 @@ def test_decay_that_is_off_by_default_is_not_coupled():
     assert found(stages, "lr = 0.1, decay = 0.01 in [0, inf)") == ["coupled-decay"]
 
 
+def test_whoever_inherits_a_coupled_decay_means_it():
+    inherited = "optimizer one from adam_coupled with (decay = 0.01 in [0, inf)) { }"
+    assert codes(inherited) == []
+
+
 def test_a_spec_with_mistakes_is_not_linted():
     assert found("precondition scaled(10) precondition adam(b3 = 1) tune step lr") == [
         "unknown-argument"
