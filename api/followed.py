@@ -153,9 +153,9 @@ class _Tree:
 
     def values(self, state: Any) -> dict[str, Any]:
         """What a state keeps, by name: fields in the order of the paths, and scalars."""
-        shape = jax.tree.structure(self.of([0.0] * len(self.paths)))
+        shape = str(jax.tree.structure(self.of([0.0] * len(self.paths))))
         flat, _ = jax.tree.flatten_with_path(
-            state, is_leaf=lambda x: jax.tree.structure(x) == shape
+            state, is_leaf=lambda x: str(jax.tree.structure(x)) == shape
         )
         found: dict[str, Any] = {}
         for path, leaf in flat:

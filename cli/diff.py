@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..compiler.budget.trees import find
 from ..compiler.locate import Located, NotFoundError, read
 from ..compiler.review.between import reviews
 from ..compiler.review.records import Review
@@ -18,6 +19,7 @@ from ..grammar.diagnostic import SpecError
 from ..grammar.render import summary
 from ..grammar.source import Source
 from .output import CommandError, wants_color
+from .plan import read_folder
 from .spec import AllowExtern, locate
 
 
@@ -34,6 +36,10 @@ def diff(
         list[str], typer.Argument(metavar="A B", help="The optimizer as it was, and as it is.")
     ],
     format: Annotated[Format, typer.Option(help="How to write the review.")] = Format.TEXT,
+    params: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="Weights, as `optc plan` takes them: gpt2-124m."),
+    ] = None,
     git: Annotated[
         bool, typer.Option("--git", help="Take the arguments of git's diff drivers.")
     ] = False,
@@ -47,6 +53,7 @@ def diff(
     Example:
       optc diff adam nadam
       optc diff before.opt after.opt --format markdown
+      optc diff before.opt after.opt --params gpt2-124m
       git config diff.opt.command "optc diff --git"
     """
     modules = tuple(allow_extern or ())
@@ -56,7 +63,8 @@ def diff(
     if len(specs) != 2:
         raise typer.BadParameter("it compares two optimizers", param_hint="'A B'")
     before, after = (locate(spec, modules) for spec in specs)
-    found = reviews(before, after)
+    tree = None if params is None else find(params, read_folder)
+    found = reviews(before, after, tree)
     if output := _written(found, format):
         print(output)
     raise typer.Exit(int(any(found)))

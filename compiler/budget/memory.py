@@ -53,9 +53,9 @@ class StateBytes:
 
 
 def state_bytes(
-    graph: Graph, members: Members, opaque: Mapping[int, int], scalar: int
+    graph: Graph, members: Members, opaque: Mapping[int, int], scalar: int, random: bool
 ) -> StateBytes:
-    """The bytes of a state.
+    """The bytes of a state, which has a key where the program is `random`.
 
     `opaque` has the bytes of the slots of transformations, by number, and `scalar` is the width of
     a float that stands alone: 4, and 8 where JAX computes in 64 bits.
@@ -67,11 +67,11 @@ def state_bytes(
         for number, slot in enumerate(graph.slots)
     ]
     floats = sum(not parameter.static for parameter in graph.hyperparameters)
-    return StateBytes(tuple(slots), scalar * floats, _COUNT, _KEY * draws(graph))
+    return StateBytes(tuple(slots), scalar * floats, _COUNT, _KEY * random)
 
 
 def draws(graph: Graph) -> bool:
-    """Whether a program draws random numbers, so that its state has a key."""
+    """Whether a graph without dead nodes draws random numbers, so that its state has a key."""
     ops = (node.op for region in graph.regions() for node in walk(region))
     return any(op in ("normal", "rademacher", "uniform", "round_stochastic") for op in ops)
 

@@ -152,7 +152,7 @@ def _values(verdict: Verdict) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
+    return f"{value:,.0f}" if value % 1 == 0 else f"{value:,.6g}"
 
 
 def _table(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:

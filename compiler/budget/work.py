@@ -38,13 +38,14 @@ class Work:
     """Operations by stage and oracles by name, each an average for one call of `step`.
 
     `at_most` says that data decide, and these are bounds. `uncounted` are stages of which nothing
-    is known, since optax does them.
+    is known, since optax does them. `refused` says why the values of hyperparameters are refused.
     """
 
     flops: Mapping[str, float]
     oracles: Mapping[str, float]
     at_most: bool
     uncounted: tuple[str, ...]
+    refused: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -65,17 +66,19 @@ def work(graph: Graph, members: Members, values: Mapping[str, Scalar]) -> Work:
     if any(output.role == "step" for output in graph.outputs):
         stages[UPDATE] = counter.elements(Type("field"))
     oracles = {name: found[name] for name in ORACLES if found.get(name)}
-    return Work(stages, oracles, counter.at_most, tuple(counter.uncounted))
+    uncounted, refused = tuple(counter.uncounted), tuple(counter.refused)
+    return Work(stages, oracles, counter.at_most, uncounted, refused)
 
 
 class _Counter:
     def __init__(self, graph: Graph, members: Members, values: Mapping[str, Scalar]) -> None:
         self.graph = graph
         self.nodes = index(graph)
-        self.numbers = Numbers(self.nodes, values)
+        self.numbers = Numbers(self.nodes.values(), values)
         self.members = members
         self.at_most = False
         self.uncounted: dict[str, None] = {}
+        self.refused: dict[str, None] = {}
         self._elements: dict[tuple[int, object], int] = {}
         self._classes = Counter((r.tensor.shape, r.member) for r in members.rows)
         self._like = {(r.tensor.shape, r.member): r.tensor for r in members.rows}
@@ -117,6 +120,9 @@ class _Counter:
                 return self._if(node)
             case "control" if node.op == "loop":
                 return self._loop(node)
+            case "control" if node.op == "refuse":
+                place = self.graph.stages[node.stage].place
+                self.refused[f"{node['message']} ({place})"] = None
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}

@@ -4,7 +4,9 @@ from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import DraftNode, Passage
 from ..ops import OPS
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 CLIP_AFTER_SIGN = declare(
     "clip-after-sign",
@@ -78,7 +80,7 @@ def check_clip(subject: Subject, report: Diagnostics) -> None:
                 label = f"gives {high.high:g}, whatever it gets"
                 help = "let the lower limit be below the upper one"
                 span = stage.syntax.rule.span
-                report.add(CROSSED_LIMITS.at(span, message, label=label, help=help))
+                report_at(subject, report, CROSSED_LIMITS, span, message, label=label, help=help)
 
 
 def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -> bool:
@@ -91,7 +93,16 @@ def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -
     help = "put it above the stage that takes the sign, or leave it out"
     others = (Label(maker.syntax.rule.span, "gives -1, 0 or 1"),) if maker else ()
     span = stage.syntax.rule.span
-    report.add(CLIP_AFTER_SIGN.at(span, message, label="limits nothing", help=help, others=others))
+    report_at(
+        subject,
+        report,
+        CLIP_AFTER_SIGN,
+        span,
+        message,
+        label="limits nothing",
+        help=help,
+        others=others,
+    )
     return True
 
 
@@ -121,7 +132,16 @@ def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None
         others = (Label(killer.syntax.rule.span, "gives the same for every length"),)
         span = stage.syntax.rule.span
         help = "leave it out"
-        report.add(DEAD_CLIP.at(span, message, label="is taken out", help=help, others=others))
+        report_at(
+            subject,
+            report,
+            DEAD_CLIP,
+            span,
+            message,
+            label="is taken out",
+            help=help,
+            others=others,
+        )
 
 
 def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> None:
@@ -135,4 +155,4 @@ def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> 
         help = "put it above the groups, where it sees the whole gradient"
         span = stage.syntax.rule.span
         label = "is not global here"
-        report.add(CLIP_IN_GROUP.at(span, message, label=label, help=help))
+        report_at(subject, report, CLIP_IN_GROUP, span, message, label=label, help=help)

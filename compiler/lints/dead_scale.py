@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import Passage
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 DEAD_SCALE = declare(
     "dead-scale",
@@ -60,4 +62,6 @@ def _warn(subject: Subject, passage: Passage, killer: Passage, report: Diagnosti
         help = below if stage.kind == "tune" else "multiply the step size by the factor"
     others = (Label(later.syntax.rule.span, "gives the same for every scale of what it gets"),)
     span = stage.syntax.rule.span
-    report.add(DEAD_SCALE.at(span, message, label="is taken out", help=help, others=others))
+    report_at(
+        subject, report, DEAD_SCALE, span, message, label="is taken out", help=help, others=others
+    )

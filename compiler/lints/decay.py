@@ -3,7 +3,9 @@
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import Passage
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 COUPLED_DECAY = declare(
     "coupled-decay",
@@ -69,4 +71,4 @@ def _warn(subject: Subject, passage: Passage, later: Passage, report: Diagnostic
     others = (Label(adaptive.syntax.rule.span, "normalises what it gets"),)
     span = stage.syntax.rule.span
     label = "is a part of the gradient here"
-    report.add(COUPLED_DECAY.at(span, message, label=label, help=help, others=others))
+    report_at(subject, report, COUPLED_DECAY, span, message, label=label, help=help, others=others)

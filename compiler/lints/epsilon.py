@@ -6,9 +6,10 @@ from ...grammar.source import Span
 from ..ops import OPS
 from ..records import Scalar, Slot
 from ..spec import SpecStage
+from .lines import argument_of
 from .plain import cone, values
 from .run import at_defaults, labelled, passing, report_at
-from .subject import Subject, argument_of
+from .subject import Subject
 
 VANISHING_EPS = declare(
     "vanishing-eps",

@@ -4,7 +4,8 @@ _WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61
 
 
 def prime_above(number: int) -> int:
-    """The next number that is surely enough prime, from an odd one that nobody has chosen."""
+    """The next number that is prime, from one that nobody has chosen."""
+    number |= 1
     while not _is_prime(number):
         number += 2
     return number

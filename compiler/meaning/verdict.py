@@ -99,15 +99,25 @@ def decide(
     ]
     if missing:
         return Verdict(a, b, None, reason=missing[0], notes=notes)
+    proved = _is_proved(a, b, _held(matched.a), _held(matched.b))
     verdict = replace(_on_tapes(a, b, matched, seed, steps), notes=notes)
+    if proved:
+        return _proved(verdict)
     if verdict.same is False and verdict.parting is not None:
         verdict = replace(verdict, blame=blame(a, b, verdict.parting))
-    if verdict.same and _is_proved(a, b, _held(matched.a), _held(matched.b)):
-        return replace(verdict, proved=True)
     if verdict.same is False and maps:
         found = _maps(a, b, set_a or {}, set_b or {}, seed, steps)
         verdict = replace(verdict, maps=tuple(islice(found, 1)))
     return verdict
+
+
+def _proved(verdict: Verdict) -> Verdict:
+    """The verdict where the normal forms agree, which tapes support and do not decide."""
+    notes = verdict.notes
+    if (parting := verdict.parting) is not None:
+        far = f"{parting.apart:.1e} apart after step {parting.step}"
+        notes = (*notes, f"in float64 they are {far}, {parting.setting.words}, by rounding alone")
+    return replace(verdict, same=True, proved=True, parting=None, reason="", notes=notes)
 
 
 # ---- hyperparameters
@@ -258,6 +268,7 @@ def _verified(
                 if not found.evaluation:
                     return None
                 evaluates = False
-    terms = {**_held(given), **map.given}
+    rest = {h.name: h.default for h in b.hyperparameters if h.derived is None}
+    terms = {**_held(_known(rest)), **_held(given), **map.given}
     proved = _is_proved(a, b, _held(kept), terms)
     return Found(a.name, b.name, map, proved, evaluates)

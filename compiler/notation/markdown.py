@@ -38,10 +38,12 @@ class _MarkdownWriter(LatexWriter):
     def _text(self, text: str) -> str:
         return rf"\text{{{self.letters(text)}}}"
 
+    def _quoted(self, text: str) -> str:
+        return "".join(_WIDE.get(c, c) for c in text.replace("<", "＜") if c.isprintable())
+
     def letters(self, name: str) -> str:
         """Words between the braces of a command."""
-        shown = name.replace("_", "-").replace("<", "＜")
-        return "".join(_WIDE.get(c, c) for c in shown if c.isprintable())
+        return self._quoted(name.replace("_", "-"))
 
 
 _WRITER = _MarkdownWriter()

@@ -193,6 +193,16 @@ def test_what_comes_near_it_is_left_alone(stages):
     assert found(stages) == []
 
 
+def test_an_average_that_keeps_all_is_divided_by_zero():
+    assert "undefined-step" in found("precondition free(b1 = 1.0) tune step lr")
+
+
+def test_a_line_that_is_inherited_is_reported_at_the_heir():
+    text = f"{OWN} optimizer one from adamw with (lr = -1e-3 in (-1, 1)) {{ }}"
+    (diagnostic,) = check(Located(Source("heir.opt", text)))
+    assert (diagnostic.code, diagnostic.span.source.name) == ("ascent", "heir.opt")
+
+
 def test_a_hyperparameter_may_be_zero_or_one():
     parameters = "lr = 0.1, decay = 0, b1 = 0.0, factor = 1.0"
     stages = "decay weights(decay) precondition momentum(b1) precondition scaled(factor)"
