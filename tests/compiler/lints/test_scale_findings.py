@@ -190,6 +190,12 @@ def test_a_line_that_no_one_can_have_meant_is_found(stages, code):
     assert found(stages) == [code]
 
 
+def test_a_line_may_be_wrong_in_two_ways():
+    """The average never changes, and its bias is removed by a division by 1 - 1^t."""
+    twice = found("precondition free(b1 = 1.0) tune step lr")
+    assert twice == ["constant-state", "undefined-step"]
+
+
 @pytest.mark.parametrize("stages", NEAR)
 def test_what_comes_near_it_is_left_alone(stages):
     assert found(stages) == []
