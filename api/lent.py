@@ -55,7 +55,7 @@ def _tree(tensors: Sequence[Any]) -> list[Any]:
 
 def _traceable(loss: Callable[[Fields], float]) -> Callable[[Any], Any]:
     """A function of NumPy as searches call it, in a loop of JAX."""
-    number = jax.ShapeDtypeStruct((), np.float64)
+    number = jax.eval_shape(lambda: jnp.zeros((), float))
 
     def ask(params: Any) -> Any:
         return jax.pure_callback(

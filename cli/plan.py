@@ -11,7 +11,7 @@ from ..compiler.budget.budget import Budget, budget, opaque_slots
 from ..compiler.budget.tensors import Tree
 from ..compiler.budget.text import text
 from ..compiler.budget.trees import find
-from ..compiler.driver import lowered_graph
+from ..compiler.graphs import lowered_graph
 from . import settings
 from .output import note, plural
 from .spec import AllowExtern, locate
@@ -57,7 +57,7 @@ def plan(
     """
     defaults = settings.parse(set_ or [])
     located = locate(spec, allow_extern or ())
-    tree = find(params, _read_folder)
+    tree = find(params, read_folder)
     tree = tree if dtype is None else tree.cast(dtype)
     graph, _ = lowered_graph(located, defaults)
     if opaque_slots(graph):
@@ -70,7 +70,8 @@ def plan(
     raise typer.Exit(int(not found.ok))
 
 
-def _read_folder(folder: Path) -> Tree:
+def read_folder(folder: Path) -> Tree:
+    """The weights of a checkpoint that is a folder."""
     from .train.weights import read_folder  # orbax reads its own folders
 
     return read_folder(folder)
@@ -81,6 +82,19 @@ def _say(found: Budget, format: Format, every: bool) -> None:
         more = ", ..." if len(left_out) > 1 else ""
         note(f"left out {plural(len(left_out), 'tensor')} not of floats: {left_out[0]}{more}")
     if format is Format.JSON:
-        print(json.dumps(found.to_dict(), indent=2))
+        print(_json(found.to_dict()))
     else:
         print(text(found, every))
+
+
+def _json(fields: dict[str, object]) -> str:
+    """A line for each field, and for each element of a list: many tensors are many lines."""
+    lines = ",\n".join(f"  {json.dumps(name)}: {_value(value)}" for name, value in fields.items())
+    return f"{{\n{lines}\n}}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list) and value:
+        inner = ",\n".join(f"    {json.dumps(element)}" for element in value)
+        return f"[\n{inner}\n  ]"
+    return json.dumps(value)

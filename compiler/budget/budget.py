@@ -12,6 +12,7 @@ from ..passes import PIPELINE
 from ..passes.settle import settle
 from ..records import Hyperparameter, Scalar, Term
 from .claims import Verdict, judge
+from .extents import extents
 from .members import Finding, Members, Row
 from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
@@ -118,8 +119,10 @@ def budget(
     members = Members(graph, tree.tensors, values)
     rates = Rates(graph, members, values)
     table = tuple(Line(row, *rates.of(row)) for row in members.rows)
-    state = state_bytes(graph, members, opaque or {}, scalar)
-    worked = work(_simplified(graph), members, values)
+    executed = _simplified(graph)
+    sizes = extents(executed, members)
+    state = state_bytes(executed, members, sizes, opaque or {}, scalar)
+    worked = work(executed, sizes, sum(tensor.size for tensor in tree.tensors), values)
     groups = _shares(graph, table, state)
     found = Budget(
         optimizer=graph.name,
@@ -128,7 +131,7 @@ def budget(
         tree=tree,
         table=table,
         groups=groups,
-        findings=members.findings,
+        findings=(*(_refusal(why) for why in worked.refused), *members.findings),
         state=state,
         work=worked,
         verdicts=(),
@@ -148,6 +151,11 @@ def budget(
 def opaque_slots(graph: Graph) -> tuple[int, ...]:
     """The numbers of the slots that only optax knows the size of."""
     return tuple(n for n, slot in enumerate(graph.slots) if slot.type.kind == "opaque")
+
+
+def _refusal(why: str) -> Finding:
+    """That the values of hyperparameters meet an `error`."""
+    return Finding("refused", None, (), why)
 
 
 def _simplified(graph: Graph) -> Graph:

@@ -44,7 +44,7 @@ def _safetensors(path: Path) -> Iterator[Tensor]:
         header.pop("__metadata__", None)
         for name, entry in header.items():
             yield _tensor(path, name.replace(".", "/"), entry["shape"], entry["dtype"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise TreeError(f"the header of {path} is not that of a safetensors file") from None
 
 
@@ -74,12 +74,20 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], str] | None:
     start = file.read(8)
     if start[:6] != b"\x93NUMPY":
         return None
-    width = "<H" if start[6] == 1 else "<I"
-    (length,) = struct.unpack(width, file.read(struct.calcsize(width)))
     try:
+        width = "<H" if start[6] == 1 else "<I"
+        (length,) = struct.unpack(width, file.read(struct.calcsize(width)))
         header = ast.literal_eval(file.read(min(length, _MOST_NPY)).decode("latin-1").strip())
         return tuple(header["shape"]), _numpy_dtype(header["descr"])
-    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
+    except (
+        struct.error,
+        LookupError,
+        ValueError,
+        SyntaxError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+    ):
         return None
 
 

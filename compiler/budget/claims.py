@@ -22,7 +22,7 @@ class Verdict:
 
 
 def judge(assertion: Assertion, quantities: Mapping[str, float]) -> Verdict:
-    """Whether an assertion holds. What has no value (1 / 0) makes every comparison false."""
+    """Whether an assertion holds. What has no value (1 / 0) compares as NaN does."""
     condition = assertion.condition
     used = {name: quantities[name] for name in _names(condition)}
     sides = None
@@ -40,7 +40,8 @@ def _value(term: Term, quantities: Mapping[str, float]) -> Scalar:
             return literal if isinstance(literal, bool) else _float(lambda: float(literal))
         case "quantity":
             (name,) = term.arguments
-            return quantities[str(name)]
+            # Floats, since whole numbers to the power of whole numbers can fill the memory.
+            return float(quantities[str(name)])
     values = [_value(inner, quantities) for inner in term.terms]
     meaning = OPS[term.op].scalar
     assert meaning is not None

@@ -1,6 +1,6 @@
 """Scalars of a graph that are known without data: at one step, for one tensor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..constants import apply
 from ..graph import Node
@@ -9,30 +9,34 @@ from ..records import Scalar
 
 
 class Numbers:
-    """Values of scalars, and of fields with one number for each tensor; None for what data decides.
+    """Values of scalars, and of fields with one number for each tensor; None for what data decide.
 
-    `values` are those of the hyperparameters, and `t` that of the step. `shape` and `member` are
-    those of a tensor, by the domain: without them nothing is known of fields.
+    `nodes` are all that may be asked for, each behind what it needs. `values` are those of the
+    hyperparameters, `t` that of the step, and `shapes` those of a tensor in each domain that it
+    belongs to: without them nothing is known of fields.
     """
 
     def __init__(
         self,
-        nodes: Mapping[int, Node],
+        nodes: Iterable[Node],
         values: Mapping[str, Scalar],
         t: int | None = None,
         shapes: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
-        self.nodes = nodes
         self.values = values
         self.t = t
         self.shapes = shapes or {}
         self._known: dict[int, Scalar | None] = {}
+        self._choices: dict[int, Node] = {}
+        for node in nodes:
+            # In order and not by need, which could be deeper than Python's stack.
+            self._known[node.id] = self._value(node)
+            if node.op == "if":
+                self._choices[node.id] = node
 
     def of(self, id: int) -> Scalar | None:
         """The value of a node."""
-        if id not in self._known:
-            self._known[id] = self._value(self.nodes[id]) if id in self.nodes else None
-        return self._known[id]
+        return self._known.get(id)
 
     def _value(self, node: Node) -> Scalar | None:
         if node.type.is_field and node.type.per not in ("tensor", "element"):
@@ -58,10 +62,8 @@ class Numbers:
             case "where":
                 chosen = self.of(node.inputs[0])
                 return None if chosen is None else self.of(node.inputs[1 if chosen else 2])
-            case "if":
-                return None
             case "item":
-                return self._item(self.nodes[node.inputs[0]], int(node["index"]))
+                return self._item(node)
             case "interpolate":
                 x = self.of(node.inputs[0])
                 return None if x is None else _interpolated(knots(node), float(x))
@@ -80,14 +82,15 @@ class Numbers:
         known = [x for x in operands if x is not None]
         return apply(op.scalar, *known) if len(known) == len(operands) else None
 
-    def _item(self, source: Node, place: int) -> Scalar | None:
+    def _item(self, node: Node) -> Scalar | None:
         """A result of a choice whose condition is known."""
-        if source.op != "if":
+        choice = self._choices.get(node.inputs[0])
+        if choice is None:
             return None
-        chosen = self.of(source.inputs[0])
-        return (
-            None if chosen is None else self.of(source.regions[0 if chosen else 1].results[place])
-        )
+        chosen = self.of(choice.inputs[0])
+        if chosen is None:
+            return None
+        return self.of(choice.regions[0 if chosen else 1].results[int(node["index"])])
 
 
 def _interpolated(points: Sequence[tuple[float, float]], x: float) -> float:

@@ -23,7 +23,7 @@ def find(text: str, read_folder: Callable[[Path], Tree]) -> Tree:
         return built_in
     path = Path(text)
     try:
-        if path.is_dir():
+        if text and path.is_dir():
             return read_sharded(path) if any(path.glob("*.safetensors")) else read_folder(path)
         match path.suffix:
             case ".json":

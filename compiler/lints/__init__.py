@@ -10,19 +10,19 @@ from collections.abc import Callable
 from ...grammar.diagnostic import Diagnostics
 from ..lowering.draft import Draft
 from ..spec import Spec
-from .average import biased_average
+from .average import check_average
 from .clip import check_clip
-from .constant import constant_state
+from .constant import check_constant
 from .dead_scale import check_dead_scale
 from .decay import check_decay
-from .empty import empty_where
+from .empty import check_where
 from .epsilon import check_dtypes
 from .idle import check_idle
 from .moment import check_moment
 from .rate import check_rate
 from .schedule import check_schedule
 from .sign import check_sign
-from .static import recompiling_int
+from .static import check_static
 from .subject import Subject
 from .undefined import check_undefined
 from .warmup import check_warmup
@@ -30,33 +30,33 @@ from .warmup import check_warmup
 Lint = Callable[[Subject, Diagnostics], None]
 
 LINTS: tuple[Lint, ...] = (
+    check_average,
     check_clip,
+    check_constant,
     check_dead_scale,
     check_decay,
+    check_dtypes,
     check_idle,
     check_moment,
     check_rate,
-    check_sign,
-    check_undefined,
-    biased_average,
-    check_dtypes,
     check_schedule,
+    check_sign,
+    check_static,
+    check_undefined,
     check_warmup,
-    constant_state,
-    empty_where,
-    recompiling_int,
+    check_where,
 )
 """All lints. None needs what another reports, so their order is of no matter."""
 
 
-LIMIT = 200_000
-"""Nodes times stages and hyperparameters: no larger program is linted. The library's have 3000."""
+LIMIT = 60_000
+"""Nodes times what is asked about each: no larger program is linted. The library's have 8000."""
 
 
 def lint(spec: Spec, draft: Draft, report: Diagnostics) -> None:
     """Warn of all that the lints find in one optimizer. Its draft has no gaps."""
     subject = Subject(spec, draft)
-    questions = len(draft.passages) + len(draft.hyperparameters) + 1
+    questions = len(draft.passages) + len(draft.hyperparameters) + len(draft.slots)
     if len(subject.nodes) * questions <= LIMIT:
         for each in LINTS:
             each(subject, report)

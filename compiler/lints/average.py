@@ -6,7 +6,7 @@ from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ..lowering.draft import DraftNode
 from ..records import Scalar
 from .plain import values
-from .run import at_defaults, report_at
+from .run import at_defaults, passing, report_at
 from .subject import Subject, walk
 
 BIASED_AVERAGE = declare(
@@ -31,7 +31,7 @@ BIASED_AVERAGE = declare(
 _NEAR = 1e-3
 
 
-def biased_average(subject: Subject, report: Diagnostics) -> None:
+def check_average(subject: Subject, report: Diagnostics) -> None:
     """Weights that do not move should be evaluated as what they are, after one step already."""
     draft = subject.draft
     passed = [p for p in draft.passages if subject.stages[p.stage].kind == "average"]
@@ -82,7 +82,7 @@ def _after_one_step(
 ) -> dict[int, Scalar]:
     """What states hold after a step that leaves all weights at 1."""
     results = zip(subject.draft.outputs, subject.draft.step.results, strict=True)
-    roots = {o.index: _unguarded(subject, id) for o, id in results if o.index in starts}
+    roots = {o.index: passing(subject, id) for o, id in results if o.index in starts}
     count = at_defaults(subject, t=1)
 
     def known(node: DraftNode) -> Scalar | None:
@@ -92,14 +92,6 @@ def _after_one_step(
 
     found = values(subject.nodes, roots.values(), known, {weights: 1.0})
     return {slot: found[id] for slot, id in roots.items() if id in found}
-
-
-def _unguarded(subject: Subject, id: int) -> int:
-    """A new value as it is where the guards let the step pass."""
-    node = subject.nodes[id]
-    stage = subject.stages.get(node.stage)
-    guarded = stage is not None and stage.kind == "guard" and node.op == "where"
-    return node.inputs[1] if guarded else id
 
 
 def _slot(node: DraftNode) -> int:

@@ -4,7 +4,9 @@ from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import DraftNode, Passage
 from ..ops import OPS
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 CLIP_AFTER_SIGN = declare(
     "clip-after-sign",
@@ -43,8 +45,9 @@ CLIP_IN_GROUP = declare(
     norm of those tensors there, and with one in each group the whole gradient may be as long as the
     root of the number of groups.
 
-    Put it above the groups. Where each group is to have a limit of its own, `clip per_tensor` or a
-    rule with a name that says so does not hide it.
+    Put it above the groups. Where a group is to have a limit of its own, `clip per_tensor` or a
+    rule with a name that says so does not hide it. Where a global clip stands above the groups
+    already, nothing is said.
     """,
     Severity.WARNING,
 )
@@ -78,7 +81,7 @@ def check_clip(subject: Subject, report: Diagnostics) -> None:
                 label = f"gives {high.high:g}, whatever it gets"
                 help = "let the lower limit be below the upper one"
                 span = stage.syntax.rule.span
-                report.add(CROSSED_LIMITS.at(span, message, label=label, help=help))
+                report_at(subject, report, CROSSED_LIMITS, span, message, label=label, help=help)
 
 
 def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -> bool:
@@ -91,7 +94,16 @@ def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -
     help = "put it above the stage that takes the sign, or leave it out"
     others = (Label(maker.syntax.rule.span, "gives -1, 0 or 1"),) if maker else ()
     span = stage.syntax.rule.span
-    report.add(CLIP_AFTER_SIGN.at(span, message, label="limits nothing", help=help, others=others))
+    report_at(
+        subject,
+        report,
+        CLIP_AFTER_SIGN,
+        span,
+        message,
+        label="limits nothing",
+        help=help,
+        others=others,
+    )
     return True
 
 
@@ -114,21 +126,31 @@ def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None
     degrees = Degrees(subject.draft, subject.intervals, seeds={seed}, memory=False)
     if any(degrees[end].exact != 0 for end in subject.ends):
         return
-    later = subject.draft.passages[subject.draft.passages.index(passage) + 1 :]
-    taken = [p for p in later if degrees[p.before].exact == 1 and degrees[p.after].exact == 0]
-    if taken:
-        stage, killer = subject.stage(passage), subject.stage(taken[0])
+    taken = subject.takes_out(passage, degrees)
+    if taken is not None:
+        stage, killer = subject.stage(passage), subject.stage(taken)
         message = f"`{shown(stage)}` has no effect: `{shown(killer)}` takes out every length"
         others = (Label(killer.syntax.rule.span, "gives the same for every length"),)
         span = stage.syntax.rule.span
         help = "leave it out"
-        report.add(DEAD_CLIP.at(span, message, label="is taken out", help=help, others=others))
+        report_at(
+            subject,
+            report,
+            DEAD_CLIP,
+            span,
+            message,
+            label="is taken out",
+            help=help,
+            others=others,
+        )
 
 
 def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> None:
     stage, group = subject.stage(passage), subject.group(passage)
     if not group or len(subject.spec.groups) < 2 or "global" not in shown(stage):
         return
+    if any("global" in shown(above) for above in subject.spec.before):
+        return  # The whole gradient is clipped above; here a part of it is meant.
     own = (node for node in subject.nodes.values() if node.stage == stage.index)
     reductions = (node for node in own if OPS[node.op].op_class == "reduction")
     if any("per" not in dict(node.attributes) for node in reductions):
@@ -136,4 +158,4 @@ def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> 
         help = "put it above the groups, where it sees the whole gradient"
         span = stage.syntax.rule.span
         label = "is not global here"
-        report.add(CLIP_IN_GROUP.at(span, message, label=label, help=help))
+        report_at(subject, report, CLIP_IN_GROUP, span, message, label=label, help=help)

@@ -25,7 +25,7 @@ CONSTANT_STATE = declare(
 )
 
 
-def constant_state(subject: Subject, report: Diagnostics) -> None:
+def check_constant(subject: Subject, report: Diagnostics) -> None:
     """Warn of states that are written and stay as they are, whatever the gradients are."""
     draft = subject.draft
     starts = _literals(walk(draft.start), draft.start.results)
@@ -42,7 +42,7 @@ def constant_state(subject: Subject, report: Diagnostics) -> None:
         if stage is not None and (rests or same.is_state(id, slot)):
             name = draft.slots[slot].name
             message = f"the state `{name}` of this rule never changes"
-            help = "with these numbers it keeps what it held at first"
+            help = "leave the stage out, or give it numbers with which the state moves"
             span = stage.syntax.rule.span
             report_at(subject, report, CONSTANT_STATE, span, message, help=help)
 

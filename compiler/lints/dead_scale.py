@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import Passage
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 DEAD_SCALE = declare(
     "dead-scale",
@@ -29,15 +31,14 @@ DEAD_SCALE = declare(
 
 def check_dead_scale(subject: Subject, report: Diagnostics) -> None:
     """Warn of stages that multiply the signal by a constant of which nothing is left in the end."""
-    for place, passage in enumerate(subject.draft.passages):
+    for passage in subject.draft.passages:
         factors = subject.factors(passage)
         if not factors or passage.after == passage.before or not _scales(subject, factors):
             continue
         seed = subject.made(passage)
         degrees = Degrees(subject.draft, subject.intervals, seeds={seed})
         if all(degrees[end].exact == 0 for end in subject.ends):
-            later = subject.draft.passages[place + 1 :]
-            killer = next((p for p in later if _takes_out(p, degrees)), None)
+            killer = subject.takes_out(passage, degrees)
             if killer is not None:
                 _warn(subject, passage, killer, report)
 
@@ -51,15 +52,16 @@ def _scales(subject: Subject, factors: Sequence[int]) -> bool:
     return len(known) == len(values) and any(v != 1 for v in known)
 
 
-def _takes_out(passage: Passage, degrees: Degrees) -> bool:
-    return degrees[passage.before].exact not in (0, None) and degrees[passage.after].exact == 0
-
-
 def _warn(subject: Subject, passage: Passage, killer: Passage, report: Diagnostics) -> None:
     stage, later = subject.stage(passage), subject.stage(killer)
-    message = f"`{shown(stage)}` has no effect: `{shown(later)}` takes out every constant factor"
-    instead = "leave it out" if later.kind == "tune" else f"put it below `{shown(later)}`"
-    help = f"{instead}, or multiply the step size by the factor"
+    what = "the step size" if stage.kind == "tune" else f"`{shown(stage)}`"
+    message = f"{what} has no effect: `{shown(later)}` takes out every constant factor"
+    help = f"put it below `{shown(later)}`, or multiply the step size by the factor"
+    if "tune" in (stage.kind, later.kind):
+        below = f"put `tune step` below `{shown(later)}`"
+        help = below if stage.kind == "tune" else "multiply the step size by the factor"
     others = (Label(later.syntax.rule.span, "gives the same for every scale of what it gets"),)
     span = stage.syntax.rule.span
-    report.add(DEAD_SCALE.at(span, message, label="is taken out", help=help, others=others))
+    report_at(
+        subject, report, DEAD_SCALE, span, message, label="is taken out", help=help, others=others
+    )

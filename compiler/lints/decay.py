@@ -3,7 +3,9 @@
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import Passage
 from .degree import Degrees
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 COUPLED_DECAY = declare(
     "coupled-decay",
@@ -25,12 +27,22 @@ COUPLED_DECAY = declare(
 
 def check_decay(subject: Subject, report: Diagnostics) -> None:
     """Warn of weight decay above a stage whose result does not depend on the scale of its input."""
-    for place, passage in enumerate(subject.draft.passages):
-        if subject.stage(passage).kind == "decay" and _pulls(subject, passage):
-            below = subject.draft.passages[place + 1 :]
-            adaptive = next((later for later in below if _is_adaptive(subject, later)), None)
-            if adaptive is not None:
-                _warn(subject, passage, adaptive, report)
+    passages = subject.draft.passages
+    decays = [p for p in passages if _is_own(subject, p) and _pulls(subject, p)]
+    adaptive = [p for p in passages if _is_adaptive(subject, p)] if decays else []
+    for passage in decays:
+        below = (later for later in subject.below(passage) if later in adaptive)
+        if (later := next(below, None)) is not None:
+            _warn(subject, passage, later, report)
+
+
+def _is_own(subject: Subject, passage: Passage) -> bool:
+    """Whether a stage is a decay that the optimizer's own file puts in its place.
+
+    The name of a base says where its decay stands: whoever inherits from `adam_coupled` means it.
+    """
+    stage = subject.stage(passage)
+    return stage.kind == "decay" and stage.syntax.span.source is subject.spec.span.source
 
 
 def _pulls(subject: Subject, passage: Passage) -> bool:
@@ -68,4 +80,4 @@ def _warn(subject: Subject, passage: Passage, later: Passage, report: Diagnostic
     others = (Label(adaptive.syntax.rule.span, "normalises what it gets"),)
     span = stage.syntax.rule.span
     label = "is a part of the gradient here"
-    report.add(COUPLED_DECAY.at(span, message, label=label, help=help, others=others))
+    report_at(subject, report, COUPLED_DECAY, span, message, label=label, help=help, others=others)

@@ -199,9 +199,8 @@ def _chosen(yes: Degree, no: Degree) -> Degree:
 
 def _compared(x: Degree, y: Degree) -> Degree:
     """A comparison does not change where both sides grow alike, or one is 0."""
-    alike = x == y and x.exact is not None
-    with_zero = NOTHING in (x, y) and UNKNOWN not in (x, y)
-    return FIXED if alike or with_zero else UNKNOWN
+    both = {x, y} - {NOTHING}
+    return FIXED if all(side.exact is not None for side in both) and len(both) < 2 else UNKNOWN
 
 
 def _where(condition: Degree, yes: Degree, no: Degree) -> Degree:

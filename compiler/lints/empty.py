@@ -24,7 +24,7 @@ EMPTY_WHERE = declare(
 _NEVER = Term(op="literal", arguments=(False,))
 
 
-def empty_where(subject: Subject, report: Diagnostics) -> None:
+def check_where(subject: Subject, report: Diagnostics) -> None:
     """Warn of stages whose `where` leaves no tensor of those that come to them."""
     domains = subject.spec.domains
     for stage in subject.stages.values():
@@ -39,6 +39,6 @@ def empty_where(subject: Subject, report: Diagnostics) -> None:
         refused = Term(op="not", arguments=(own.predicate,))
         if coverage.implies(chain, refused) and not coverage.implies(chain, _NEVER):
             message = f"no tensor is left for this `{stage.kind}`"
-            help = "no tensor of any model fulfils all of it"
+            help = "no tensor of any model fulfils all of it: leave the stage out, or widen it"
             label = "takes nothing"
             report_at(subject, report, EMPTY_WHERE, where.span, message, label=label, help=help)

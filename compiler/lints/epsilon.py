@@ -1,16 +1,14 @@
 """Numbers that the dtype of a state, or of the step, cannot hold."""
 
-from collections.abc import Iterator
-
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ...grammar.source import Span
-from ..constants import evaluate
 from ..ops import OPS
 from ..records import Scalar, Slot
 from ..spec import SpecStage
+from .lines import argument_of
 from .plain import cone, values
-from .run import at_defaults, defaults, labelled, report_at
+from .run import at_defaults, labelled, passing, report_at
 from .subject import Subject
 
 VANISHING_EPS = declare(
@@ -71,8 +69,9 @@ def check_dtypes(subject: Subject, report: Diagnostics) -> None:
         stage = labelled(subject, slot.stage)
         if stage is None or subject.nodes[id].op == "round_stochastic":
             continue
-        decay = _decay(subject, id, output.index)
-        if slot.dtype == "float16" and _squares(subject, stage, id):
+        new = passing(subject, id)
+        decay = _decay(subject, new, output.index)
+        if slot.dtype == "float16" and _squares(subject, stage, new):
             _report_flat(subject, stage, slot, report)
         elif decay is not None and 0 < 1 - decay < _HALF_UNIT[slot.dtype or ""]:
             _report_stuck(subject, stage, slot, decay, report)
@@ -168,16 +167,8 @@ def _check_tiny(subject: Subject, report: Diagnostics) -> None:
             continue
         for value in (found.get(id) for id in node.inputs):
             if isinstance(value, float) and 0 < abs(value) < _TINY:
-                span = next(_said(subject, stage, value), stage.syntax.rule.span)
+                span = argument_of(subject, stage, value)
                 use = "is added" if node.op == "add" else "is the least"
                 message = f"{value:.3g} {use} here, which is 0 in float32"
-                help = "what is below 1.2e-38 makes no difference"
+                help = "write 1e-30 or more: float32 ends at 1.2e-38"
                 report_at(subject, report, VANISHING_EPS, span, message, help=help)
-
-
-def _said(subject: Subject, stage: SpecStage, value: float) -> Iterator[Span]:
-    """The argument of a stage that is this number."""
-    rule = stage.syntax.rule
-    for argument in rule.arguments if isinstance(rule, syntax.Call) else ():
-        if evaluate(argument.value, defaults(subject)) == value:
-            yield argument.value.span

@@ -5,7 +5,9 @@ import math
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ..lowering.draft import Passage
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 IDLE_STAGE = declare(
     "idle-stage",
@@ -32,7 +34,9 @@ def check_idle(subject: Subject, report: Diagnostics) -> None:
             message = f"`{shown(stage)}` changes nothing"
             help = "leave it out, or make the number a hyperparameter"
             span = stage.syntax.rule.span
-            report.add(IDLE_STAGE.at(span, message, label="gives what it gets", help=help))
+            report_at(
+                subject, report, IDLE_STAGE, span, message, label="gives what it gets", help=help
+            )
 
 
 def _is_literal(rule: syntax.Expr) -> bool:

@@ -2,7 +2,9 @@
 
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ..lowering.draft import DraftNode
-from .subject import Subject, argument_of, shown
+from .lines import argument_of, shown
+from .run import labelled, report_at
+from .subject import Subject
 
 DIVERGING_STATE = declare(
     "diverging-state",
@@ -29,14 +31,14 @@ def check_moment(subject: Subject, report: Diagnostics) -> None:
         # Where the state is left as it is, in some steps or for some tensors, it does not grow.
         grows = [factor for factor in factors if factor != 1]
         slot = draft.slots[output.index]
-        stage = next((s for s in subject.stages.values() if s.label == slot.stage), None)
+        stage = labelled(subject, slot.stage)
         if stage is not None and grows and all(abs(factor) > 1 for factor in grows):
             message = (
                 f"`{slot.name}` of `{shown(stage)}` is multiplied by {grows[0]:g} in each step"
             )
             help = "let the coefficient of an average lie in [0, 1]: `b1 = 0.9 in [0, 1)`"
             span = argument_of(subject, stage, grows[0])
-            report.add(DIVERGING_STATE.at(span, message, label="diverges", help=help))
+            report_at(subject, report, DIVERGING_STATE, span, message, label="diverges", help=help)
 
 
 class _Old:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import Passage
 from .degree import FIXED, Degrees
-from .subject import Subject, culprit, shown
+from .lines import argument_with, shown
+from .run import report_at
+from .subject import Subject
 
 RATE_TWICE = declare(
     "rate-twice",
@@ -70,7 +72,7 @@ def _warn_size(subject: Subject, tune: Passage, rate: str, report: Diagnostics) 
     help = f"let one factor be `{rate}`, and the others numbers around 1"
     span = subject.stage(tune).syntax.rule.span
     label = f"grows with the square of `{rate}`"
-    report.add(RATE_TWICE.at(span, message, label=label, help=help))
+    report_at(subject, report, RATE_TWICE, span, message, label=label, help=help)
 
 
 def _warn(
@@ -83,5 +85,7 @@ def _warn(
     if stage.kind == "decay":
         help += ", or put the decay below it"
     others = (Label(subject.stage(tune).syntax.rule.span, "and here"),)
-    span = culprit(stage, rate)
-    report.add(RATE_TWICE.at(span, message, label="once here", help=help, others=others))
+    span = argument_with(stage, rate)
+    report_at(
+        subject, report, RATE_TWICE, span, message, label="once here", help=help, others=others
+    )

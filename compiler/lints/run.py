@@ -31,7 +31,6 @@ class Rate:
     """The step size of a `tune step`, and its curve where it depends on `t` alone."""
 
     stage: SpecStage
-    id: int
     curve: Curve
 
     def at(self, t: int) -> float:
@@ -79,13 +78,11 @@ def length(subject: Subject) -> Run | None:
 def rates(subject: Subject) -> Iterator[Rate]:
     """The step sizes that are curves over `t` at the defaults."""
     for passage in subject.draft.passages:
-        stage = subject.stages[passage.stage]
-        after = subject.nodes.get(passage.after)
-        if stage.kind != "tune" or after is None or after.op != "mul":
-            continue
-        found = curve(subject.nodes, after.inputs[0], at_defaults(subject))
+        stage = subject.stage(passage)
+        size = subject.eta(passage) if stage.kind == "tune" else None
+        found = None if size is None else curve(subject.nodes, size, at_defaults(subject))
         if found is not None:
-            yield Rate(stage, after.inputs[0], found)
+            yield Rate(stage, found)
 
 
 def schedules(subject: Subject, stage: SpecStage) -> Iterator[Given]:
@@ -107,6 +104,26 @@ def _scheduled(stage: SpecStage) -> Iterator[tuple[syntax.Call, syntax.ScheduleD
         found = stage.declarations.find("schedule", call.function.id)
         if found is not None and isinstance(found.decl, syntax.ScheduleDecl):
             yield call, found.decl
+
+
+def steps(number: float) -> str:
+    """A number of steps as a spec would write it."""
+    if number == int(number):
+        return f"{int(number):_}" if number >= 10_000 else str(int(number))
+    return f"{number:g}"
+
+
+def passing(subject: Subject, id: int) -> int:
+    """The new value of a state for the tensors of its stage, where the guards let a step pass."""
+    node = subject.nodes[id]
+    while True:
+        stage = subject.stages.get(node.stage)
+        if node.op in ("merge", "restrict"):
+            node = subject.nodes[node.inputs[0]]
+        elif node.op == "where" and stage is not None and stage.kind == "guard":
+            node = subject.nodes[node.inputs[1]]
+        else:
+            return node.id
 
 
 def labelled(subject: Subject, label: str) -> SpecStage | None:

@@ -4,11 +4,22 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ...grammar import syntax
-from ...grammar.diagnostic import Diagnostics, Rule, Severity, declare
+from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ...grammar.source import Span
 from .plain import values
-from .run import LENGTHS, Rate, Run, at_defaults, length, names, part, rates, report_at, schedules
+from .run import (
+    LENGTHS,
+    Rate,
+    Run,
+    at_defaults,
+    length,
+    names,
+    part,
+    rates,
+    report_at,
+    schedules,
+    steps,
+)
 from .subject import Subject
 
 EARLY_END = declare(
@@ -91,44 +102,34 @@ def check_schedule(subject: Subject, report: Diagnostics) -> None:
 
 def _samples(rate: Rate, total: int) -> dict[int, float]:
     """The rate at some steps of the run, its first and last among them."""
-    steps = sorted({1 + (total - 1) * i // _SAMPLES for i in range(_SAMPLES + 1)})
-    return {t: rate.at(t) for t in steps}
+    places = sorted({1 + (total - 1) * i // _SAMPLES for i in range(_SAMPLES + 1)})
+    return {t: rate.at(t) for t in places}
 
 
 def _told_another_length(
     subject: Subject, rate: Rate, run: Run, peak: float, report: Diagnostics
 ) -> bool:
     """Report a schedule that is told the length of the run, and told another one."""
+    last = rate.at(run.total)
     for given in schedules(subject, rate.stage):
         for name in LENGTHS:
             argument, value = given.arguments.get(name, (None, 0))
             if argument is None or names(argument) or isinstance(value, bool | str):
                 continue
-            end, last = int(value), rate.at(run.total)
+            end, help = int(value), f"write `{name} = {run.name}`"
             if end < run.total and {rate.at(t) for t in (end, (end + run.total) // 2)} == {last}:
-                message = f"the schedule ends at step {end:_}, and `{run.name}` is {run.total:_}"
-                label = "ends early"
-                _report_end(subject, report, EARLY_END, argument, message, label, run)
-                return True
-            if end > run.total and peak > 0 and abs(last - rate.at(end)) > _JUMP * peak:
-                message = f"the run ends at step {run.total:_}, and its schedule at step {end:_}"
-                label = f"the last rate is {last:.3g}"
-                _report_end(subject, report, LATE_END, argument, message, label, run)
-                return True
+                rule, label = EARLY_END, "ends early"
+                message = f"the schedule ends at step {steps(end)}, and `{run.name}` is "
+                message += steps(run.total)
+            elif end > run.total and abs(last - rate.at(end)) > _JUMP * peak > 0:
+                rule, label = LATE_END, f"the last rate is {last:.3g}"
+                message = f"the run ends at step {steps(run.total)}, and its schedule at step "
+                message += steps(end)
+            else:
+                continue
+            report_at(subject, report, rule, argument.span, message, label=label, help=help)
+            return True
     return False
-
-
-def _report_end(
-    subject: Subject,
-    report: Diagnostics,
-    rule: Rule,
-    argument: syntax.Expr,
-    message: str,
-    label: str,
-    run: Run,
-) -> None:
-    help = f"hand `{run.name}` to the schedule"
-    report_at(subject, report, rule, argument.span, message, label=label, help=help)
 
 
 def _check_rest(
@@ -144,7 +145,9 @@ def _check_rest(
         middle = (low + high) // 2
         low, high = (middle, high) if abs(rate.at(middle)) > floor else (low, middle)
     if high < run.total and not rate.at(high + 1):
-        message = f"the rate is 0 from step {high:_} on, and `{run.name}` is {run.total:_}"
+        message = (
+            f"the rate is 0 from step {steps(high)} on, and `{run.name}` is {steps(run.total)}"
+        )
         help = f"let the schedule end at `{run.name}`, or give it a floor"
         label = "ends early"
         report_at(subject, report, EARLY_END, part(rate.stage), message, label=label, help=help)
@@ -161,8 +164,8 @@ def _check_joints(subject: Subject, rate: Rate, horizon: int, report: Diagnostic
         after = [rate.at(joint + 1), rate.at(joint + 2)]
         if _jumps(before, after):
             message = (
-                f"the rate jumps from {before[-1]:.3g} at step {joint:_} "
-                f"to {after[0]:.3g} at step {joint + 1:_}"
+                f"the rate jumps from {before[-1]:.3g} at step {steps(joint)} "
+                f"to {after[0]:.3g} at step {steps(joint + 1)}"
             )
             help = "let the second part begin with what the first one ends with"
             span = part(rate.stage)
@@ -223,9 +226,10 @@ def _check_periods(subject: Subject, run: Run, report: Diagnostics) -> None:
     for id, span in periods.items():
         period = found.get(id)
         if isinstance(period, int | float) and period >= run.total:
-            message = f"this happens at the first step only: `{run.name}` is {run.total:_}"
-            label = f"a period of {period:_} steps"
-            report_at(subject, report, LONG_PERIOD, span, message, label=label)
+            message = f"this happens at the first step only: `{run.name}` is {steps(run.total)}"
+            label = f"a period of {steps(period)} steps"
+            help = "give it a period that is shorter than the run"
+            report_at(subject, report, LONG_PERIOD, span, message, label=label, help=help)
 
 
 def _periods(subject: Subject) -> Iterator[tuple[int, Span]]:

@@ -13,7 +13,9 @@ from ..lowering.draft import Draft, DraftNode, Passage
 from ..ops import OPS
 from .flow import Flow
 from .interval import Intervals
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 ASCENT = declare(
     "ascent",
@@ -71,7 +73,7 @@ def _warn(subject: Subject, passage: Passage, report: Diagnostics) -> None:
             help = "subtract the step: `w - eta * u`"
         elif stage.kind == "clip":
             help = "a limit is positive: give it the range `in (0, inf)`"
-    report.add(ASCENT.at(span, message, label="turns it around", help=help))
+    report_at(subject, report, ASCENT, span, message, label="turns it around", help=help)
 
 
 class Ways(Flow[Way]):

@@ -30,13 +30,16 @@ RECOMPILING_INT = declare(
     Severity.WARNING,
 )
 
+_WHOLE = ("total", "steps", "warmup", "period")
+"""Words of names of numbers of steps."""
+
 _ARITHMETIC = (
     *("add", "sub", "mul", "div", "min", "max", "neg", "abs", "float", "sqrt", "square", "exp"),
     *("log", "expm1", "log1p", "clamp", "lt", "le", "gt", "ge"),
 )
 
 
-def recompiling_int(subject: Subject, report: Diagnostics) -> None:
+def check_static(subject: Subject, report: Diagnostics) -> None:
     """Warn of `int` parameters to which nothing happens but arithmetic."""
     for parameter in subject.draft.hyperparameters:
         if parameter.kind == "int" and _only_counts(subject, parameter):
@@ -45,6 +48,8 @@ def recompiling_int(subject: Subject, report: Diagnostics) -> None:
 
 def _only_counts(subject: Subject, parameter: Hyperparameter) -> bool:
     name = parameter.name
+    if any(word in name.split("_") for word in _WHOLE):
+        return False
     derived = (h.derived for h in subject.draft.hyperparameters if h.static and h.derived)
     sizes = [size for d in subject.draft.domains if d.view for _, size in d.view.sizes]
     if name in sizes or any(name in _parameters(term) for term in derived):
@@ -146,7 +151,11 @@ def _report(subject: Subject, parameter: Hyperparameter, report: Diagnostics) ->
     typed, name = declared
     fix = Fix(Span(typed.source, name.end, typed.end), "", safe=True)
     help = "leave out `: int`"
-    report.add(RECOMPILING_INT.at(typed, message, label="fixes it", help=help, fix=fix))
+    report.add(
+        RECOMPILING_INT.at(
+            typed, message, label="fixed when a program is bound", help=help, fix=fix
+        )
+    )
 
 
 def _declared(subject: Subject, name: str) -> tuple[Span, Span] | None:

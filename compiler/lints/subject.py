@@ -4,12 +4,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...grammar import syntax
-from ...grammar.source import Span
-from ..constants import evaluate
 from ..lowering.draft import Draft, DraftNode, DraftRegion, Passage
 from ..ops import OPS
 from ..spec import Spec, SpecStage
+from .degree import FIXED, Degrees
 from .interval import Intervals
 
 
@@ -68,6 +66,24 @@ class Subject:
                 found.add(node.id)
         return found
 
+    def below(self, passage: Passage) -> Sequence[Passage]:
+        """The passages that come after one, for some of its tensors."""
+        place, group = self.draft.passages.index(passage), self.group(passage)
+        later = self.draft.passages[place + 1 :]
+        return [p for p in later if "" in (group, self.group(p)) or self.group(p) == group]
+
+    def takes_out(self, passage: Passage, degrees: Degrees) -> Passage | None:
+        """The stage below that makes something without degree of what had one.
+
+        None where what it makes is lost, since a later rule works the weights out anew.
+        """
+        for later in self.below(passage):
+            scaled = degrees[later.before].exact not in (0, None)
+            if scaled and degrees[later.after].exact == 0:
+                after = Degrees(self.draft, self.intervals, seeds={self.made(later)})
+                return later if any(after[end] != FIXED for end in self.ends) else None
+        return None
+
     def stage(self, passage: Passage) -> SpecStage:
         """The stage of a passage."""
         return self.stages[passage.stage]
@@ -105,46 +121,6 @@ class Subject:
             found += scalars
             node = self.nodes[fields[0]]
         return found
-
-
-def shown(stage: SpecStage) -> str:
-    """A stage as messages call it: `precondition adam`, `tune step`."""
-    rule = stage.syntax.rule
-    named = rule.function if isinstance(rule, syntax.Call) else rule
-    if stage.kind == "tune":
-        return "tune step"
-    return f"{stage.kind} {named.id}" if isinstance(named, syntax.Name) else stage.kind
-
-
-def culprit(stage: SpecStage, parameter: str) -> Span:
-    """The argument of a stage that speaks of a hyperparameter, or else the whole rule."""
-    rule = stage.syntax.rule
-    arguments = rule.arguments if isinstance(rule, syntax.Call) else ()
-    named = [a.value.span for a in arguments if parameter in _names(a.value)]
-    return named[0] if len(named) == 1 else rule.span
-
-
-def argument_of(subject: Subject, stage: SpecStage, value: float) -> Span:
-    """The argument of a stage that has a value, or else the whole rule."""
-    rule = stage.syntax.rule
-    defaults = {h.name: h.default for h in subject.draft.hyperparameters if h.default is not None}
-    arguments = rule.arguments if isinstance(rule, syntax.Call) else ()
-    equal = [a.value.span for a in arguments if evaluate(a.value, defaults) == value]
-    return equal[0] if len(equal) == 1 else rule.span
-
-
-def _names(expr: syntax.Expr) -> set[str]:
-    match expr:
-        case syntax.Name():
-            return {expr.id}
-        case syntax.Unary():
-            return _names(expr.operand)
-        case syntax.Binary():
-            return _names(expr.left) | _names(expr.right)
-        case syntax.Call():
-            return set().union(*(_names(a.value) for a in expr.arguments))
-        case _:
-            return set()
 
 
 def walk(region: DraftRegion) -> Iterator[DraftNode]:

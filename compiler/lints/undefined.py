@@ -7,7 +7,9 @@ Only what must happen is reported, and only where it reaches the weights: a quot
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ..lowering.draft import DraftNode
 from .interval import ONE, ZERO, Intervals
-from .subject import Subject, shown
+from .lines import shown
+from .run import report_at
+from .subject import Subject
 
 UNDEFINED_STEP = declare(
     "undefined-step",
@@ -53,8 +55,10 @@ def check_undefined(subject: Subject, report: Diagnostics) -> None:
             if node is not None and stage is not None:
                 what = _WHAT[node.op]
                 message = f"`{shown(stage)}` {what} {when}: the weights become NaN or infinite"
-                help = _help(node.op)
-                report.add(rule.at(stage.syntax.rule.span, message, label=what, help=help))
+                help = ("`t` is 1 there: " if "first" in when else "") + _help(node.op)
+                report_at(
+                    subject, report, rule, stage.syntax.rule.span, message, label=what, help=help
+                )
                 return
 
 

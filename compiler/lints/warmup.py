@@ -4,6 +4,7 @@ import math
 
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from .run import LENGTHS, Rate, length, part, rates, report_at, schedules
+from .run import steps as shown
 from .subject import Subject
 
 IDLE_FIRST_STEP = declare(
@@ -100,7 +101,9 @@ def _check_length(subject: Subject, rate: Rate, report: Diagnostics) -> None:
         told = [given.arguments[name][1] for name in LENGTHS if name in given.arguments]
         totals = [x for x in told if not isinstance(x, bool | str)] or ([run.total] if run else [])
         if totals and 0 < totals[0] < steps and rate.at(int(totals[0])) < rate.at(int(steps)):
-            message = f"the warm-up has {steps:_} steps, and the run {totals[0]:_}"
+            message = f"the warm-up has {shown(steps)} steps, and the run {shown(totals[0])}"
             label = "the peak is never reached"
-            report_at(subject, report, LONG_WARMUP, argument.span, message, label=label)
+            help = "a warm-up is a small part of a run, such as `0.02 * total`"
+            span = argument.span
+            report_at(subject, report, LONG_WARMUP, span, message, label=label, help=help)
             return

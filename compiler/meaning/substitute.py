@@ -1,11 +1,11 @@
 """A graph whose hyperparameters have given values, or follow others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ..graph import Graph, Node, Region, walk
-from ..passes.rewrite import over_regions, renamed, with_regions
+from ..passes.rewrite import over_regions, with_regions
 from ..records import Term
-from ..types import DType, Type
+from ..types import Type, dynamic
 
 
 def substituted(graph: Graph, terms: Mapping[str, Term]) -> Graph:
@@ -15,33 +15,25 @@ def substituted(graph: Graph, terms: Mapping[str, Term]) -> Graph:
     """
     if not terms:
         return graph
-    largest = max(node.id for region in graph.regions() for node in walk(region))
-    arguments = [
-        i for r in graph.regions() for n in walk(r) for x in n.regions for i in x.arguments
-    ]
-    fresh = iter(range(max([largest, *arguments]) + 1, 1 << 62))
+    fresh = _fresh(graph)
 
     def made(term: Term, node: Node, kept: list[Node]) -> int:
-        """The node of a term; the outermost keeps the id of what it replaces."""
-        if term.op in ("literal", "parameter"):
+        """The node of a term in place of a parameter, whose id it has, and those it is made of."""
+        if term.op == "literal":
             (value,) = term.arguments
-            key = "value" if term.op == "literal" else "name"
-            dtype: DType = "float" if isinstance(value, float) or key == "name" else "int"
-            type = Type(
-                "scalar", "bool" if isinstance(value, bool) else dtype, static=key != "name"
-            )
-            if isinstance(value, str) and term.op == "literal":
-                type = Type("text", static=True)
-            op = "const" if term.op == "literal" else "parameter"
-            inputs: tuple[int, ...] = ()
-            attributes = ((key, value),)
+            is_float = node.type.dtype == "float" and node.type.is_scalar
+            literal = float(value) if is_float and isinstance(value, int | float) else value
+            changed = node.model_copy(update={"op": "const", "attributes": (("value", literal),)})
+        elif term.op == "parameter":
+            changed = node.model_copy(update={"attributes": (("name", term.arguments[0]),)})
         else:
-            op, type, attributes = term.op, Type("scalar"), ()
+            parts = [node.model_copy(update={"id": next(fresh)}) for _ in term.terms]
             inputs = tuple(
-                made(each, node.model_copy(update={"id": next(fresh)}), kept) for each in term.terms
+                made(each, part, kept) for each, part in zip(term.terms, parts, strict=True)
             )
-        changed = {"op": op, "inputs": inputs, "type": type, "attributes": attributes}
-        kept.append(node.model_copy(update=changed))
+            update = {"op": term.op, "inputs": inputs, "attributes": ()}
+            changed = node.model_copy(update=update | {"type": dynamic(Type("scalar"))})
+        kept.append(changed)
         return node.id
 
     def change(region: Region) -> Region:
@@ -50,7 +42,15 @@ def substituted(graph: Graph, terms: Mapping[str, Term]) -> Graph:
             if node.op == "parameter" and str(node["name"]) in terms:
                 made(terms[str(node["name"])], node, nodes)
             else:
-                nodes.append(with_regions(renamed(node, {}), map(change, node.regions)))
+                nodes.append(with_regions(node, map(change, node.regions)))
         return region.model_copy(update={"nodes": tuple(nodes)})
 
     return over_regions(graph, change)
+
+
+def _fresh(graph: Graph) -> Iterator[int]:
+    """Ids that nothing in the graph has."""
+    nodes = [node for region in graph.regions() for node in walk(region)]
+    taken = [node.id for node in nodes]
+    taken += [i for node in nodes for region in node.regions for i in region.arguments]
+    yield from range(max(taken) + 1, 1 << 62)

@@ -27,7 +27,9 @@ Shape = tuple[int, ...]
 EXAMPLES, OUTPUTS = 3, 2
 """The examples of a batch, and the outputs for each."""
 
-TREES: Mapping[str, Mapping[str, Shape]] = {
+TreeName = Literal["layers", "ranks", "positive", "tiny"]
+
+TREES: Mapping[TreeName, Mapping[str, Shape]] = {
     "layers": {
         "embed/kernel": (4, 3),
         "head/kernel": (3, 2),
@@ -120,7 +122,7 @@ class Tape:
     """
 
     seed: int
-    tree: str
+    tree: TreeName
     paths: tuple[str, ...]
     weights: tuple[Array, ...]
     batches: tuple[Batch, ...]
@@ -158,9 +160,6 @@ class Tape:
         ]
         weights = tuple(nudge(w) for w in self.weights)
         return replace(self, weights=weights, batches=tuple(batches))
-
-
-TreeName = Literal["layers", "ranks", "positive", "tiny"]
 
 
 def tape(seed: int, tree: TreeName = "layers", steps: int = 20) -> Tape:

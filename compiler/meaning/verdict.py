@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..driver import ASKED
 from ..graph import walk
+from ..ops import ASKED
 from ..records import Hyperparameter, Scalar, Term
 from .blame import Blame, blame
 from .compare import Parting, Setting, Together, compare
@@ -99,15 +99,25 @@ def decide(
     ]
     if missing:
         return Verdict(a, b, None, reason=missing[0], notes=notes)
+    proved = _is_proved(a, b, _held(matched.a), _held(matched.b))
     verdict = replace(_on_tapes(a, b, matched, seed, steps), notes=notes)
+    if proved:
+        return _proved(verdict)
     if verdict.same is False and verdict.parting is not None:
         verdict = replace(verdict, blame=blame(a, b, verdict.parting))
-    if verdict.same and _is_proved(a, b, _held(matched.a), _held(matched.b)):
-        return replace(verdict, proved=True)
     if verdict.same is False and maps:
         found = _maps(a, b, set_a or {}, set_b or {}, seed, steps)
         verdict = replace(verdict, maps=tuple(islice(found, 1)))
     return verdict
+
+
+def _proved(verdict: Verdict) -> Verdict:
+    """The verdict where the normal forms agree, which tapes support and do not decide."""
+    notes = verdict.notes
+    if (parting := verdict.parting) is not None:
+        far = f"{parting.apart:.1e} apart after step {parting.step}"
+        notes = (*notes, f"in float64 they are {far}, {parting.setting.words}, by rounding alone")
+    return replace(verdict, same=True, proved=True, parting=None, reason="", notes=notes)
 
 
 # ---- hyperparameters
@@ -153,6 +163,10 @@ def _notes(a: Side, b: Side, matched: _Matched, set_a: Values, set_b: Values) ->
         kept = [f"{name} = {_shown(value)}" for name, value in own.items() if name not in given]
         if kept:
             yield f"{side.name} alone has {', '.join(kept)}: kept"
+    for side in (a, b) if a is not b else (a,):
+        narrow = _narrow(side) if isinstance(side, Program) else ()
+        if narrow:
+            yield f"{side.name} keeps {', '.join(narrow)}, which is left out of account"
     if isinstance(a, Program) and isinstance(b, Program):
         ours, others = _asked(a), _asked(b)
         for side, more in ((a, ours - others), (b, others - ours)):
@@ -162,6 +176,12 @@ def _notes(a: Side, b: Side, matched: _Matched, set_a: Values, set_b: Values) ->
 
 def _shown(value: Scalar | None) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _narrow(program: Program) -> list[str]:
+    """The states that are rounded when they are kept; rounding to whole numbers is followed."""
+    slots = [slot for slot in program.graph.slots if slot.dtype not in (None, "int8")]
+    return [f"`{slot.name}` in {slot.dtype}" for slot in slots]
 
 
 def _asked(program: Program) -> set[str]:
@@ -245,7 +265,7 @@ def _verified(
 ) -> Found | None:
     kept = {**held, **map.fixed}
     free = [h for h in a.hyperparameters if h.name not in kept]
-    evaluates = True
+    evaluates, followed = True, 0
     for number in range(DRAWS):
         ours, theirs = map.values({**drawn(free, 100 * seed + number), **kept})
         setting = Setting(ours, {**given, **theirs}, "")
@@ -254,10 +274,15 @@ def _verified(
                 found = compare(a, b, tape(seed + offset, tree, steps), setting)
             except UnfitError:
                 continue
-            if isinstance(found, Parting):
-                if not found.evaluation:
-                    return None
-                evaluates = False
-    terms = {**_held(given), **map.given}
+            if isinstance(found, Together):
+                followed += found.steps
+            elif found.evaluation:
+                followed, evaluates = followed + found.step, False
+            else:
+                return None
+    if followed < steps:
+        return None  # too little was seen of it
+    rest = {h.name: h.default for h in b.hyperparameters if h.derived is None}
+    terms = {**_held(_known(rest)), **_held(given), **map.given}
     proved = _is_proved(a, b, _held(kept), terms)
     return Found(a.name, b.name, map, proved, evaluates)

@@ -208,7 +208,8 @@ class Formulas:
             case "extent":
                 return Call(name, (inputs[0], Words(f"axis {node['axis']}")))
             case "extern":
-                return Call(self._path(node), (inputs[0], *self._arguments(node, inputs[3:])))
+                given = self._arguments(node, inputs[3:])
+                return Call(self._path(node), (*inputs[:2], *given))
             case "extern_init":
                 return Call(f"{self._path(node)}.init", (inputs[0],))
             case "per_example_mean":

@@ -4,6 +4,7 @@ It is a `tabbing` between rules: it breaks across pages and columns, and its lin
 edit. What comes from a spec is escaped, character by character.
 """
 
+from textwrap import wrap
 from typing import assert_never
 
 from ..records import Stage
@@ -49,13 +50,14 @@ def latex(box: Box, *, standalone: bool = False) -> str:
     rows = [
         r"% Needs \usepackage{amsmath, amssymb}.",
         r"\begingroup",
-        r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}",
+        r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}\raggedright",
+        r"\setlength{\topsep}{4pt}\setlength{\partopsep}{0pt}",
         r"\hrule height 0.8pt \vskip 3pt",
         rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}{title}\par",
         r"\vskip 2pt \hrule height 0.4pt \vskip 3pt",
         *_given(box),
         *_Body(box).rows(),
-        r"\hrule height 0.8pt",
+        r"\vskip 3pt \hrule height 0.8pt",
         r"\endgroup",
     ]
     text = "\n".join(rows) + "\n"
@@ -111,6 +113,10 @@ _BESIDE = 84
 """Characters of a formula and of the line of the spec that have room beside each other."""
 
 
+_LONGEST = 90
+"""Characters of a line of the spec that have room in a line."""
+
+
 class _Body:
     """Writes the statements of a box as lines of a `tabbing`."""
 
@@ -157,12 +163,12 @@ class _Body:
 
     def _headed(self, shown: str, rows: list[str], part: Part, indent: int) -> list[str]:
         """The line of the spec at the right, beside the first row where there is room."""
-        mark = rf"\`{{\footnotesize$\triangleright$ \texttt{{{escaped(shown)}}}}}"
         first = part.statements[0] if part.statements else None
         taken = 20 if first is None else 4 * indent + _room(first)
         if taken + len(shown) <= _BESIDE:
-            return [rows[0] + mark, *rows[1:]]
-        return [mark, *rows]
+            return [rows[0] + _mark(shown), *rows[1:]]
+        pieces = wrap(shown, _LONGEST)
+        return [*(_mark(piece, number == 0) for number, piece in enumerate(pieces)), *rows]
 
     def _row(self, indent: int, text: str) -> str:
         self._deepest = max(self._deepest, indent)
@@ -211,8 +217,22 @@ class _Body:
     def _assign(self, statement: Assign) -> str:
         left, right = sides(statement)
         if _is_narrow(statement.targets):
-            return rf"\makebox[\tabcolsep][l]{{${left}$}} $\displaystyle {{}}{right}$"
-        return rf"$\displaystyle {left} {right}$"
+            return rf"\makebox[\tabcolsep][l]{{${left}$}} {_airy(f'{{}}{right}')}"
+        return _airy(f"{left} {right}")
+
+
+def _airy(formula: str) -> str:
+    """A formula; one of several rows with some room above and below, which `tabbing` has not."""
+    shown = rf"$\displaystyle {formula}$"
+    if r"\frac" in formula or r"\begin" in formula:
+        return rf"\raisebox{{0pt}}[\dimexpr\height+3pt][\dimexpr\depth+2pt]{{{shown}}}"
+    return shown
+
+
+def _mark(text: str, begins: bool = True) -> str:
+    """A part of a line of the spec, at the right."""
+    sign = r"$\triangleright$ " if begins else ""
+    return rf"\`{{\footnotesize {sign}\texttt{{{escaped(text)}}}}}"
 
 
 def _is_narrow(targets: tuple[Symbol, ...]) -> bool:

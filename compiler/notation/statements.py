@@ -84,11 +84,11 @@ class Statements:
                 self._add(node, Assign((self._naming.of(item),), (value,)), lines)
             return
         targets = {number: self._naming.of(item) for number, item in items.items()}
-        stage = stage_of(node, lines)
-        then_side, other_side = (self._side(region, targets, stage) for region in node.regions)
+        at = stage_of(node, lines), self._place(node)
+        then_side, other_side = (self._side(region, targets, *at) for region in node.regions)
         self._add(node, If(condition, then_side, other_side), lines)
 
-    def _side(self, region: Region, targets: dict[int, Symbol], stage: int) -> Body:
+    def _side(self, region: Region, targets: dict[int, Symbol], stage: int, within: int) -> Body:
         own = {n.id for n in region.nodes}
         for number, target in targets.items():
             result = self._nodes[region.results[number]]
@@ -103,12 +103,13 @@ class Statements:
             value = self._naming.use(result.id)
             if value == target or result.op == "nan":
                 continue
-            assign = Line(stage, self._place(result), Assign((target,), (value,)))
+            domain = max(self._place(result), within)
+            assign = Line(stage, domain, Assign((target,), (value,)))
             if result.id in own and any(symbols(value)):
                 lines.append(replace(assign, stage=stage_of(result, lines)))
             else:
                 known.append(assign)
-        return self.body([*known, *lines])
+        return self.body([*known, *lines], within)
 
     def _repeat(self, node: Node, lines: list[Line]) -> None:
         body, *conditions = node.regions
@@ -141,7 +142,7 @@ class Statements:
         if changed:
             targets, values = zip(*changed, strict=True)
             self._add(node, Assign(targets, values), rounds)
-        self._add(node, Repeat(count, tested, self.body(rounds)), lines)
+        self._add(node, Repeat(count, tested, self.body(rounds, self._place(node))), lines)
 
     def _is_only_started(self, node: Node) -> bool:
         """Whether a value with a line has no other use than to be what a loop begins with."""
@@ -163,14 +164,21 @@ class Statements:
             return deepest
         return self._graph.stages[node.stage].domain if node.stage >= 0 else 0
 
-    def body(self, lines: Sequence[Line]) -> Body:
-        """Lines of one stage as a part, lines about the same tensors under one heading."""
+    def body(self, lines: Sequence[Line], within: int = 0) -> Body:
+        """Lines of one stage as a part, lines about the same tensors under one heading.
+
+        What holds for the domain `within` is said around them already.
+        """
+
+        def words(line: Line) -> str:
+            return tensors(self._graph, line.domain, within)
+
         made: list[Part] = []
         for stage, run in groupby(lines, lambda line: line.stage):
             own: list[Statement] = []
-            for words, inside in groupby(run, lambda line: tensors(self._graph, line.domain)):
+            for said, inside in groupby(run, words):
                 same = tuple(line.statement for line in inside)
-                own.extend((Where(words, same),) if words else same)
+                own.extend((Where(said, same),) if said else same)
             made.append(Part(self._graph.stages[stage] if stage >= 0 else None, tuple(own)))
         return tuple(made)
 

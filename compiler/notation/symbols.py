@@ -132,7 +132,8 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     found = _read(table.get(letter, letter) if letter in _STEMS else letter or first)
     known = found.base in LETTERS or len(found.base) == 1
     if not known or not all(below):
-        return Symbol(name)
+        word, _, number = name.rpartition("_")
+        return Symbol(word, below=(number,)) if word and number.isdigit() else Symbol(name)
     if below[:1] == ("hat",) and not found.accent:
         return replace(found, accent="hat", below=below[1:])
     return replace(found, below=below)
@@ -189,7 +190,5 @@ class Names:
 
 
 def _numbered(wanted: Symbol, count: int) -> Symbol:
-    """`u₂` of `u`, and `m1_2` of a symbol that ends in a number."""
-    if len(wanted.base) > 1 and wanted.base not in LETTERS:
-        return replace(wanted, base=f"{wanted.base}_{count}")
+    """`u₂` of `u`."""
     return replace(wanted, below=(*wanted.below, str(count)))

@@ -14,6 +14,7 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    **{sign: f"${RELATIONS[sign][0]}$" for sign in "≤≥≠"},
 }
 """What LaTeX reads as its own. Two hyphens would become a dash; see `escaped`."""
 
@@ -62,10 +63,16 @@ class LatexWriter(Writer):
         return {"1": tens, "-1": f"-{tens}"}.get(digits, rf"{digits} \times {tens}")
 
     def _words(self, text: str) -> str:
+        if '"' in text:
+            return rf"\text{{{self._quoted(text)}}}"
         parts = (part.strip() for part in re.split("([<≤>≥=≠])", text))
         return " ".join(
             _RELATIONS[part] if part in _RELATIONS else self._text(part) for part in parts if part
         )
+
+    def _quoted(self, text: str) -> str:
+        """Words with a string of a spec in them, which keeps its letters."""
+        return escaped(text)
 
     def _text(self, text: str) -> str:
         return rf"\text{{{hyphened(text)}}}"
@@ -78,7 +85,8 @@ class LatexWriter(Writer):
             if right[0].isdigit():
                 return rf"{left} \cdot {right}"
             words = _ENDS_IN_WORDS.search(left) or right.startswith(r"\text")
-            return rf"{left} \mskip{6 if words else 3}mu {right}"
+            space = r"\thickspace" if words else r"\thinspace"
+            return f"{left} {space} {right}"
         return f"{left} {RELATIONS[glyph][0]} {right}"
 
     def _prefix(self, glyph: str, operand: str) -> str:
@@ -122,9 +130,12 @@ class LatexWriter(Writer):
 
 def escaped(text: str) -> str:
     """A text of a spec as LaTeX shows it; what no font has is left out."""
-    text = text.replace("≤", "<=").replace("≥", ">=").replace("≠", "!=")
-    shown = "".join(_SPECIAL.get(c, c) for c in text if c.isascii() and c.isprintable())
+    shown = "".join(_SPECIAL.get(c) or _ascii(c) for c in text)
     return shown.replace("--", "-{}-").replace("--", "-{}-")
+
+
+def _ascii(c: str) -> str:
+    return c if c.isascii() and c.isprintable() else ""
 
 
 def hyphened(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, SpecError
 from ...grammar.parse import parse
+from ..budget.tensors import Tree
 from ..check import chosen, resolved
 from ..declarations import Found, gather
 from ..freeze import freeze
@@ -18,11 +19,12 @@ from .outline import Outline, outline
 from .records import Review, Section
 
 
-def reviews(old: Located, new: Located) -> list[Review]:
+def reviews(old: Located, new: Located, tree: Tree | None = None) -> list[Review]:
     """What changed between two specs.
 
-    Two whole files are compared optimizer by optimizer, with what they declare besides. Raises
-    SpecError with the mistakes of both.
+    Two whole files are compared optimizer by optimizer, with what they declare besides. With a
+    `tree` of weights the review shows its tensors too. Raises SpecError with the mistakes of both,
+    and BudgetError where nothing can be said of the tensors.
     """
     report = Diagnostics()
     before, after = resolved(old, report), resolved(new, report)
@@ -33,7 +35,7 @@ def reviews(old: Located, new: Located) -> list[Review]:
     found = [(_outline(a, report), _outline(b, report)) for a, b in pairs]
     if report.has_errors:
         raise SpecError(report.sorted())
-    result = [review for a, b in found if (review := _review(a, b)) is not None]
+    result = [review for a, b in found if (review := _review(a, b, tree)) is not None]
     if old.name is None and new.name is None:
         shown = {key for pair in found for each in pair if each for key in each.declarations}
         result += _besides(old, new, shown)
@@ -61,10 +63,10 @@ def _outline(spec: Spec | None, report: Diagnostics) -> Outline | None:
     return None if report.has_errors else outline(spec, freeze(draft))
 
 
-def _review(before: Outline | None, after: Outline | None) -> Review | None:
+def _review(before: Outline | None, after: Outline | None, tree: Tree | None) -> Review | None:
     match before, after:
         case Outline(), Outline():
-            return compare(before, after)
+            return compare(before, after, tree)
         case Outline(), None:
             return whole("removed", before)
         case None, Outline():

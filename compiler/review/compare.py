@@ -1,24 +1,32 @@
 """Comparing two optimizers: every respect in which a reviewer could tell them apart."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal
 
-from ..records import Slot
+from ..budget.budget import budget
+from ..budget.tensors import Tree
+from ..graph import Graph
+from ..meaning.normal import same_map
+from ..records import Slot, Term
 from . import declared
-from .costs import costs
+from .costs import costs, costs_for
 from .outline import Outline
 from .parameters import parameters, parameters_of
 from .records import Change, Fact, Review, Section
 from .renamed import renamed, with_parameters
 from .stages import Alignment, aligned, all_of, changes
+from .weights import tensors
 
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z`]|arXiv:)")
 
 
-def compare(old: Outline, new: Outline) -> Review:
-    """What changed from one optimizer to the other."""
+def compare(old: Outline, new: Outline, tree: Tree | None = None) -> Review:
+    """What changed from one optimizer to the other; with a `tree`, what that is for its tensors.
+
+    Raises BudgetError where a hyperparameter without a default decides on tensors.
+    """
     found = aligned(old.elements, new.elements)
     names = renamed(old, new, found)
     if names:
@@ -29,14 +37,30 @@ def compare(old: Outline, new: Outline) -> Review:
         Section("stages", changes(old.elements, new.elements, found)),
         Section("rules", declared.changes(old.declarations, new.declarations, _replaced(found))),
         Section("states", tuple(_states(old, new, found))),
-        Section("costs", costs(old.graph, new.graph)),
+        *_costs(old.graph, new.graph, found, tree),
         Section("observations", tuple(_observations(old, new, found))),
         Section("claims", tuple(_in_either([old.claim], [new.claim]))),
         Section("assertions", tuple(_in_either(old.assertions, new.assertions))),
         Section("documentation", documentation(old.doc, new.doc)),
     )
     kept = tuple(s for s in sections if any(change.counts for change in s.changes))
-    return Review(old.name, new.name, kept, same=not kept)
+    return Review(old.name, new.name, kept, same=not kept or _same(old, new, names))
+
+
+def _costs(old: Graph, new: Graph, found: Alignment, tree: Tree | None) -> tuple[Section, ...]:
+    if tree is None:
+        return (Section("costs", costs(old, new)),)
+    before, after = budget(old, tree), budget(new, tree)
+    return (
+        Section(f"tensors of {tree.name}", tensors(before, after, found)),
+        Section("costs", costs_for(before, after, (old, new))),
+    )
+
+
+def _same(old: Outline, new: Outline, names: Mapping[str, str]) -> bool:
+    """Whether both are the same map, with renamed hyperparameters for one another."""
+    terms = {after: Term("parameter", (before,)) for before, after in names.items()}
+    return same_map(old.graph, new.graph, terms)
 
 
 def whole(how: Literal["added", "removed"], each: Outline) -> Review:

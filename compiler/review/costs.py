@@ -1,22 +1,54 @@
-"""What a step costs, before and after: oracles, and bytes of state for each weight."""
+"""What a step costs, before and after: oracles, and bytes of state."""
 
-from ..driver import summary
+from ..budget.budget import Budget, BudgetError, budget, opaque_slots
+from ..budget.tensors import Tensor, Tree
+from ..budget.text import bytes_text
 from ..graph import Graph
+from ..graphs import summary
 from .records import Change, Fact
+
+_ANY = Tree("", (Tensor("w", (2, 2)),))
+"""Weights for what does not depend on them."""
 
 
 def costs(old: Graph, new: Graph) -> tuple[Change, ...]:
-    """The costs that are others now, of graphs as they are executed."""
-    before, after = _figures(old), _figures(new)
-    pairs = ((name, before.get(name, ""), after.get(name, "")) for name in {**before, **after})
+    """The costs that are others now, as far as they do not depend on the weights."""
+    return _changes(_figures(old), _figures(new))
+
+
+def costs_for(old: Budget, new: Budget, graphs: tuple[Graph, Graph]) -> tuple[Change, ...]:
+    """The costs that are others now, for real weights."""
+    before, after = (
+        {**_for_weights(b, g), **_oracles(b)} for b, g in zip((old, new), graphs, strict=True)
+    )
+    return _changes(before, after)
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
+    pairs = ((name, before.get(name, "0"), after.get(name, "0")) for name in {**before, **after})
     return tuple(
-        Change("changed", name, facts=(Fact("", was or "0", now or "0"),))
+        Change("changed", name, facts=(Fact("", was, now),))
         for name, was, now in pairs
         if was != now
     )
 
 
 def _figures(graph: Graph) -> dict[str, str]:
-    found = summary(graph)
-    state = {"state bytes per weight": f"{found.state_bytes_per_weight:g}"}
-    return state | {f"{name} per step": str(count) for name, count in found.oracles.items()}
+    state = f"{summary(graph).state_bytes_per_weight:g}"
+    try:
+        oracles = _oracles(budget(graph, _ANY))
+    except BudgetError:
+        # Nothing is known before a hyperparameter has a value.
+        oracles = {}
+    return {"state bytes per weight": state, **oracles}
+
+
+def _oracles(found: Budget) -> dict[str, str]:
+    return {f"{name} per step": f"{count:g}" for name, count in found.oracles.items()}
+
+
+def _for_weights(found: Budget, graph: Graph) -> dict[str, str]:
+    figures = {"operations per weight": f"{found.flops_per_weight:.4g}"}
+    if opaque_slots(graph):
+        return figures  # only optax knows what its transformations keep
+    return {"state": bytes_text(found.state_bytes), **figures}

@@ -10,6 +10,7 @@ from optc.grammar.diagnostic import SpecError
 
 TEXT = """
 optimizer one(
+  # allow: recompiling-int
   lr = 0.1 in (0, 1), b = lr / 10, n: int = 3 in [1, 9], flag: bool = true, mode: str = "a"
 ) {
   precondition momentum(b)

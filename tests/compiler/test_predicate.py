@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optc import runtime as rt
-from optc.compiler.predicate import holds, python
+from optc.compiler.predicate import decider, holds, python
 from optc.compiler.records import Term
 
 TENSORS = [
@@ -61,7 +61,7 @@ terms = st.recursive(
 @given(terms, st.sampled_from(TENSORS))
 def test_the_printed_text_decides_alike(term, tensor):
     printed = eval(python(term), {"tensor": SimpleNamespace(**tensor), "rt": rt})
-    assert printed == holds(term, tensor)
+    assert printed == holds(term, tensor) == decider(term)(tensor)
 
 
 @pytest.mark.parametrize(

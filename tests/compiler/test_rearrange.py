@@ -64,4 +64,21 @@ def test_unview_undoes_view_and_the_compiler_knows_the_shape(arrangement):
     seen = rt.view(x, pattern, **sizes)
     np.testing.assert_array_equal(rt.unview(seen, x, pattern, **sizes), x)
     assert rt.View(pattern, **sizes).shape(shape, {}) == seen.shape
-    assert rearrange.shape(View(pattern, tuple(sizes.items())), shape, {}) == seen.shape
+    known = View(pattern, tuple(sizes.items()))
+    assert rearrange.shape(known, shape, {}) == seen.shape
+    assert rearrange.misfit(known, shape, {}) is None
+
+
+@given(arrangements(), st.lists(st.integers(0, 7), max_size=4).map(tuple), st.integers(0, 3))
+def test_the_compiler_and_the_runtime_say_alike_why_a_tensor_does_not_fit(arrangement, shape, more):
+    pattern, sizes, _ = arrangement
+    sizes = {name: size + more - 1 for name, size in sizes.items()}
+    try:
+        seen = rt.View(pattern, **sizes).shape(shape, {})
+        reason = None
+    except ValueError as error:
+        reason = str(error)
+    known = View(pattern, tuple(sizes.items()))
+    assert rearrange.misfit(known, shape, {}) == reason
+    if reason is None:
+        assert rearrange.shape(known, shape, {}) == seen

@@ -88,7 +88,7 @@ def test_stages_of_a_block_stand_in_two_columns():
     check(
         """
         optimizer a() { perturb sam() precondition adam()
-        tune step 0.1 observe norm(g) as n every 5
+        tune step 0.1 observe norm(g) as n every 5 assert(state_bytes<2*weight_bytes)
         group qkv where ndim==2 view "d (h k)->h d k" with(h=heads,) {tune step 3}
         group rest view "a b -> b a" { decay weights(0.1) where ndim>=2 tune step 3 } }
         """,
@@ -98,6 +98,7 @@ def test_stages_of_a_block_stand_in_two_columns():
           precondition adam()
           tune step    0.1
           observe norm(g) as n every 5
+          assert state_bytes < 2 * weight_bytes
           group qkv where ndim == 2 view "d (h k)->h d k" with (h = heads) {
             tune step 3
           }

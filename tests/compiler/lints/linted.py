@@ -1,10 +1,9 @@
-"""What the tests of lints share: specs as texts, what is found in them, and runs to hold it against.
+"""What the tests of lints share: specs as texts, what is found in them, and runs of them.
 
 `followed` runs a spec in the interpreter and hands out every value of each step, by the id of its
 node, which is the id that an analysis of the draft uses.
 """
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,9 @@ from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.source import Source
 
 OPTIMIZERS = library.names("optimizer")
+OF_EXAMPLES = {"dpsgd"}
+"""Those that ask for the gradient of each example, of which whole gradients say nothing."""
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.opt"))
 
 
@@ -98,10 +100,12 @@ def draw(op: str, site: int, rounds: tuple[int, ...], like: list[Any]) -> list[A
     return [None if x is None else np.asarray(kinds[op](size=np.shape(x))) for x in like]
 
 
-def followed(text: str, steps: int = 4, scale: float = 1.0) -> Iterator[dict[int, Any]]:
-    """Every value of each step of a run on noise."""
+def followed(
+    text: str, steps: int = 4, scale: float = 1.0, **others: float
+) -> Iterator[dict[int, Any]]:
+    """Every value of each step of a run on noise, with other values for hyperparameters."""
     graph = freeze(subject(text).draft)
-    values = {h.name: h.default for h in graph.hyperparameters}
+    values = {h.name: others.get(h.name, h.default) for h in graph.hyperparameters}
     paths, dtypes = ["layers/kernel", "layers/bias", "head"], ["float32"] * 3
     run = Interpreter(graph, Tensors(paths, dtypes), values, draw=draw)
     weights = WEIGHTS
@@ -116,14 +120,11 @@ def followed(text: str, steps: int = 4, scale: float = 1.0) -> Iterator[dict[int
 
 def numbers(value: Any) -> np.ndarray | None:
     """All numbers of a value, or None for a value that is none of numbers."""
-    if isinstance(value, list) and all(x is None or isinstance(x, np.ndarray) for x in value):
+    if isinstance(value, list) and all(
+        x is None or isinstance(x, np.ndarray | np.generic) for x in value
+    ):
         parts = [np.ravel(x) for x in value if x is not None]
         return np.concatenate(parts).astype(float) if parts else np.zeros(0)
     if isinstance(value, str | list | dict | tuple):
         return None
     return np.ravel(np.asarray(value, float))
-
-
-def mentions(pattern: str, text: str) -> bool:
-    """Whether a text says something."""
-    return re.search(pattern, text) is not None

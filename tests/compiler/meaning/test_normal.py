@@ -11,8 +11,8 @@ from part import optimizers
 from specimens import SPECIMENS
 from specs_at_random import specs
 
-from optc.compiler.driver import lowered_graph
 from optc.compiler.graph import Graph
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import find
 from optc.compiler.meaning.normal import Normal, normal_form, same_map
 from optc.compiler.passes import PIPELINE

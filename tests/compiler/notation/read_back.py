@@ -11,6 +11,7 @@ import numpy as np
 
 _SMALL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ", "0123456789+-t")
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?×)?10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|[0-9]+(?:\.[0-9]+)?"
 _WORDS = ("and", "if", "otherwise", "mod")
 
 
@@ -150,7 +151,7 @@ class Expression:
         if rest.startswith(("−", "-")) and re.match(r"[−-][\d∞]", rest):
             self.place += 1
             return -self._atom()
-        found = re.match(r"(\d+(?:\.\d+)?×)?10([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|\d+(?:\.\d+)?", rest)
+        found = re.match(_NUMBER, rest)
         if found:
             self.place += found.end()
             digits, power = found.groups()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from optc.compiler import library
-from optc.compiler.driver import lowered_graph
+from optc.compiler.budget.models import model
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
 from optc.compiler.review.between import reviews
 from optc.compiler.review.records import Change
@@ -56,6 +57,20 @@ def test_a_change_gets_its_text(name, update_goldens):
 def test_two_optimizers_of_the_library_get_their_text(before, after, update_goldens):
     found = joined(map(text, reviews(find(before), find(after))))
     assert is_told(CASES / f"{before}-{after}.txt", found, update_goldens)
+
+
+@pytest.mark.parametrize("name", ["groups", "states"])
+def test_real_weights_show_what_moved(name, update_goldens):
+    sides = [CASES / f"{name}.{side}.opt" for side in ("before", "after")]
+    before, after = (located(path.read_text(encoding="utf-8"), path.name) for path in sides)
+    found = joined(map(text, reviews(before, after, model("gpt2-124m"))))
+    assert is_told(CASES / f"{name}-gpt2.txt", found, update_goldens)
+
+
+def test_a_review_says_that_a_rewritten_rule_means_the_same():
+    (found,) = case("rewritten")
+    assert found
+    assert found.same
 
 
 def test_layout_comments_and_spelling_are_no_change():
