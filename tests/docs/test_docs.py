@@ -7,6 +7,8 @@ Blocks are marked after their language:
 - `opt` blocks are whole files without a finding. `opt stages` is the inside of an optimizer,
   `opt body` that of a precondition rule. `opt wrong CODE` has a mistake of that code.
 - `sh` blocks are commands; those of `optc` are parsed with the command line of the app.
+- `console` blocks are a command and what it prints, with `...` for what is left out. `console FILE`
+  finds the spec of the last `opt` block in FILE.
 """
 
 import re
@@ -20,6 +22,7 @@ import typer
 
 import optc
 from optc.cli.app import COMMANDS, app
+from optc.cli.main import main
 from optc.compiler.check import check
 from optc.compiler.locate import Located
 from optc.grammar.render import render_text
@@ -110,6 +113,30 @@ def test_generated_pages_are_current():
 
 
 # ---- commands
+
+
+def consoles():
+    for page in PAGES:
+        spec = ""
+        for block in code(page):
+            if block.language == "opt":
+                spec = block.text
+            elif block.language == "console":
+                yield pytest.param(spec, block, id=f"{page.stem}:{block.line}")
+
+
+@pytest.mark.parametrize(("spec", "block"), list(consoles()))
+def test_a_command_prints_what_its_page_says(spec, block, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in block.marks:
+        (tmp_path / name).write_text(spec, encoding="utf-8")
+    command, *expected = block.text.splitlines()
+    assert command.startswith("$ optc ")
+    main(shlex.split(command)[2:])
+    printed = iter(capsys.readouterr().out.splitlines())
+    for line in expected:
+        if line.strip() not in ("", "..."):
+            assert line in printed, f"it does not print, after the lines before: {line}"
 
 
 def optc_lines():

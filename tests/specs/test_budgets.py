@@ -14,7 +14,7 @@ from optc.compiler import library
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.models import model
 from optc.compiler.budget.tensors import Tensor, Tree
-from optc.compiler.driver import lowered_graph
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
 from optc.grammar.source import Source
 

@@ -4,7 +4,8 @@ import pytest
 
 from optc.compiler.budget.budget import BudgetError, budget
 from optc.compiler.budget.tensors import Tensor, Tree
-from optc.compiler.driver import compile_spec, lowered_graph
+from optc.compiler.driver import compile_spec
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
 from optc.compiler.meaning.normal import same_map
 from optc.grammar.source import Source
