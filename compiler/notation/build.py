@@ -32,6 +32,9 @@ class _Builder:
         self._naming = Naming(graph)
         self._nodes = self._naming.nodes
         self._results = dict(zip(graph.outputs, graph.step.results, strict=True))
+        labels = (stage.label.rpartition(".")[2] for stage in graph.stages)
+        # A rate of 1 leaves no value, but the step is still its line's.
+        self._last_tune = max((n for n, label in enumerate(labels) if label == "tune"), default=-1)
 
     def box(self) -> Box:
         """The whole box."""
@@ -127,7 +130,10 @@ class _Builder:
             if output.role == "step":
                 value = Infix("-", self._naming.weights_at("t-1"), value)
             if value != new:
-                lines.append(Line(stage_of(node, lines), 0, Assign((new,), (value,))))
+                stage = stage_of(node, lines)
+                if output.role == "step" and node.op != "item":
+                    stage = max(stage, self._last_tune)
+                lines.append(Line(stage, 0, Assign((new,), (value,))))
 
     def _write_slots(self, lines: list[Line]) -> None:
         """New values of slots that have another symbol already, or are literals."""

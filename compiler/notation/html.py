@@ -63,7 +63,7 @@ table { border-collapse: collapse; }
 .part:nth-child(even) { background: var(--shade); }
 .spec { color: var(--soft); text-align: right; padding-top: 0.25rem; }
 .spec b { color: var(--mark); font-weight: 600; }
-.line { padding: 0.2rem 0; white-space: nowrap; }
+.line { padding: 0.28rem 0; white-space: nowrap; }
 .left { display: inline-block; }
 .within {
   margin: 0.1rem 0 0.1rem 0.4rem; padding-left: 1.1rem; border-left: 2px solid var(--line);
