@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .api.equivalence import equiv
     from .api.plan import plan
     from .api.programs import compile, load
     from .api.schedules import Schedule, schedule
@@ -31,6 +32,7 @@ _HOMES = {
     "OptcError": "grammar.diagnostic",
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
+    "equiv": "api.equivalence",
     "load": "api.programs",
     "plan": "api.plan",
     "Schedule": "api.schedules",
@@ -58,6 +60,7 @@ __all__ = [
     "SpecError",
     "State",
     "compile",
+    "equiv",
     "load",
     "plan",
     "schedule",

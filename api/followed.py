@@ -9,12 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..compiler.meaning.side import Values
+from ..compiler.graphs import lowered_graph
+from ..compiler.interpret import Fields
+from ..compiler.locate import find
+from ..compiler.meaning.side import Program, Values
 from ..compiler.meaning.tapes import Tape
 from ..compiler.meaning.trajectory import Moment, Trajectory, UnfitError
 from ..compiler.records import Hyperparameter
 from ..grammar import syntax
-from .twins import TwinError, value
+from .twins import TwinError, claimant, value
 
 _FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """How steps are compiled: they run a hundred times, so compiling costs more than running."""
@@ -26,7 +29,7 @@ _UNTRACED = (
 )
 """What optax raises where it decides on a value in Python."""
 
-_Step = Callable[..., Any]
+_Jitted = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Followed:
     name: str
     expression: syntax.Expr
     hyperparameters: tuple[Hyperparameter, ...] = ()
-    _steps: dict[Any, _Step] = field(default_factory=dict, repr=False)
+    _steps: dict[Any, tuple[_Jitted, _Jitted]] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:
@@ -66,62 +69,75 @@ class Followed:
             {h.name: 0.5 if h.default is None else h.default for h in self.hyperparameters}
         )
 
+    def spec(self, values: Values) -> tuple[Program, Values] | None:
+        """The optimizer of the library that claims to be this, with the values that it has here."""
+        found = claimant(self.expression, values)
+        if found is None:
+            return None
+        name, own = found
+        return Program(name, lowered_graph(find(name))[0]), own
+
     def follow(
         self, tape: Tape, values: Values, *, steps: int | None = None, keep: bool = False
     ) -> Trajectory:
         """The weights of each step, and with `keep` the states and updates as values."""
-        with jax.enable_x64(True), np.errstate(all="ignore"):
-            return self._follow(tape, values, tape.steps if steps is None else steps, keep)
-
-    def _follow(self, tape: Tape, values: Values, steps: int, keep: bool) -> Trajectory:
-        tree = _Tree(tape.paths)
-        weights = list(tape.weights)
+        count = tape.steps if steps is None else steps
         own = {h.name: values[h.name] for h in self.hyperparameters}
         floats: Values = {n: x for n, x in own.items() if isinstance(x, float)}
         rest: Values = {n: x for n, x in own.items() if n not in floats}
-        state, names, moments = None, dict[int, str](), []
-        for number in range(steps):
-            batch = tape.batches[number]
-            numbers = batch.loss(weights), batch.inputs, batch.targets, batch.size
-            asked = (batch.grad(weights), weights, state, numbers)
+        with jax.enable_x64(True), np.errstate(all="ignore"):
             try:
-                updates, state = self._step(tape, floats, rest)(floats, *asked)
+                return self._follow(tape, floats, rest, count, keep)
             except _UNTRACED:
-                floats, rest = {}, own
-                updates, state = self._step(tape, floats, rest)(floats, *asked)
+                return self._follow(tape, {}, own, count, keep)
             except (TypeError, ValueError, NotImplementedError) as error:
                 raise UnfitError(f"optax refuses it: {_first_line(error)}") from error
+
+    def _follow(
+        self, tape: Tape, floats: Values, fixed: Values, steps: int, keep: bool
+    ) -> Trajectory:
+        tree = _Tree(tape.paths)
+        start, step = self._compiled_once(tape, floats, fixed)
+        weights: Fields = list(tape.weights)
+        state = start(floats, weights)
+        names, moments = dict[int, str](), []
+        for batch in tape.batches[:steps]:
+            grads = batch.grad(weights)
+            numbers = batch.loss(weights), batch.inputs, batch.targets, batch.size
+            updates, state = step(floats, grads, weights, state, numbers)
             changes = [np.asarray(x, np.float64) for x in updates]
             weights = [w + x for w, x in zip(weights, changes, strict=True)]
             kept: dict[int, Any] = {}
             if keep:
-                seen = {"update": changes, "grad": asked[0], **tree.values(state)}
+                seen = {"update": changes, "grad": grads, **tree.values(state)}
                 names = dict(enumerate(seen))
                 kept = dict(enumerate(seen.values()))
             moments.append(Moment(weights, [], weights, {}, float("nan"), True, kept))
         return Trajectory([], tuple(moments), names)
 
-    def _step(self, tape: Tape, floats: Values, rest: Values) -> _Step:
-        key = (tape.tree, tuple(floats), tuple(rest.items()))
+    def _compiled_once(self, tape: Tape, floats: Values, fixed: Values) -> tuple[_Jitted, _Jitted]:
+        key = (tape.tree, tuple(floats), tuple(fixed.items()))
         if key not in self._steps:
-            self._steps[key] = self._compiled(tape, rest)
+            self._steps[key] = self._compiled(tape, fixed)
         return self._steps[key]
 
-    def _compiled(self, tape: Tape, fixed: Values) -> _Step:
+    def _compiled(self, tape: Tape, fixed: Values) -> tuple[_Jitted, _Jitted]:
+        """How the state starts, and a step."""
         tree, shapes = _Tree(tape.paths), tape.batches[0].shapes
+
+        def start(floats: Any, weights: Any) -> Any:
+            return self.transformation({**fixed, **floats}).init(tree.of(weights))
 
         def step(floats: Any, grads: Any, weights: Any, state: Any, numbers: Any) -> Any:
             made = self.transformation({**fixed, **floats})
             params, loss = tree.of(weights), _loss(tree, shapes, *numbers[1:])
-            if state is None:
-                state = made.init(params)
             gradient = tree.of(grads)
             updates, state = made.update(
                 gradient, state, params, value=numbers[0], grad=gradient, value_fn=loss
             )
             return tree.leaves(updates), state
 
-        return jax.jit(step, compiler_options=_FAST)
+        return jax.jit(start, compiler_options=_FAST), jax.jit(step, compiler_options=_FAST)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The text is an expression of the language, and only what is listed here is ever 
 evaluated as Python.
 """
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,9 @@ from typing import Any
 import optax
 import optax.contrib
 
+from ..compiler import library
 from ..compiler.constants import NAMED
+from ..compiler.records import Scalar
 from ..compiler.transformations import TABLE
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, OptcError, did_you_mean
@@ -21,11 +24,12 @@ from ..grammar.source import Source
 
 _MODULES = {"optax": optax, "optax.contrib": optax.contrib}
 
-_COMBINING = (
+_OTHERS = (
     *("optax.chain", "optax.contrib.mechanize", "optax.contrib.schedule_free"),
-    *("optax.nadam", "optax.nadamw"),
+    *("optax.nadam", "optax.nadamw", "optax.scale_by_factored_rms"),
+    *("optax.contrib.dog", "optax.contrib.dowg"),
 )
-"""What is made of other transformations, and what takes any arguments."""
+"""What is made of other transformations, and what the table of `extern` leaves out."""
 
 _SCHEDULES = (
     *("constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule"),
@@ -38,7 +42,7 @@ ALLOWED: Mapping[str, Callable[..., Any]] = {
     path: getattr(_MODULES[path.rpartition(".")[0]], path.rpartition(".")[2])
     for path in (
         *(f"{module}.{name}" for module, table in TABLE.items() for name in table),
-        *_COMBINING,
+        *_OTHERS,
         *(f"optax.{name}" for name in _SCHEDULES),
     )
     if hasattr(_MODULES[path.rpartition(".")[0]], path.rpartition(".")[2])
@@ -119,6 +123,63 @@ def value(expr: syntax.Expr, known: Mapping[str, Any]) -> Any:
             return function(*placed, **dict(given))
         case _:
             raise TwinError(f"`{expr.span.text}` is no part of a transformation")
+
+
+def claimant(expr: syntax.Expr, known: Mapping[str, Any]) -> tuple[str, dict[str, Scalar]] | None:
+    """The optimizer of the library that claims to equal a call, and its values there.
+
+    None where there is none, or where the call says something that no parameter of it does.
+    """
+    if not isinstance(expr, syntax.Call):
+        return None
+    function = called(expr)
+    last = expr.function.name if isinstance(expr.function, syntax.Attribute) else expr.function
+    # Reading two hundred files takes a moment, and most do not speak of the function.
+    likely = (n for n in library.names("optimizer") if last.id in library.written("optimizer", n))
+    for name in likely:
+        file = library.file("optimizer", name)
+        for item in file.items if file else ():
+            if isinstance(item, syntax.OptimizerDecl) and item.name.id == name and item.equals:
+                if called(item.equals) is not function:
+                    continue
+                found = _inverted(item.equals, expr, known)
+                if found is not None:
+                    return name, found
+    return None
+
+
+def _inverted(
+    claim: syntax.Call, call: syntax.Call, known: Mapping[str, Any]
+) -> dict[str, Scalar] | None:
+    """The values of a claim's parameters at which it is a call of the same function."""
+    found: dict[str, Scalar] = {}
+    said, asked = _arguments(claim), _arguments(call)
+    for name, default in _defaults(called(call)).items():
+        given = value(asked[name], known) if name in asked else default
+        match said.get(name):
+            case None if given != default:
+                return None
+            case None:
+                continue
+            case syntax.Name(id=parameter) if parameter not in _CONSTANTS:
+                if not isinstance(given, bool | int | float | str):
+                    return None
+                found[parameter] = given
+            case written if value(written, {}) != given:
+                return None
+    return found
+
+
+def _arguments(call: syntax.Call) -> dict[str, syntax.Expr]:
+    """The arguments of a call by the names that its function has for them."""
+    placed = [a.value for a in call.arguments if a.name is None]
+    found = dict(zip(_defaults(called(call)), placed, strict=False))
+    return found | {a.name.id: a.value for a in call.arguments if a.name}
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: each.default for each in parameters}
 
 
 def called(call: syntax.Call) -> Callable[..., Any]:

@@ -1,17 +1,13 @@
 """What optimizers of the library say they equal, as transformations of optax."""
 
-import math
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import optax
 
+from optc.api.twins import value
 from optc.compiler import library
 from optc.grammar import syntax
-
-OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
-"""The arithmetic of claims."""
 
 
 def claiming() -> dict[str, syntax.OptimizerDecl]:
@@ -28,7 +24,8 @@ def defaults(optimizer: syntax.OptimizerDecl) -> dict[str, Any]:
     """The hyperparameters of an optimizer at their defaults, by name."""
     found: dict[str, Any] = {}
     for parameter in optimizer.params:
-        found[parameter.name.id] = _value(parameter.default, {"inf": math.inf, **found})
+        assert parameter.default is not None
+        found[parameter.name.id] = value(parameter.default, found)
     return found
 
 
@@ -36,29 +33,6 @@ def twin(
     optimizer: syntax.OptimizerDecl, hyperparameters: Mapping[str, Any]
 ) -> optax.GradientTransformation:
     """The transformation that an optimizer claims to equal."""
-    names = {"inf": math.inf, "optax": optax, "tuple": lambda *values: values, **hyperparameters}
-    made: optax.GradientTransformation = _value(optimizer.equals, names)
+    assert optimizer.equals is not None
+    made: optax.GradientTransformation = value(optimizer.equals, hyperparameters)
     return made
-
-
-def _value(expression: syntax.Expr | None, names: Mapping[str, Any]) -> Any:
-    """What an expression of a claim stands for in Python."""
-    match expression:
-        case syntax.Number() | syntax.Bool() | syntax.String():
-            return expression.value
-        case syntax.Name():
-            return names[expression.id]
-        case syntax.Unary(op="-"):
-            return -_value(expression.operand, names)
-        case syntax.Binary():
-            left, right = _value(expression.left, names), _value(expression.right, names)
-            return OPERATORS[expression.op](left, right)
-        case syntax.Attribute():
-            return getattr(_value(expression.value, names), expression.name.id)
-        case syntax.Call():
-            given = [(a.name, _value(a.value, names)) for a in expression.arguments]
-            named = {name.id: value for name, value in given if name is not None}
-            placed = [value for name, value in given if name is None]
-            return _value(expression.function, names)(*placed, **named)
-        case _:
-            raise NotImplementedError(f"a claim with {expression}")

@@ -83,12 +83,17 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".opt") for name in found if name.endswith(".opt")))
 
 
+def written(kind: str, name: str) -> str:
+    """The text of one entry that the library has."""
+    return (_shelf(kind) / f"{name}.opt").read_text(encoding="utf-8")
+
+
 @cache
 def file(kind: str, name: str) -> syntax.File | None:
     """The parsed file of one entry, or None when the library has none of that name."""
     if name not in names(kind):
         return None
-    text = (_shelf(kind) / f"{name}.opt").read_text(encoding="utf-8")
+    text = written(kind, name)
     report = Diagnostics()
     parsed = parse(Source(f"{kind}/{name}.opt", text), report)
     if len(report):

@@ -6,15 +6,15 @@ are where the difference enters. A state without an equal leads to the step befo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Node, index
 from ..ops import OPS
-from .compare import Parting
-from .side import Program, Side
+from .compare import Parting, Setting, Together, compare
+from .side import Program, Side, Values
 from .tapes import Array, tape
 from .trajectory import Trajectory, UnfitError
 
@@ -30,9 +30,11 @@ NEAR = 0.5
 class Culprit:
     """A value of one side that the other does not have, at a step counted from 1.
 
-    `state` is the number of the slot where it is a state of the beginning that has no equal.
+    `program` has it: the side, or the spec that stands for it. `state` is the number of the slot
+    where it is a state of the beginning that has no equal.
     """
 
+    program: Program
     node: int
     step: int
     state: int | None = None
@@ -55,23 +57,45 @@ class Blame:
 
 
 def blame(a: Side, b: Side, parting: Parting) -> Blame:
-    """Where the sides begin to differ that part there."""
+    """Where the sides begin to differ that part there.
+
+    A side that is no spec is replaced by one that goes its way on the tape, where there is one.
+    """
     taped = parting.tape
     tapes = [taped, tape(taped.seed + 2, taped.tree, taped.steps)]
+    one, ours = _spec(a, parting.setting.a, parting)
+    two, theirs = _spec(b, parting.setting.b, parting)
     try:
-        ours = [a.follow(t, parting.setting.a, steps=parting.step, keep=True) for t in tapes]
-        theirs = [b.follow(t, parting.setting.b, steps=parting.step, keep=True) for t in tapes]
+        own = [one.follow(t, ours, steps=parting.step, keep=True) for t in tapes]
+        others = [two.follow(t, theirs, steps=parting.step, keep=True) for t in tapes]
     except UnfitError:
         return Blame(None, None)
-    found = _culprit(a.graph, ours, theirs, parting) if isinstance(a, Program) else None
-    if isinstance(b, Program):
-        return Blame(found, _culprit(b.graph, theirs, ours, parting))
-    return Blame(found, _nearest(found, ours, theirs) if found else None)
+    found = _culprit(one, own, others, parting) if isinstance(one, Program) else None
+    if isinstance(two, Program):
+        return Blame(found, _culprit(two, others, own, parting))
+    return Blame(found, _nearest(found, own, others) if found else None)
+
+
+def _spec(side: Side, values: Values, parting: Parting) -> tuple[Side, Values]:
+    """A spec that stands for a side, and its values; the side itself where there is none."""
+    found = side.spec(values)
+    if found is None or found[0] is side:
+        return side, values
+    program, own = found
+    taped = replace(parting.tape, batches=parting.tape.batches[: parting.step])
+    try:
+        together = compare(program, side, taped, Setting(own, values, ""))
+    except UnfitError:
+        return side, values
+    return (
+        (program, own) if isinstance(together, Together) and not together.reason else (side, values)
+    )
 
 
 def _culprit(
-    graph: Graph, own: Sequence[Trajectory], others: Sequence[Trajectory], parting: Parting
+    program: Program, own: Sequence[Trajectory], others: Sequence[Trajectory], parting: Parting
 ) -> Culprit | None:
+    graph = program.graph
     nodes = index(graph)
     role = "evaluation" if parting.evaluation else "weights"
     wanted = [
@@ -83,18 +107,18 @@ def _culprit(
         values, theirs = _values(own, step), _Known(_values(others, step))
         entries, states = _frontier(graph, nodes, wanted, values, theirs)
         if entries:
-            return Culprit(min(entries, key=_order(graph).__getitem__), step)
+            return Culprit(program, min(entries, key=_order(graph).__getitem__), step)
         if not states:
             return None
         numbers = sorted({_slot(nodes[id]) for id in states})
         if step == 1:
-            return Culprit(states[0], 1, numbers[0])
+            return Culprit(program, states[0], 1, numbers[0])
         written = _written(graph)
         wanted = [written[number] for number in numbers if number in written]
         earlier, seen = _Known(_values(others, step - 1)), _values(own, step - 1)
         if not any(id in seen and not earlier.has(seen[id]) for id in wanted):
             # It was worked out on both sides, and one of them keeps something else.
-            return Culprit(states[0], step, numbers[0])
+            return Culprit(program, states[0], step, numbers[0])
     return None
 
 

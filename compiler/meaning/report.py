@@ -1,5 +1,6 @@
 """A verdict in words for people, and as plain data for other tools."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from .verdict import Found, Verdict
 
 SCHEMA = 1
 """The version of the JSON. Fields may be added to it; anything else makes a new version."""
+
+SINGLE = 2.0**-20
+"""Eight roundings of float32, as a part of a number."""
 
 
 def text(verdict: Verdict) -> str:
@@ -65,29 +69,43 @@ def _parting(verdict: Verdict, parting: Parting) -> Iterator[str]:
     for side, value in ((verdict.a, parting.a), (verdict.b, parting.b)):
         yield f"    {side.name:<{names}}  {entry} {value:.10g}"
     yield f"  {parting.apart:.1e} apart, where rounding may be worth {parting.bound:.1e}"
+    if parting.apart < SINGLE * max(abs(parting.a), abs(parting.b)) and not _both_specs(verdict):
+        yield "  this is what one value in float32 would do: optax may have worked one out there"
     blamed = verdict.blame
     if blamed is None:
         return
-    if blamed.a is not None and isinstance(verdict.a, Program):
-        yield f"  in {verdict.a.name} the first value that {verdict.b.name} does not have is"
-        yield from _culprit(verdict.a, blamed.a)
-    if isinstance(blamed.b, Culprit) and isinstance(verdict.b, Program):
-        yield f"  in {verdict.b.name} the first value that {verdict.a.name} does not have is"
-        yield from _culprit(verdict.b, blamed.b)
-    elif isinstance(blamed.b, Counterpart):
-        yield f"  the nearest of {verdict.b.name} is {blamed.b.name}, off by {blamed.b.off:.1%}"
+    a, b = verdict.a.name, verdict.b.name
+    if blamed.a is not None:
+        yield f"  in {_named(verdict.a, blamed.a)} the first value that {b} does not have is"
+        yield from _culprit(blamed.a)
+    if isinstance(blamed.b, Culprit):
+        yield f"  in {_named(verdict.b, blamed.b)} the first value that {a} does not have is"
+        yield from _culprit(blamed.b)
+    elif blamed.b is not None:
+        yield f"  the nearest of {b} is {blamed.b.name}, off by {blamed.b.off:.1%}"
 
 
-def _culprit(program: Program, culprit: Culprit) -> Iterator[str]:
-    shown, place = _shown(program, culprit)
+def _both_specs(verdict: Verdict) -> bool:
+    return isinstance(verdict.a, Program) and isinstance(verdict.b, Program)
+
+
+def _named(side: Side, culprit: Culprit) -> str:
+    """The side, with the spec that stands for it."""
+    if culprit.program is side:
+        return side.name
+    return f"{side.name}, which is {culprit.program.name} on this tape,"
+
+
+def _culprit(culprit: Culprit) -> Iterator[str]:
+    shown, place = _shown(culprit)
     yield f"    {shown}"
     when = f"step {culprit.step}"
     yield f"    {when}, {place}" if place else f"    {when}"
 
 
-def _shown(program: Program, culprit: Culprit) -> tuple[str, str]:
+def _shown(culprit: Culprit) -> tuple[str, str]:
     """A value as a formula, with its name, and the line of the spec that caused it."""
-    graph = program.graph
+    graph = culprit.program.graph
     node = index(graph)[culprit.node]
     if culprit.state is not None:
         slot = graph.slots[culprit.state]
@@ -116,7 +134,24 @@ def _scalar(value: Scalar) -> str:
 
 
 def data(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as JSON has it."""
+    """The verdict as JSON has it; numbers that JSON lacks are the texts `inf`, `-inf` and `nan`."""
+    found: dict[str, Any] = _finite(_data(verdict))
+    return found
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case _:
+            return value
+
+
+def _data(verdict: Verdict) -> dict[str, Any]:
     words = {True: "same", False: "different", None: "undecided"}
     return {
         "schema": SCHEMA,
@@ -155,20 +190,21 @@ def _difference(verdict: Verdict) -> dict[str, Any]:
         "seed": parting.tape.seed,
         "values": {"a": dict(parting.setting.a), "b": dict(parting.setting.b)},
         "node": {
-            "a": _node(verdict.a, blamed.a if blamed else None),
-            "b": _node(verdict.b, blamed.b if blamed else None),
+            "a": _node(blamed.a if blamed else None),
+            "b": _node(blamed.b if blamed else None),
         },
     }
 
 
-def _node(side: Side, blamed: Culprit | Counterpart | None) -> Mapping[str, Any] | None:
+def _node(blamed: Culprit | Counterpart | None) -> Mapping[str, Any] | None:
     match blamed:
-        case Culprit() if isinstance(side, Program):
-            shown, place = _shown(side, blamed)
-            return {"formula": shown, "step": blamed.step, "line": place}
+        case Culprit():
+            shown, place = _shown(blamed)
+            spec = blamed.program.name
+            return {"spec": spec, "formula": shown, "step": blamed.step, "line": place}
         case Counterpart():
             return {"name": blamed.name, "off": blamed.off}
-        case _:
+        case None:
             return None
 
 

@@ -40,6 +40,9 @@ class Side(Protocol):
     ) -> Trajectory:
         """The trajectory on a tape. Raises UnfitError where there is none."""
 
+    def spec(self, values: Values) -> "tuple[Program, Values] | None":
+        """A spec that should be the same as this side with these values, and values for it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Program:
@@ -69,6 +72,10 @@ class Program:
     ) -> Trajectory:
         """By the reference interpreter."""
         return follow(self.graph, tape, values, steps=steps, extern=self.extern, keep=keep)
+
+    def spec(self, values: Values) -> "tuple[Program, Values]":
+        """Itself."""
+        return self, values
 
     @cached_property
     def draws(self) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..driver import ASKED
 from ..graph import walk
+from ..ops import ASKED
 from ..records import Hyperparameter, Scalar, Term
 from .blame import Blame, blame
 from .compare import Parting, Setting, Together, compare
@@ -163,6 +163,10 @@ def _notes(a: Side, b: Side, matched: _Matched, set_a: Values, set_b: Values) ->
         kept = [f"{name} = {_shown(value)}" for name, value in own.items() if name not in given]
         if kept:
             yield f"{side.name} alone has {', '.join(kept)}: kept"
+    for side in (a, b) if a is not b else (a,):
+        narrow = _narrow(side) if isinstance(side, Program) else ()
+        if narrow:
+            yield f"{side.name} keeps {', '.join(narrow)}, which is left out of account"
     if isinstance(a, Program) and isinstance(b, Program):
         ours, others = _asked(a), _asked(b)
         for side, more in ((a, ours - others), (b, others - ours)):
@@ -172,6 +176,12 @@ def _notes(a: Side, b: Side, matched: _Matched, set_a: Values, set_b: Values) ->
 
 def _shown(value: Scalar | None) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _narrow(program: Program) -> list[str]:
+    """The states that are rounded when they are kept; rounding to whole numbers is followed."""
+    slots = [slot for slot in program.graph.slots if slot.dtype not in (None, "int8")]
+    return [f"`{slot.name}` in {slot.dtype}" for slot in slots]
 
 
 def _asked(program: Program) -> set[str]:
@@ -255,7 +265,7 @@ def _verified(
 ) -> Found | None:
     kept = {**held, **map.fixed}
     free = [h for h in a.hyperparameters if h.name not in kept]
-    evaluates = True
+    evaluates, followed = True, 0
     for number in range(DRAWS):
         ours, theirs = map.values({**drawn(free, 100 * seed + number), **kept})
         setting = Setting(ours, {**given, **theirs}, "")
@@ -264,10 +274,14 @@ def _verified(
                 found = compare(a, b, tape(seed + offset, tree, steps), setting)
             except UnfitError:
                 continue
-            if isinstance(found, Parting):
-                if not found.evaluation:
-                    return None
-                evaluates = False
+            if isinstance(found, Together):
+                followed += found.steps
+            elif found.evaluation:
+                followed, evaluates = followed + found.step, False
+            else:
+                return None
+    if followed < steps:
+        return None  # too little was seen of it
     rest = {h.name: h.default for h in b.hyperparameters if h.derived is None}
     terms = {**_held(_known(rest)), **_held(given), **map.given}
     proved = _is_proved(a, b, _held(kept), terms)

@@ -1,18 +1,13 @@
 """The claims of the library: what each rule and optimizer says that it equals."""
 
-import operator
-
-import numpy as np
-import optax
 from shipped import program
 
 import optc
+from optc.api.twins import value
 from optc.compiler import library
 from optc.grammar import syntax
 
 Claiming = syntax.RuleDecl | syntax.OptimizerDecl
-
-ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 def claims():
@@ -34,36 +29,12 @@ def title(item):
     return f"{kind(item)} {item.name.id}"
 
 
-def value(expression, names):
-    """What an expression of a claim stands for in Python."""
-    match expression:
-        case syntax.Number() | syntax.Bool() | syntax.String():
-            return expression.value
-        case syntax.Name(id="tuple"):
-            return lambda *parts: parts
-        case syntax.Name():
-            return names[expression.id]
-        case syntax.Unary(op="-"):
-            return -value(expression.operand, names)
-        case syntax.Binary(op=op):
-            left, right = value(expression.left, names), value(expression.right, names)
-            return ARITHMETIC[op](left, right)
-        case syntax.Attribute():
-            return getattr(value(expression.value, names), expression.name.id)
-        case syntax.Call():
-            args = [value(a.value, names) for a in expression.arguments if a.name is None]
-            named = {a.name.id: value(a.value, names) for a in expression.arguments if a.name}
-            return value(expression.function, names)(*args, **named)
-        case _:
-            raise NotImplementedError(f"a claim with {expression}")
-
-
 def settings(item, usual):
     """The item's parameters at their defaults, or at values that are no defaults.
 
     0.7 d + 0.05 leaves every default d of the library inside its range, and moves it.
     """
-    defaults = {p.name.id: value(p.default, {"inf": np.inf}) for p in item.params}
+    defaults = {p.name.id: value(p.default, {}) for p in item.params}
     return defaults if usual else {name: _moved(d) for name, d in defaults.items()}
 
 
@@ -81,7 +52,7 @@ def _moved(default):
 
 def claimed(item, chosen):
     """What optax makes of a claim, for these values of the item's parameters."""
-    return value(item.equals, {"optax": optax, "inf": np.inf, **chosen})
+    return value(item.equals, chosen)
 
 
 def around(item, *, scale="1.0", where="", folded=False):

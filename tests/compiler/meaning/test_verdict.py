@@ -4,6 +4,7 @@ What is expected is what papers, torch and optax say of each other (`docs/dialec
 two short formulas show.
 """
 
+import json
 from functools import cache
 
 import numpy as np
@@ -86,6 +87,7 @@ SPECS = {
     "pick": 'optimizer pick() { group one where path matches "nowhere" { tune step 1.0 } }',
     "needs": "optimizer needs(rate) { tune step rate }",
     "wild": "optimizer wild(lr = 0.1) { tune step lr / 0 * 0 }",
+    "breaks": "optimizer breaks(lr = 0.1) { tune step lr / min(1, 3 - t) }",
     "free": "optimizer free(a = 0.1 in [0, inf), b = 0.5 in [0, 1)) { tune step a * (1 - b) }",
 }
 
@@ -104,6 +106,7 @@ def verdict(a, b, maps=False):
 def lines(found, side):
     """The lines of the spec that the blame names, for each side."""
     assert isinstance(found, Culprit)
+    assert found.program is side
     nodes = {node.id: node for node in side.graph.step.nodes}
     return side.graph.stages[nodes[found.node].stage].text
 
@@ -284,6 +287,12 @@ def test_the_data_has_what_the_words_have():
     assert found["difference"]["node"]["a"]["formula"]
     assert data(verdict("normal", "rademacher"))["verdict"] == "undecided"
     assert data(verdict("plain", "sgd"))["verdict"] == "same"
+
+
+def test_the_data_is_json_where_a_number_is_not_finite():
+    found = data(decide(side("plain"), side("breaks"), maps=False))
+    assert found["difference"]["apart"] == "inf"
+    json.dumps(found, allow_nan=False)
 
 
 def test_another_seed_has_other_numbers_and_the_same_verdict():

@@ -6,9 +6,9 @@ from functools import cache
 
 from optc.compiler import library
 from optc.compiler.check import chosen, lowered
-from optc.compiler.driver import lowered_graph, simplified
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph
+from optc.compiler.graphs import lowered_graph, simplified
 from optc.compiler.locate import Located, find
 from optc.compiler.notation.box import Assign, Box, If, Let, Repeat, Report, parts, statements
 from optc.compiler.notation.build import build

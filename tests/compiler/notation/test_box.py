@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from specimens import SPECIMENS
 from specs_at_random import specs
 
-from optc.compiler.driver import lowered_graph, optimised
+from optc.compiler.graphs import lowered_graph, optimised
 from optc.compiler.locate import find
 from optc.compiler.notation.build import build
 from optc.compiler.notation.html import html

@@ -5,8 +5,8 @@ import pytest
 from boxes import OPTIMIZERS, box_of, graph_of
 from read_back import Reader
 
-from optc.compiler.driver import lowered_graph, optimised
 from optc.compiler.graph import walk
+from optc.compiler.graphs import lowered_graph, optimised
 from optc.compiler.interpret import Interpreter, Tensors
 from optc.compiler.locate import find
 from optc.compiler.notation.build import build
