@@ -40,6 +40,7 @@ class _Builder:
         """The whole box."""
         graph = self._graph
         title, _, notes = graph.doc.partition("\n")
+        start = self._start()  # first, since the states' own lines speak of its values
         refused = ((tensors(graph, each.domain), each.message) for each in graph.refusals)
         return Box(
             name=graph.name,
@@ -51,6 +52,7 @@ class _Builder:
             states=tuple(self._states()),
             groups=tuple(Group(each.name, _members(each)) for each in graph.groups),
             refusals=tuple(f"{words or 'any tensor'}: {message}" for words, message in refused),
+            start=start,
             step=self._step(),
             evaluation=self._evaluation(),
         )
@@ -65,8 +67,18 @@ class _Builder:
             _values(parameter),
         )
 
+    def _start(self) -> Body:
+        naming = self._naming
+        naming.time = "0"
+        region = self._graph.start
+        literals = {node.id: False for node in region.nodes if node.op == "const"}
+        made = Statements(naming, naming.lines(region, literals))
+        lines: list[Line] = []
+        for node in region.nodes:
+            made.node(node, lines)
+        return made.body(lines)
+
     def _states(self) -> Iterable[State]:
-        self._naming.time = "0"
         for number, slot in enumerate(self._graph.slots):
             where = tensors(self._graph, slot.type.domain)
             notes = ", ".join(filter(None, (slot.dtype or "", f"for {where}" if where else "")))
