@@ -142,8 +142,8 @@ class _Body:
             case Stop(unless):
                 return _hanging(f"{space}stop unless {_WRITER.write(unless)}", "  ")
             case Examples(gradient, body):
-                head = f"{space}for the gradient {_WRITER.write(gradient)} of each example:"
-                return [head, *self.rows(body, indent + 1, stage)]
+                each = f"{space}for the gradient {_WRITER.write(gradient)} of each example:"
+                return [each, *self.rows(body, indent + 1, stage)]
             case If():
                 sides, last = branches(statement)
                 rows = []
