@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike, fspath
 
-from ..compiler.driver import lowered_graph
 from ..compiler.graph import walk
+from ..compiler.graphs import lowered_graph
 from ..compiler.locate import NotFoundError, find, modules
 from ..compiler.meaning.side import Program, Side
 from ..compiler.meaning.verdict import Verdict, decide

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..compiler.driver import lowered_graph
+from ..compiler.graphs import lowered_graph
 from ..compiler.interpret import Fields
 from ..compiler.locate import find
 from ..compiler.meaning.side import Program, Values

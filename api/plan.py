@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from ..compiler.budget.budget import Budget, BudgetError, budget, opaque_slots
 from ..compiler.budget.tensors import Tensor, Tree
-from ..compiler.driver import compile_spec, lowered_graph
+from ..compiler.driver import compile_spec
 from ..compiler.graph import Graph
+from ..compiler.graphs import lowered_graph
 from ..compiler.locate import Located
 from ..compiler.records import Scalar
 from ..runtime.tree import PyTree, leaves_of

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from importlib import metadata
 
-NAMES = ("cold_start", "adamw", "twins", "sweep", "sam", "curvature")
+NAMES = ("cold_start", "tools", "adamw", "twins", "sweep", "sam", "curvature")
 
 
 def main() -> None:

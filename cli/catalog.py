@@ -16,8 +16,8 @@ from ..compiler.variants import whole
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, SpecError, did_you_mean
 from ..grammar.parse import parse
+from .located import locate
 from .output import CommandError, wants_color
-from .spec import locate
 
 
 def list_(

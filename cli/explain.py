@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..compiler import driver, library, schedules  # noqa: F401  # they declare every rule
+from ..compiler import chain, library, schedules  # noqa: F401  # they declare every rule
+from ..compiler.graphs import lowered_graph, optimised, simplified
 from ..compiler.locate import Located
 from ..compiler.notation.build import build
 from ..compiler.notation.html import html
@@ -90,10 +91,10 @@ def _box(
     executed: bool,
     standalone: bool,
 ) -> str:
-    lowered, warnings = driver.lowered_graph(located, defaults)
+    lowered, warnings = lowered_graph(located, defaults)
     if warnings:
         note(render_text(warnings, color=wants_color(sys.stderr)))
-    box = build(driver.optimised(lowered) if executed else driver.simplified(lowered))
+    box = build(optimised(lowered) if executed else simplified(lowered))
     match format:
         case Format.TEXT:
             return text(box)

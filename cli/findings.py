@@ -9,8 +9,8 @@ from ..compiler.library import in_library
 from ..compiler.locate import Located
 from ..grammar.diagnostic import Diagnostic, Diagnostics, Severity
 from ..grammar.render import render_json, render_text, summary
+from .located import locate
 from .output import CommandError, note, plural, print_diff, wants_color, write
-from .spec import locate
 
 
 def report_on(

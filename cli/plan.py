@@ -11,7 +11,7 @@ from ..compiler.budget.budget import Budget, budget, opaque_slots
 from ..compiler.budget.tensors import Tree
 from ..compiler.budget.text import text
 from ..compiler.budget.trees import find
-from ..compiler.driver import lowered_graph
+from ..compiler.graphs import lowered_graph
 from . import settings
 from .output import note, plural
 from .spec import AllowExtern, locate

@@ -323,6 +323,12 @@ ORACLES = (
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
+ASKED = (
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    "per_example_mean",
+)
+"""The questions that are counted, where it is said what a step costs."""
+
 EXTERNS = (
     Op("extern_init", "opaque", ("any",)),
     Op("extern", "opaque", ("any", "any", "any"), "float", notation=("call", "T")),

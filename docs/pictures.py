@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from optc.compiler.driver import lowered_graph, simplified
+from optc.compiler.graphs import lowered_graph, simplified
 from optc.compiler.locate import find
 from optc.compiler.notation.build import build
 from optc.compiler.notation.latex import latex

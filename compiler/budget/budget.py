@@ -12,8 +12,9 @@ from ..passes import PIPELINE
 from ..passes.settle import settle
 from ..records import Hyperparameter, Scalar, Term
 from .claims import Verdict, judge
+from .extents import extents
 from .members import Finding, Members, Row
-from .memory import StateBytes, draws, state_bytes
+from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
 from .schema import plain
 from .tensors import Tensor, Tree
@@ -119,8 +120,9 @@ def budget(
     rates = Rates(graph, members, values)
     table = tuple(Line(row, *rates.of(row)) for row in members.rows)
     executed = _simplified(graph)
-    state = state_bytes(graph, members, opaque or {}, scalar, draws(executed))
-    worked = work(executed, members, values)
+    sizes = extents(executed, members)
+    state = state_bytes(executed, members, sizes, opaque or {}, scalar)
+    worked = work(executed, sizes, sum(tensor.size for tensor in tree.tensors), values)
     groups = _shares(graph, table, state)
     found = Budget(
         optimizer=graph.name,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import prod
 
 from ..graph import Graph, walk
-from ..parts import shape_of_parts
 from ..records import Slot
+from .extents import Extents, sort_of
 from .members import Members, Row
 from .tensors import WIDTHS
 
@@ -53,9 +53,9 @@ class StateBytes:
 
 
 def state_bytes(
-    graph: Graph, members: Members, opaque: Mapping[int, int], scalar: int, random: bool
+    graph: Graph, members: Members, extents: Extents, opaque: Mapping[int, int], scalar: int
 ) -> StateBytes:
-    """The bytes of a state, which has a key where the program is `random`.
+    """The bytes of the state of a graph without dead nodes.
 
     `opaque` has the bytes of the slots of transformations, by number, and `scalar` is the width of
     a float that stands alone: 4, and 8 where JAX computes in 64 bits.
@@ -63,11 +63,11 @@ def state_bytes(
     slots = [
         SlotBytes(slot.stage, slot.name, None, 0, {}, opaque.get(number, 0))
         if slot.type.kind == "opaque"
-        else _slot(slot, members, scalar)
+        else _slot(number, slot, members, extents, scalar)
         for number, slot in enumerate(graph.slots)
     ]
     floats = sum(not parameter.static for parameter in graph.hyperparameters)
-    return StateBytes(tuple(slots), scalar * floats, _COUNT, _KEY * random)
+    return StateBytes(tuple(slots), scalar * floats, _COUNT, _KEY * draws(graph))
 
 
 def draws(graph: Graph) -> bool:
@@ -76,31 +76,28 @@ def draws(graph: Graph) -> bool:
     return any(op in ("normal", "rademacher", "uniform", "round_stochastic") for op in ops)
 
 
-def _slot(slot: Slot, members: Members, scalar: int) -> SlotBytes:
+def _slot(number: int, slot: Slot, members: Members, extents: Extents, scalar: int) -> SlotBytes:
     if not slot.type.is_field:
         # A condition is one byte; whole numbers are as wide as floats.
         alone = 1 if slot.type.dtype == "bool" else scalar
         return SlotBytes(slot.stage, slot.name, slot.dtype, 0, {}, alone)
     groups: dict[str | None, int] = {}
     tensors = 0
-    known: dict[tuple[tuple[int, ...], str], int] = {}
     for row in members.rows:
         if not row.member[slot.type.domain]:
             continue
-        key = (row.tensor.shape, row.tensor.dtype)
-        if key not in known:
-            known[key] = _tensor(slot, members, row)
-        groups[row.group] = groups.get(row.group, 0) + known[key]
+        size = prod(extents.slots[number, sort_of(row)]) * _width(slot, row)
+        groups[row.group] = groups.get(row.group, 0) + size
         tensors += 1
     return SlotBytes(slot.stage, slot.name, slot.dtype, tensors, groups)
 
 
-def _tensor(slot: Slot, members: Members, row: Row) -> int:
-    shape = shape_of_parts(members.shape(slot.type.domain, row.tensor), slot.type.per)
+def _width(slot: Slot, row: Row) -> int:
+    """The bytes of one number of a field slot."""
     match slot.type.dtype:
         case "bool":
-            return prod(shape)
+            return 1
         case "int":
-            return 4 * prod(shape)
+            return 4
         case "float":
-            return _DTYPES[slot.dtype or row.tensor.dtype] * prod(shape)
+            return _DTYPES[slot.dtype or row.tensor.dtype]

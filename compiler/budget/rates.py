@@ -18,8 +18,12 @@ Linear = dict[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A line as it is written, its stage, and the number that it comes to at t = 1 if known."""
+    """A line as it is written, its stage, and the number that it comes to at t = 1 if known.
 
+    `place` is the number of the stage, in the order of the spec.
+    """
+
+    place: int
     stage: str
     text: str
     value: float | None
@@ -57,10 +61,10 @@ class Rates:
                 case "tune":
                     eta = self._eta(place)
                     value = None if eta is None else _float(numbers.of(eta))
-                    rate = Said(stage.label, _words(stage, "tune step"), value)
+                    rate = Said(place, stage.label, _words(stage, "tune step"), value)
                 case "decay":
                     factor = self._factor(place, numbers)
-                    decays.append(Said(stage.label, _words(stage, "decay"), factor))
+                    decays.append(Said(place, stage.label, _words(stage, "decay"), factor))
         return rate, tuple(decays)
 
     def _by_stage(self) -> dict[int, list[Node]]:

@@ -75,7 +75,8 @@ def _value(said: Said) -> str:
 def _lines(table: Sequence["Line"]) -> list[str]:
     """The lines of the spec that say rates and decays."""
     said = [s for line in table for s in (line.rate, *line.decays) if s is not None]
-    return _table([("line", "says"), *dict.fromkeys((s.stage, s.text) for s in said)], "<<")
+    lines = sorted({(s.place, s.stage, s.text) for s in said})
+    return _table([("line", "says"), *((stage, text) for _, stage, text in lines)], "<<")
 
 
 def _groups(budget: "Budget") -> list[str]:

@@ -6,25 +6,15 @@ loop counts all of its rounds; the numbers then are an upper bound. Random numbe
 and transformations of optax are not among them.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import TypeAlias
 
 from ..graph import Graph, Node, Region, index
-from ..ops import OPS
-from ..parts import shape_of_parts
+from ..ops import ASKED, OPS
 from ..records import Scalar
-from ..types import Type
-from .members import Members
+from .extents import Extents
 from .numbers import Numbers
-
-ORACLES = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
-    "per_example_mean",
-)
-"""The questions that are counted."""
 
 Tally: TypeAlias = Mapping[str, float]
 """How much of what."""
@@ -53,9 +43,9 @@ class Work:
         return sum(self.flops.values())
 
 
-def work(graph: Graph, members: Members, values: Mapping[str, Scalar]) -> Work:
-    """What the `step` region of a graph works."""
-    counter = _Counter(graph, members, values)
+def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scalar]) -> Work:
+    """What the `step` region of a graph works, on so many weights."""
+    counter = _Counter(graph, extents, values)
     found = counter.region(graph.step)
     stages: dict[str, float] = {}
     for stage in range(-1, len(graph.stages)):
@@ -64,56 +54,35 @@ def work(graph: Graph, members: Members, values: Mapping[str, Scalar]) -> Work:
             label = graph.stages[stage].label if stage >= 0 else "gradient"
             stages[label] = stages.get(label, 0) + flops
     if any(output.role == "step" for output in graph.outputs):
-        stages[UPDATE] = counter.elements(Type("field"))
-    oracles = {name: found[name] for name in ORACLES if found.get(name)}
+        stages[UPDATE] = weights
+    oracles = {name: found[name] for name in ASKED if found.get(name)}
     uncounted, refused = tuple(counter.uncounted), tuple(counter.refused)
     return Work(stages, oracles, counter.at_most, uncounted, refused)
 
 
 class _Counter:
-    def __init__(self, graph: Graph, members: Members, values: Mapping[str, Scalar]) -> None:
+    def __init__(self, graph: Graph, extents: Extents, values: Mapping[str, Scalar]) -> None:
         self.graph = graph
         self.nodes = index(graph)
         self.numbers = Numbers(self.nodes.values(), values)
-        self.members = members
+        self.extents = extents
         self.at_most = False
         self.uncounted: dict[str, None] = {}
         self.refused: dict[str, None] = {}
-        self._elements: dict[tuple[int, object], int] = {}
-        self._classes = Counter((r.tensor.shape, r.member) for r in members.rows)
-        self._like = {(r.tensor.shape, r.member): r.tensor for r in members.rows}
 
     def region(self, region: Region) -> Tally:
         """Everything that a region works, operations under `flops STAGE`."""
         return _sum(self._node(node) for node in region.nodes)
 
-    def elements(self, type: Type) -> int:
-        """How many numbers a value has."""
-        if not type.is_field:
-            return 1
-        key = (type.domain, type.per)
-        if key not in self._elements:
-            self._elements[key] = sum(
-                count * prod(self._shape(type, shape, member))
-                for (shape, member), count in self._classes.items()
-                if member[type.domain]
-            )
-        return self._elements[key]
-
-    def _shape(self, type: Type, shape: tuple[int, ...], member: tuple[bool, ...]) -> Sequence[int]:
-        if type.per == "element":
-            return shape
-        seen = self.members.shape(type.domain, self._like[shape, member])
-        return shape_of_parts(seen, type.per)
-
     def _node(self, node: Node) -> Tally:
         op = OPS[node.op]
         match op.op_class:
             case "elementwise":
-                return {f"flops {node.stage}": op.flops * self.elements(node.type)}
+                size = self.extents.elements[node.id] if node.type.is_field else 1
+                return {f"flops {node.stage}": op.flops * size}
             case "reduction":
-                return {f"flops {node.stage}": op.flops * self.elements(self._reduced(node))}
-            case "oracle" if node.op in ORACLES:
+                return {f"flops {node.stage}": op.flops * self.extents.reduced[node.id]}
+            case "oracle" if node.op in ASKED:
                 inner = [self.region(region) for region in node.regions]
                 return _sum([{node.op: 1}, *inner])
             case "control" if node.op == "if":
@@ -126,11 +95,6 @@ class _Counter:
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}
-
-    def _reduced(self, node: Node) -> Type:
-        """The type of what is reduced, on the tensors that the reduction sees."""
-        fields = [self.nodes[i].type for i in node.inputs if self.nodes[i].type.is_field]
-        return fields[0] if fields else node.type
 
     def _if(self, node: Node) -> Tally:
         condition = node.inputs[0]

@@ -45,8 +45,9 @@ CLIP_IN_GROUP = declare(
     norm of those tensors there, and with one in each group the whole gradient may be as long as the
     root of the number of groups.
 
-    Put it above the groups. Where each group is to have a limit of its own, `clip per_tensor` or a
-    rule with a name that says so does not hide it.
+    Put it above the groups. Where a group is to have a limit of its own, `clip per_tensor` or a
+    rule with a name that says so does not hide it. Where a global clip stands above the groups
+    already, nothing is said.
     """,
     Severity.WARNING,
 )
@@ -148,6 +149,8 @@ def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> 
     stage, group = subject.stage(passage), subject.group(passage)
     if not group or len(subject.spec.groups) < 2 or "global" not in shown(stage):
         return
+    if any("global" in shown(above) for above in subject.spec.before):
+        return  # The whole gradient is clipped above; here a part of it is meant.
     own = (node for node in subject.nodes.values() if node.stage == stage.index)
     reductions = (node for node in own if OPS[node.op].op_class == "reduction")
     if any("per" not in dict(node.attributes) for node in reductions):

@@ -28,12 +28,21 @@ COUPLED_DECAY = declare(
 def check_decay(subject: Subject, report: Diagnostics) -> None:
     """Warn of weight decay above a stage whose result does not depend on the scale of its input."""
     passages = subject.draft.passages
-    decays = [p for p in passages if subject.stage(p).kind == "decay" and _pulls(subject, p)]
+    decays = [p for p in passages if _is_own(subject, p) and _pulls(subject, p)]
     adaptive = [p for p in passages if _is_adaptive(subject, p)] if decays else []
     for passage in decays:
         below = (later for later in subject.below(passage) if later in adaptive)
         if (later := next(below, None)) is not None:
             _warn(subject, passage, later, report)
+
+
+def _is_own(subject: Subject, passage: Passage) -> bool:
+    """Whether a stage is a decay that the optimizer's own file puts in its place.
+
+    The name of a base says where its decay stands: whoever inherits from `adam_coupled` means it.
+    """
+    stage = subject.stage(passage)
+    return stage.kind == "decay" and stage.syntax.span.source is subject.spec.span.source
 
 
 def _pulls(subject: Subject, passage: Passage) -> bool:

@@ -63,7 +63,7 @@ def of_parameter(parameter: Hyperparameter) -> Interval:
 class Intervals(Flow[Interval]):
     """The interval of every value of a step, by the id of its node.
 
-    `count` are the values of `t`, and `gradient` those of gradients and all that is made of them.
+    `count` are the values of `t`, and `gradient` those of the gradient at the weights.
     With one `count` the states are those that the spec starts with.
     """
 
@@ -74,6 +74,7 @@ class Intervals(Flow[Interval]):
         super().__init__()
         self._count = count
         self._gradient = gradient
+        self._weights: set[int] = set()  # the weights, and the point at them
         self._parameters = {h.name: of_parameter(h) for h in draft.hyperparameters}
         if count.point is None:
             self.follow(draft)
@@ -108,7 +109,7 @@ class Intervals(Flow[Interval]):
             case "reduction":
                 return _reduction(node, inputs)
             case "oracle":
-                return self._oracle(node)
+                return self._oracle(node, inputs)
             case "local":
                 return hull(*inputs)
             case "shape":
@@ -126,15 +127,24 @@ class Intervals(Flow[Interval]):
                 return self._parameters[str(node["name"])]
             case "input" if node["name"] == "t":
                 return self._count
+            case "input":
+                self._weights.add(node.id)
+                return ALL
             case _:
                 return ALL
 
-    def _oracle(self, node: DraftNode) -> Interval:
+    def _oracle(self, node: DraftNode, inputs: Sequence[Interval]) -> Interval:
         match node.op:
-            case "grad" | "hvp" | "curvature":
+            case "point":
+                if node.inputs[0] in self._weights:
+                    self._weights.add(node.id)
+                return ALL
+            case "grad" if node.inputs[0] in self._weights:
                 return self._gradient
+            case "hvp" | "curvature":
+                return ZERO if inputs[1] == ZERO else ALL
             case "per_example_mean":
-                return self.region(node.regions[0], [self._gradient])[0]
+                return self.region(node.regions[0], [ALL])[0]
             case "examples":
                 return STEPS
             case _:

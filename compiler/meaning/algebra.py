@@ -34,6 +34,7 @@ _MOST_TERMS = 64
 _MOST_DEGREE = 2**128
 _MOST_BITS = 256
 _MOST_POWER = 64
+_SMALL = 2**64
 
 _Monomial = tuple[str, ...]
 _Terms = dict[_Monomial, int]
@@ -453,8 +454,11 @@ class Algebra:
             return self.zero
         scalar = all(x.scalar for x in of)
         uses = frozenset[int]().union(*(x.uses for x in of))
-        if terms.keys() == {()} and terms[()] in (1, self.modulus - 1):
-            return self.number(1 if terms[()] == 1 else -1)
+        if terms.keys() == {()}:
+            # What is no number has a value of this size with a chance of 2^-190.
+            for small in (terms[()], terms[()] - self.modulus):
+                if abs(small) < _SMALL:
+                    return self.number(small)
         return Value(self._key(terms), terms, None, scalar, uses, degree)
 
     def _sum(self, x: Mapping[_Monomial, int], y: Mapping[_Monomial, int]) -> _Terms:
@@ -653,6 +657,8 @@ class Algebra:
                     _, power = side.get(inside.key, (inside, 0))
                     _multiply(side, inside, -power)
                     _multiply(side, base, 2 * power)
+        if {k: e for k, (_, e) in one.items()} == {k: e for k, (_, e) in other.items()}:
+            return self._with_factors(total, *self._settled(a + b, one))
         shared: _Factors = {}
         for key, (base, _) in (one | other).items():
             exponents = (one.get(key, (base, 0))[1], other.get(key, (base, 0))[1])

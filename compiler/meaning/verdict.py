@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..driver import ASKED
 from ..graph import walk
+from ..ops import ASKED
 from ..records import Hyperparameter, Scalar, Term
 from .blame import Blame, blame
 from .compare import Parting, Setting, Together, compare

@@ -25,6 +25,7 @@ from .box import (
     heading,
 )
 from .latex import sides
+from .symbols import SIGNS
 from .tex import LatexWriter
 from .tree import Formula, Symbol, Words
 
@@ -33,7 +34,13 @@ _WIDE = {c: chr(ord(c) + 0xFEE0) for c in "#$%&_{}\\^~|`*"}
 
 
 class _MarkdownWriter(LatexWriter):
-    """LaTeX without any escape: words have the wide forms of what would need one."""
+    r"""LaTeX without any escape: words have the wide forms of what would need one.
+
+    GitHub refuses `\operatorname`.
+    """
+
+    def _function(self, name: str) -> str:
+        return SIGNS[name][1] if name in SIGNS else self._text(name)
 
     def _text(self, text: str) -> str:
         return rf"\text{{{self.letters(text)}}}"

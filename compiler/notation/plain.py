@@ -28,12 +28,13 @@ class TextWriter(Writer):
         if isinstance(value, bool):
             return str(value).lower()
         if value in (float("inf"), -float("inf")):
-            return "∞" if value > 0 else "-∞"
+            return "∞" if value > 0 else "−∞"
         digits, power = decimal(value)
+        digits = digits.replace("-", "−")
         if not power:
             return digits
         tens = "10" + "".join(_ABOVE[c] for c in power)
-        return {"1": tens, "-1": f"-{tens}"}.get(digits, f"{digits}×{tens}")
+        return {"1": tens, "−1": f"−{tens}"}.get(digits, f"{digits}×{tens}")
 
     def _words(self, text: str) -> str:
         return text

@@ -85,7 +85,8 @@ class LatexWriter(Writer):
             if right[0].isdigit():
                 return rf"{left} \cdot {right}"
             words = _ENDS_IN_WORDS.search(left) or right.startswith(r"\text")
-            return rf"{left} \mskip{6 if words else 3}mu {right}"
+            space = r"\thickspace" if words else r"\thinspace"
+            return f"{left} {space} {right}"
         return f"{left} {RELATIONS[glyph][0]} {right}"
 
     def _prefix(self, glyph: str, operand: str) -> str:

@@ -29,6 +29,9 @@ QUOTIENT = 11
 """Of a slash in a line: `a / b c` would not say whether c is below."""
 
 _SUM = 10
+_MINUS = 9
+"""Of what begins with a minus: it may begin a sum, and needs brackets behind a sign."""
+
 _COMPARES = 6
 
 
@@ -45,8 +48,7 @@ class Writer(ABC):
             case Symbol():
                 return self._symbol(formula), ATOM
             case Number(value):
-                negative = not isinstance(value, bool) and value < 0
-                return self._number(value), PREFIXES["-"][1] if negative else ATOM
+                return self._number(value), _strength(value)
             case Words(text):
                 return self._words(text), ATOM
             case Sign(glyph):
@@ -57,7 +59,7 @@ class Writer(ABC):
                 # A sum behind a minus needs brackets, a product does not.
                 binding = PREFIXES[glyph][1]
                 within = PRODUCT if glyph == "-" else ATOM
-                return self._prefix(glyph, self.write(operand, within)), min(binding, _SUM)
+                return self._prefix(glyph, self.write(operand, within)), min(binding, _MINUS)
             case Fraction(above, below):
                 return self._fraction(above, below)
             case Power(base, exponent):
@@ -78,7 +80,7 @@ class Writer(ABC):
     def _operator(self, glyph: str, left: Formula, right: Formula) -> tuple[str, int]:
         _, binding = RELATIONS[glyph]
         # Comparisons do not chain, and what is subtracted needs its brackets.
-        before = binding + 1 if binding == _COMPARES else binding
+        before = {_COMPARES: binding + 1, _SUM: _MINUS}.get(binding, binding)
         after = binding if glyph in ("+", "∧", "∨") else binding + 1
         if glyph == "·":
             after = binding
@@ -135,6 +137,16 @@ class Writer(ABC):
     @abstractmethod
     def _cases(self, cases: Cases) -> tuple[str, int]:
         """A choice."""
+
+
+def _strength(value: float) -> int:
+    """How tightly a literal binds: `-2` and `3×10⁻⁴` are no atoms."""
+    if isinstance(value, bool):
+        return ATOM
+    digits, power = decimal(value)
+    if value < 0:
+        return _MINUS
+    return ATOM if not power else POWER if digits == "1" else PRODUCT
 
 
 def decimal(value: float) -> tuple[str, str]:

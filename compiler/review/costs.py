@@ -3,8 +3,8 @@
 from ..budget.budget import Budget, BudgetError, budget, opaque_slots
 from ..budget.tensors import Tensor, Tree
 from ..budget.text import bytes_text
-from ..driver import summary
 from ..graph import Graph
+from ..graphs import summary
 from .records import Change, Fact
 
 _ANY = Tree("", (Tensor("w", (2, 2)),))

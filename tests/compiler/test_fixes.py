@@ -1,11 +1,15 @@
 """Fixes are made where they can only be meant, in the spec's own text, and once."""
 
+from pathlib import Path
+
 import pytest
 
 from optc.compiler.check import check
 from optc.compiler.fixes import fixed
 from optc.compiler.locate import Located
 from optc.grammar.source import Source
+
+BAD = sorted((Path(__file__).parents[1] / "bad").glob("*.opt"))
 
 PLAIN = """\
 # A note on top.
@@ -88,3 +92,13 @@ def test_the_needed_code_of_an_allow_stays(codes):
     spec = "optimizer a(lr = 0.1) {\n  tune step lr\n  decay weights(0.1)  # allow: %s  since\n"
     spec += "  average schedule_free()\n}\n"
     assert fix(spec % codes) == (spec % "lost-stage", 1)
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_fixing_any_bad_spec_twice_changes_nothing_more(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        text = file.read()
+    once = fixed(Located(Source(path.name, text), folder=path.parent))
+    twice = fixed(Located(once.source, folder=path.parent))
+    assert (twice.source.text, twice.count) == (once.source.text, 0)
+    assert (once.count == 0) == (once.source.text == text)

@@ -14,7 +14,7 @@ from optc.compiler import library
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.models import model
 from optc.compiler.budget.tensors import Tensor, Tree
-from optc.compiler.driver import lowered_graph
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
 from optc.grammar.source import Source
 
@@ -110,13 +110,14 @@ rule precondition counted() {
   state steps = 0
   state rows = zeros(norm(g, per = row))
   state cols = zeros(norm(g, per = column))
+  state share = norm(w, per = row) / max(norm(w, per = matrix), 1)
   state signs: i8 = zeros(g)
   seen <- true
   steps <- steps + 1
   rows <- norm(g, per = row)
   cols <- norm(g, per = column)
   signs <- sign(g)
-  return where(seen, g + signs, g) * steps + rows * cols
+  return where(seen, g + signs, g) * steps * share + rows * cols
 }
 rule precondition lowered() {
   state mean: bf16 stochastic = zeros(g)

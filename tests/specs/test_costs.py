@@ -16,7 +16,7 @@ from interpreted import graph_of
 from shipped import OPTIMIZERS, criterion, make_batch, make_params, outputs, program, staged
 
 import optc
-from optc.compiler.driver import summary
+from optc.compiler.graphs import summary
 from optc.compiler.passes.cse import cse
 
 LAYERS, WIDTH, EXAMPLES = 3, 128, 256

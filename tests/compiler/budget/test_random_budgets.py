@@ -8,7 +8,7 @@ from specs_at_random import specs
 import optc
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.tensors import Tensor, Tree
-from optc.compiler.driver import lowered_graph
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located
 from optc.grammar.source import Source
 

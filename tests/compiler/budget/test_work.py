@@ -4,8 +4,10 @@ import pytest
 
 from optc.compiler.budget.budget import BudgetError, budget
 from optc.compiler.budget.tensors import Tensor, Tree
-from optc.compiler.driver import compile_spec, lowered_graph
+from optc.compiler.driver import compile_spec
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
+from optc.compiler.meaning.normal import same_map
 from optc.grammar.source import Source
 
 TREE = Tree.of("tree", [Tensor("kernel", (30, 20)), Tensor("bias", (400,))])
@@ -225,7 +227,10 @@ def test_assertions_change_nothing_of_the_program_and_are_not_inherited():
 
     bare = "optimizer a(lr = 0.1) { tune step lr }"
     assert source(bare.replace("}", "assert tensors < 0 }")) == source(bare)
-    base = bare.replace("}", "assert tensors < 0 }")
+    claiming = bare.replace("}", "assert tensors < 0 }")
+    graphs = [lowered_graph(Located(Source("<string>", text)))[0] for text in (bare, claiming)]
+    assert same_map(*graphs)
+    base = claiming
     for edit, claims in (("replace tune with 1", []), ("assert tensors > 0", ["tensors > 0"])):
         located = Located(Source("<string>", f"{base} optimizer b from a {{ {edit} }}"))
         graph = lowered_graph(located)[0]

@@ -42,6 +42,11 @@ rule precondition rare() {
   every 10 { size <- 2 * size }
   return size * g
 }
+rule precondition newton() { return g / hvp(ones(w)) }
+rule perturb elsewhere() {
+  other = grad(w / 2)
+  return other / norm(other)
+}
 rule precondition backwards() { return -g }
 rule precondition damped(damping = 0.1) { return g / (norm(g) + damping) }
 rule clip bound(limit = 1.0) { return clamp(g, -limit, limit) }
@@ -153,6 +158,7 @@ NEAR = [
     "clip value(1.0) precondition sign() tune step lr",
     "clip global_norm(1.0) " + groups("precondition adam()", "precondition lion()"),
     groups("clip per_tensor(1.0)", "precondition adam()"),
+    "clip global_norm(1.0) " + groups("clip global_norm(0.1)", "precondition adam()"),
     "group rest { clip global_norm(1.0) } tune step lr",
     "clip bound(1) tune step lr",
     # Decay that is not rescaled, or alike for a whole tensor.
@@ -171,6 +177,8 @@ NEAR = [
     "clip global_norm(1.0) tune step lr",
     "precondition unguarded() tune step lr guard sound()",
     "tune step lr * sqrt(2 * t)",
+    "precondition newton() tune step lr",
+    "perturb elsewhere() tune step lr",
     # Numbers that are there to be changed.
     "precondition momentum(0.9) tune step lr",
     "precondition identity() tune step lr",
@@ -180,6 +188,12 @@ NEAR = [
 @pytest.mark.parametrize(("stages", "code"), FLAGGED)
 def test_a_line_that_no_one_can_have_meant_is_found(stages, code):
     assert found(stages) == [code]
+
+
+def test_a_line_may_be_wrong_in_two_ways():
+    """The average never changes, and its bias is removed by a division by 1 - 1^t."""
+    twice = found("precondition free(b1 = 1.0) tune step lr")
+    assert twice == ["constant-state", "undefined-step"]
 
 
 @pytest.mark.parametrize("stages", NEAR)
@@ -213,6 +227,11 @@ def test_decay_that_is_off_by_default_is_not_coupled():
     stages = "decay weights(decay) precondition adam() tune step lr"
     assert found(stages, "lr = 0.1, decay = 0 in [0, inf)") == []
     assert found(stages, "lr = 0.1, decay = 0.01 in [0, inf)") == ["coupled-decay"]
+
+
+def test_whoever_inherits_a_coupled_decay_means_it():
+    inherited = "optimizer one from adam_coupled with (decay = 0.01 in [0, inf)) { }"
+    assert codes(inherited) == []
 
 
 def test_a_spec_with_mistakes_is_not_linted():

@@ -6,7 +6,7 @@ import pytest
 from agreement import graph_of
 from part import optimizers
 
-from optc.compiler.driver import optimised
+from optc.compiler.graphs import optimised
 from optc.compiler.locate import find
 from optc.compiler.meaning.compare import MARGIN, Parting, Setting, Together, compare
 from optc.compiler.meaning.side import Program, drawn

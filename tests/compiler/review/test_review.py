@@ -10,7 +10,7 @@ import pytest
 
 from optc.compiler import library
 from optc.compiler.budget.models import model
-from optc.compiler.driver import lowered_graph
+from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
 from optc.compiler.review.between import reviews
 from optc.compiler.review.records import Change

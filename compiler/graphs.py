@@ -1,0 +1,140 @@
+"""From a spec that was found to its graph, as it was written and as it is executed.
+
+The way, in order: parse, gather, resolve, lower (all in `check`), freeze, passes. What only reads
+graphs starts here, and does not import what prints them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
+from ..grammar.parse import parse
+from ..grammar.source import Span
+from .allow import without_allowed
+from .check import chosen, lowered
+from .freeze import freeze
+from .graph import Graph, walk
+from .locate import Located
+from .lowering.draft import Draft
+from .ops import ASKED
+from .parameters import OUT_OF_RANGE, Bounds
+from .passes import PIPELINE, SIMPLIFYING
+from .records import Hyperparameter, Scalar
+from .verify import verify
+
+UNKNOWN_SETTING = declare(
+    "unknown-setting",
+    "a value is set that the optimizer does not have",
+    """`--set NAME=VALUE` gives a hyperparameter of the optimizer another default.""",
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a compiled program does, for people."""
+
+    stages: list[str]
+    oracles: dict[str, int]
+    state_bytes_per_weight: float
+    hyperparameters: tuple[Hyperparameter, ...]
+
+
+def lowered_graph(
+    located: Located,
+    settings: Mapping[str, Scalar] | None = None,
+    observe: Mapping[str, str] | None = None,
+) -> tuple[Graph, tuple[Diagnostic, ...]]:
+    """The graph of a spec as it was written, before any pass, and what there is to warn of.
+
+    Raises SpecError with all diagnostics if any is an error.
+    """
+    report = Diagnostics()
+    draft = chosen(located, lowered(located, report, observe), report)
+    if draft is not None and not report.has_errors:
+        draft = _with_settings(draft, settings or {}, located, report)
+    findings = without_allowed(report, located.source).sorted()
+    if draft is None or report.has_errors:
+        raise SpecError(findings)
+    return freeze(draft), findings
+
+
+def optimised(graph: Graph) -> Graph:
+    """A lowered graph after all passes, verified at each border: what is executed."""
+    verify(graph)
+    for run in PIPELINE:
+        graph = verify(run(graph))
+    return verify(graph, lean=True)
+
+
+def simplified(graph: Graph) -> Graph:
+    """A lowered graph after the passes that keep its formulas as they were written."""
+    verify(graph)
+    for run in SIMPLIFYING:
+        graph = verify(run(graph))
+    return graph
+
+
+def summary(graph: Graph) -> Summary:
+    """What a program does: its stages, its oracles for each step, what it keeps."""
+    counts: dict[str, int] = {}
+    for node in walk(graph.step):
+        if node.op in ASKED:
+            counts[node.op] = counts.get(node.op, 0) + 1
+    widths = {None: 4.0, "int8": 1.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+    widths["float64"] = 8.0
+    kept = sum(
+        widths[slot.dtype]
+        for slot in graph.slots
+        if slot.type.is_field and slot.type.per == "element"
+    )
+    stages = [stage.shown(graph.file) for stage in graph.stages]
+    return Summary(stages, counts, kept, graph.hyperparameters)
+
+
+def _with_settings(
+    draft: Draft, settings: Mapping[str, Scalar], located: Located, report: Diagnostics
+) -> Draft:
+    known = {h.name: h for h in draft.hyperparameters}
+    for name, value in settings.items():
+        if name not in known:
+            help = did_you_mean(name, known)
+            message = f"`{draft.name}` has no hyperparameter `{name}`"
+            report.add(UNKNOWN_SETTING.at(_declared(located, draft.name), message, help=help))
+            continue
+        declared = known[name]
+        problem = _misfit(declared, value)
+        if problem:
+            span = _declared(located, draft.name, name)
+            report.add(OUT_OF_RANGE.at(span, f"`{name}` is {value}; it {problem}"))
+            continue
+        fitted = float(value) if declared.kind == "float" else value
+        known[name] = replace(declared, default=fitted, derived=None)
+    return replace(draft, hyperparameters=tuple(known.values()))
+
+
+def _declared(located: Located, optimizer: str, parameter: str | None = None) -> Span:
+    """Where a parameter of an optimizer is declared, or the optimizer where it is inherited."""
+    items = parse(located.source, Diagnostics()).items
+    named = (i for i in items if isinstance(i, syntax.OptimizerDecl | syntax.VariantDecl))
+    decl = next(item for item in named if item.name.id == optimizer)
+    params = (param.name.span for param in decl.params if param.name.id == parameter)
+    return next(params, decl.name.span)
+
+
+def _misfit(declared: Hyperparameter, value: Scalar) -> str | None:
+    """What is asked of a value that does not fit its hyperparameter."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match declared.kind:
+        case "float" if not is_number:
+            return "must be a number"
+        case "int" if not isinstance(value, int) or isinstance(value, bool):
+            return "must be an integer"
+        case "bool" if not isinstance(value, bool):
+            return "must be true or false"
+        case "str" if not isinstance(value, str):
+            return "must be a text"
+    limits = Bounds(declared.low, declared.high, declared.low_open, declared.high_open)
+    if is_number and not limits.admits(float(value)):
+        return limits.phrase()
+    return None

@@ -1,0 +1,122 @@
+"""The operations of a plan are those that the interpreter does, counted while it does them.
+
+For every optimizer of the library that neither chooses nor loops nor asks more than the gradient.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from optc.compiler import library
+from optc.compiler.budget.budget import budget
+from optc.compiler.budget.tensors import Tensor, Tree
+from optc.compiler.graph import walk
+from optc.compiler.graphs import lowered_graph
+from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.locate import Located, find
+from optc.compiler.ops import ASKED, OPS
+from optc.compiler.passes import PIPELINE
+from optc.compiler.passes.settle import settle
+from optc.grammar.source import Source
+
+TENSORS = (
+    Tensor("kernel", (6, 4)),
+    Tensor("cube", (2, 3, 5)),
+    Tensor("bias", (4,)),
+    Tensor("s", ()),
+)
+TREE = Tree.of("tree", TENSORS)
+
+VIEWED = """
+optimizer viewed(lr = 0.1) {
+  clip adaptive(0.1) where ndim >= 2
+  group cubes where ndim == 3 view "a b c -> (a b) c" {
+    precondition adam()
+    clip         rows() where rows >= 4
+    tune step    lr * width_scale(base = 8)
+  }
+  group rest { precondition adam() tune step lr }
+}
+rule clip rows() { return g / max(norm(g, per = row), 1) }
+"""
+PLAIN = {"elementwise", "reduction", "shape", "local", "fill", "leaf"}
+
+
+@dataclass
+class Counting(Interpreter):
+    """An interpreter that counts: for each value, its op's operations for each of its numbers."""
+
+    counted: list[float] = field(default_factory=list)
+
+    def _elementwise(self, node, inputs):
+        return self._noted(node, super()._elementwise(node, inputs))
+
+    def _reduction(self, node, inputs):
+        masked = node.type.is_field
+        seen = zip(inputs[0], self._mask(node), strict=True) if masked else ()
+        self._noted(node, [x for x, inside in seen if inside] if masked else inputs[0])
+        return super()._reduction(node, inputs)
+
+    def _noted(self, node, value):
+        tensors = value if isinstance(value, list) else [value]
+        size = sum(np.size(x) for x in tensors if x is not None)
+        self.counted.append(OPS[node.op].flops * size)
+        return value
+
+
+class Answers:
+    """An objective that is a sum of cubes."""
+
+    def loss(self, at):
+        return float(sum(np.sum(x**3) for x in at))
+
+    def grad(self, at):
+        return [3 * x**2 for x in at]
+
+
+def simplified(graph):
+    for run in PIPELINE:
+        graph = graph if run is settle else run(graph)
+    return graph
+
+
+def is_plain(graph):
+    asked = {node.op for node in walk(graph.step) if OPS[node.op].op_class not in PLAIN}
+    return asked <= {"point", "loss", "grad"}
+
+
+def count(graph):
+    """The operations of a step as the interpreter does them, and the subtraction of the step."""
+    values = {h.name: h.default for h in graph.hyperparameters}
+    tensors = Tensors([t.path for t in TENSORS], [t.dtype for t in TENSORS])
+    interpreter = Counting(graph, tensors, values, Answers())
+    weights = [np.linspace(0.5, 1.5, t.size).reshape(t.shape) for t in TENSORS]
+    slots = interpreter.start(weights)
+    interpreter.counted.clear()
+    interpreter.step(weights, slots, 1)
+    step = any(output.role == "step" for output in graph.outputs)
+    return sum(interpreter.counted) + step * sum(t.size for t in TENSORS)
+
+
+GRAPHS = {name: find(name) for name in library.names("optimizer")}
+GRAPHS["viewed"] = Located(Source("<string>", VIEWED))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_operations_are_those_that_the_interpreter_does():
+    compared = 0
+    for name, located in GRAPHS.items():
+        graph, _ = lowered_graph(located)
+        executed = simplified(graph)
+        if is_plain(executed):
+            planned = budget(graph, TREE)
+            assert planned.work.total == count(executed), name
+            assert not planned.work.at_most
+            compared += 1
+    assert compared > 80
+
+
+def test_all_that_is_counted_as_a_question_is_an_oracle():
+    oracles = {op.name for op in OPS.values() if op.op_class == "oracle"}
+    assert oracles - set(ASKED) == {"point", "examples"}
