@@ -91,14 +91,12 @@ def decide(
     """
     matched = _matched(a, b, set_a or {}, set_b or {})
     notes = tuple(_notes(a, b, matched, set_a or {}, set_b or {}))
+    valued = {h.name for h in matched.both if h.default is not None}
     missing = [
         f"`{h.name}` of {side.name} has no default; give it a value"
         for side, own in ((a, matched.a), (b, matched.b))
         for h in side.hyperparameters
-        if h.default is None
-        and h.name not in own
-        and h not in matched.both
-        and not any(h.name == s.name and s.default is not None for s in matched.both)
+        if h.default is None and h.name not in own and h.name not in valued
     ]
     if missing:
         return Verdict(a, b, None, reason=missing[0], notes=notes)
