@@ -18,7 +18,7 @@ on them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from hashlib import sha256
@@ -45,7 +45,8 @@ class Value:
     """A formula. `key` says which one, for one algebra; two formulas of one key are equal.
 
     `scalar` is false where it may differ between the elements of a field. `uses` are the states
-    that it may depend on. `number` is there when it is one. `factors` with their exponents and
+    that it may depend on. `total` says that it was worked out without anything that may be
+    undefined: what is known of other values may not hold where they are equal to a total one. `number` is there when it is one. `factors` with their exponents and
     `coefficient` multiply to the value; a value without factors is its own only one.
     """
 
@@ -56,6 +57,7 @@ class Value:
     uses: frozenset[int]
     degree: int = 1
     wild: bool = False
+    total: bool = True
     coefficient: Fraction = Fraction(1)
     factors: "tuple[tuple[Value, int], ...]" = ()
 
@@ -126,8 +128,10 @@ class Algebra:
         name = self._hash("atom", description, [x.key for x in of], scalar, wild)
         terms: _Terms = {(): int(name, 16) % self.modulus}
         used = frozenset(uses).union(*(x.uses for x in of))
-        found = Value(self._key(terms), terms, None, scalar, used, wild=wild)
-        return self.knowing(found, facts)
+        key = self._key(terms)
+        self._facts[key] = self._facts.get(key, 0) | facts
+        total = not wild and all(x.total for x in of)
+        return Value(key, terms, None, scalar, used, wild=wild, total=total)
 
     def condition(
         self,
@@ -142,15 +146,15 @@ class Algebra:
         self._generators[name] = _Generator(0, None)
         terms: _Terms = {(name,): 1}
         used = frozenset(uses).union(*(x.uses for x in of))
-        return self.knowing(
-            Value(self._key(terms), terms, None, scalar, used), NONNEGATIVE | AT_MOST_ONE
-        )
+        key = self._key(terms)
+        self._facts[key] = NONNEGATIVE | AT_MOST_ONE
+        return Value(key, terms, None, scalar, used, total=all(x.total for x in of))
 
     # ---- what is known
 
     def knowing(self, x: Value, facts: int) -> Value:
-        """The value itself, of which more is known from now on."""
-        if facts:
+        """The value itself, of which more is known from now on, if it is known everywhere."""
+        if facts and x.total:
             self._facts[x.key] = self.facts(x) | facts
         return x
 
@@ -238,7 +242,7 @@ class Algebra:
         if found.number is None:
             found = self._with_factors(found, *self._multiplied((x, 1), (y, 1)))
         both = self.facts(x) & self.facts(y)
-        known = 0 if self._loses_a_root(x, y) else both & POSITIVE
+        known = both & POSITIVE
         if known:
             known |= both & AT_MOST_ONE
             below = (self.facts(x) | self.facts(y)) & BELOW_ONE == BELOW_ONE
@@ -268,7 +272,9 @@ class Algebra:
             found = self._made(terms, (x,), x.degree << generators, "inverse")
             if found.number is None:
                 found = self._with_factors(found, *self._multiplied((x, -1)))
-        return self.knowing(found, self.facts(x) & POSITIVE)
+        if not self.is_(x, POSITIVE):
+            return replace(found, total=found.number is not None)
+        return self.knowing(found, POSITIVE)
 
     def div(self, x: Value, y: Value) -> Value:
         """The quotient."""
@@ -459,7 +465,8 @@ class Algebra:
             for small in (terms[()], terms[()] - self.modulus):
                 if abs(small) < _SMALL:
                     return self.number(small)
-        return Value(self._key(terms), terms, None, scalar, uses, degree)
+        total = all(x.total for x in of)
+        return Value(self._key(terms), terms, None, scalar, uses, degree, total=total)
 
     def _sum(self, x: Mapping[_Monomial, int], y: Mapping[_Monomial, int]) -> _Terms:
         total = dict(x)
@@ -524,11 +531,12 @@ class Algebra:
         height = 1 + max((self._generators[n].height for n in inner), default=0)
         self._generators[name] = _Generator(height, radicand)
         terms: _Terms = {(name,): 1}
-        found = Value(
-            self._key(terms), terms, None, radicand.scalar, radicand.uses, radicand.degree
-        )
+        key = self._key(terms)
         known = NONNEGATIVE | (self.facts(radicand) & (POSITIVE | BELOW_ONE))
-        return self.knowing(found, known)
+        self._facts[key] = self._facts.get(key, 0) | known
+        total = radicand.total and self.is_(radicand, NONNEGATIVE)
+        degree, uses = radicand.degree, radicand.uses
+        return Value(key, terms, None, radicand.scalar, uses, degree, total=total)
 
     def _fraction_of(self, x: Value, exponent: Fraction) -> Value:
         whole = exponent.numerator // exponent.denominator
@@ -628,16 +636,6 @@ class Algebra:
         """Whether a power is positive wherever it is defined, and the base with it."""
         return self.is_(base, NONNEGATIVE if exponent < 0 else POSITIVE)
 
-    def _loses_a_root(self, x: Value, y: Value) -> bool:
-        """Whether a root may be squared whose radicand has a sign only where the root is defined.
-
-        What is known of the factors is then known of the product there, and nowhere else.
-        """
-        names = {name for monomial in x.terms for name in monomial}
-        names &= {name for monomial in y.terms for name in monomial}
-        inside = (self._generators[name].radicand for name in names)
-        return any(x is not None and not self.is_(x, NONNEGATIVE) for x in inside)
-
     def _radicand(self, x: Value) -> Value | None:
         if len(x.terms) != 1:
             return None
@@ -652,7 +650,16 @@ class Algebra:
             return x
         ordered = tuple(factors[key] for key in sorted(factors))
         return Value(
-            x.key, x.terms, x.number, x.scalar, x.uses, x.degree, x.wild, coefficient, ordered
+            x.key,
+            x.terms,
+            x.number,
+            x.scalar,
+            x.uses,
+            x.degree,
+            x.wild,
+            x.total,
+            coefficient,
+            ordered,
         )
 
     def _with_common_factors(self, total: Value, x: Value, y: Value) -> Value:
