@@ -46,8 +46,9 @@ class Value:
 
     `scalar` is false where it may differ between the elements of a field. `uses` are the states
     that it may depend on. `total` says that it was worked out without anything that may be
-    undefined: what is known of other values may not hold where they are equal to a total one. `number` is there when it is one. `factors` with their exponents and
-    `coefficient` multiply to the value; a value without factors is its own only one.
+    undefined: what is found out about a value that is not may fail for its equals. `number` is
+    there when it is one. `factors` with their exponents and `coefficient` multiply to the value;
+    a value without factors is its own only one.
     """
 
     key: str
