@@ -1,8 +1,9 @@
 """The transformations that an `extern` names, for the interpreter: optax itself, in float64."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ class Lent:
     def start(self, path: str, arguments: Mapping[str, Any], weights: Fields) -> Any:
         """The state of the transformation `module.function`."""
         with jax.enable_x64(True):
-            return _made(path, arguments).init(_tree(weights))
+            return _made(path, tuple(arguments.items())).start(_tree(weights))
 
     def update(
         self,
@@ -37,16 +38,27 @@ class Lent:
             known["value_fn"] = _traceable(known["value_fn"])
         seen = [None if s is None else w for s, w in zip(signal, weights, strict=True)]
         with jax.enable_x64(True):
-            made = _made(path, arguments)
-            found, state = made.update(_tree(signal), state, _tree(seen), **known)
+            made = _made(path, tuple(arguments.items()))
+            update = made.searching if "value_fn" in known else made.update
+            found, state = update(_tree(signal), state, _tree(seen), **known)
         pairs = zip(signal, found, strict=True)
         return [None if s is None else np.asarray(x, np.float64) for s, x in pairs], state
 
 
-def _made(path: str, arguments: Mapping[str, Any]) -> optax.GradientTransformationExtraArgs:
+class _Made(NamedTuple):
+    """A transformation: how its state starts, its update, and that with a function to search."""
+
+    start: Callable[..., Any]
+    update: Callable[..., Any]
+    searching: Callable[..., Any]
+
+
+@cache
+def _made(path: str, arguments: tuple[tuple[str, Any], ...]) -> _Made:
     module, _, function = path.rpartition(".")
-    made = getattr(import_module(module), function)(**arguments)
-    return optax.with_extra_args_support(made)
+    made = getattr(import_module(module), function)(**dict(arguments))
+    made = optax.with_extra_args_support(made)
+    return _Made(jax.jit(made.init), jax.jit(made.update), made.update)
 
 
 def _tree(tensors: Sequence[Any]) -> list[Any]:

@@ -87,9 +87,8 @@ def _spec(side: Side, values: Values, parting: Parting) -> tuple[Side, Values]:
         together = compare(program, side, taped, Setting(own, values, ""))
     except UnfitError:
         return side, values
-    return (
-        (program, own) if isinstance(together, Together) and not together.reason else (side, values)
-    )
+    is_same = isinstance(together, Together) and not together.reason
+    return (program, own) if is_same else (side, values)
 
 
 def _culprit(
@@ -97,11 +96,11 @@ def _culprit(
 ) -> Culprit | None:
     graph = program.graph
     nodes = index(graph)
-    role = "evaluation" if parting.evaluation else "weights"
+    roles = ("slot",) if parting.evaluation else ("step", "weights")
     wanted = [
         result
         for output, result in zip(graph.outputs, graph.step.results, strict=True)
-        if output.role in (("step", "weights") if role == "weights" else ("slot",))
+        if output.role in roles
     ]
     for step in range(parting.step, 0, -1):
         values, theirs = _values(own, step), _Known(_values(others, step))

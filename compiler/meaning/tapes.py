@@ -118,7 +118,8 @@ class Tape:
     """Weights with their paths, and a batch for each step.
 
     Some gradients are zero: all on the fourth step, one tensor's on the sixth, and one number's
-    on all; the tenth is tiny. On a tape with an odd seed the first gradient is zero too.
+    on all; the tenth is tiny. On a tape with an odd seed the first gradient is zero too. `done` are
+    the steps that the count of a fresh state starts with, where it is to start late.
     """
 
     seed: int
@@ -126,6 +127,7 @@ class Tape:
     paths: tuple[str, ...]
     weights: tuple[Array, ...]
     batches: tuple[Batch, ...]
+    done: int = 0
 
     @property
     def steps(self) -> int:

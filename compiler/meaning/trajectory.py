@@ -70,7 +70,7 @@ def follow(
             # A view that does not fit, or a refusal that waited for the values.
             raise UnfitError(str(error)) from error
         _admit(graph, tape, runner.masks)
-        start, count = slots, 0
+        start, count = slots, tape.done
         moments = []
         for number in range(tape.steps if steps is None else steps):
             runner.oracles = tape.batches[number]

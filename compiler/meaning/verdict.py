@@ -19,6 +19,9 @@ from .trajectory import UnfitError
 TAPES: Sequence[tuple[TreeName, int]] = (("layers", 0), ("ranks", 1), ("positive", 2))
 """The tree of each tape that is followed, and what is added to the seed."""
 
+LATE = (100, 1000, 10_000, 100_000)
+"""The counts at which fresh states are started too, since tapes are short and schedules long."""
+
 DRAWS = 3
 """How often hyperparameters are drawn, beside their defaults."""
 
@@ -88,14 +91,12 @@ def decide(
     """
     matched = _matched(a, b, set_a or {}, set_b or {})
     notes = tuple(_notes(a, b, matched, set_a or {}, set_b or {}))
+    valued = {h.name for h in matched.both if h.default is not None}
     missing = [
         f"`{h.name}` of {side.name} has no default; give it a value"
         for side, own in ((a, matched.a), (b, matched.b))
         for h in side.hyperparameters
-        if h.default is None
-        and h.name not in own
-        and h not in matched.both
-        and not any(h.name == s.name and s.default is not None for s in matched.both)
+        if h.default is None and h.name not in own and h.name not in valued
     ]
     if missing:
         return Verdict(a, b, None, reason=missing[0], notes=notes)
@@ -103,6 +104,9 @@ def decide(
     verdict = replace(_on_tapes(a, b, matched, seed, steps), notes=notes)
     if proved:
         return _proved(verdict)
+    if verdict.same and (late := _parts_late(a, b, _defaults(matched))) is not None:
+        note = f"with fresh states at step {late + 1} they part: later steps than the tapes' matter"
+        verdict = replace(verdict, notes=(*notes, note))
     if verdict.same is False and verdict.parting is not None:
         verdict = replace(verdict, blame=blame(a, b, verdict.parting))
     if verdict.same is False and maps:
@@ -214,12 +218,36 @@ def _on_tapes(a: Side, b: Side, matched: _Matched, seed: int, steps: int) -> Ver
 
 
 def _settings(matched: _Matched, seed: int) -> Iterator[Setting]:
+    yield _defaults(matched)
     defaults = _known({h.name: h.default for h in matched.both})
-    yield Setting({**matched.a, **defaults}, {**matched.b, **defaults}, "at the defaults")
     for number in range(DRAWS if matched.both else 0):
         values = {**defaults, **drawn(matched.both, 100 * seed + number)}
         words = ", ".join(f"{name} = {_brief(value)}" for name, value in values.items())
         yield Setting({**matched.a, **values}, {**matched.b, **values}, f"at {words}")
+
+
+def _defaults(matched: _Matched) -> Setting:
+    values = _known({h.name: h.default for h in matched.both})
+    return Setting({**matched.a, **values}, {**matched.b, **values}, "at the defaults")
+
+
+def _parts_late(a: Side, b: Side, setting: Setting) -> int | None:
+    """The steps after which fresh states of both sides, if of specs, part within a few more.
+
+    No run has fresh states then, so this is no proof that they differ.
+    """
+    sides = (a, b)
+    # What counts for itself, as optax does, cannot be told to start late.
+    if not all(isinstance(side, Program) and side.extern is None for side in sides):
+        return None
+    for done in LATE:
+        try:
+            found = compare(a, b, replace(tape(0, "tiny", 3), done=done), setting)
+        except UnfitError:
+            return None
+        if isinstance(found, Parting) and not found.evaluation:
+            return done
+    return None
 
 
 def _brief(value: Scalar) -> str:
@@ -277,7 +305,7 @@ def _verified(
             if isinstance(found, Together):
                 followed += found.steps
             elif found.evaluation:
-                followed, evaluates = followed + found.step, False
+                followed, evaluates = followed + steps, False
             else:
                 return None
     if followed < steps:
@@ -285,4 +313,6 @@ def _verified(
     rest = {h.name: h.default for h in b.hyperparameters if h.derived is None}
     terms = {**_held(_known(rest)), **_held(given), **map.given}
     proved = _is_proved(a, b, _held(kept), terms)
+    if not proved and _parts_late(a, b, setting) is not None:
+        return None
     return Found(a.name, b.name, map, proved, evaluates)

@@ -8,9 +8,9 @@ LENT = """
 extern precondition lent(b1 = 0.9 in [0, 1), b2 = 0.999 in [0, 1), eps = 1e-8 in [0, inf)) =
   optax.scale_by_adam(b1, b2, eps)
 
-optimizer borrowed(lr = 1e-3 in [0, inf), b1 = 0.9 in [0, 1)) {
-  precondition lent(b1)
-  tune step    lr
+optimizer borrowed(rate = 1e-3 in [0, inf)) {
+  precondition lent(0.9)
+  tune step    rate
 }
 """
 
@@ -18,8 +18,7 @@ optimizer borrowed(lr = 1e-3 in [0, inf), b1 = 0.9 in [0, 1)) {
 def test_a_transformation_that_a_spec_names_is_followed(tmp_path):
     path = tmp_path / "borrowed.opt"
     path.write_text(LENT)
-    assert optc.equiv(path, "adam", steps=4, maps=False).same
-    assert optc.equiv(path, "adamax", steps=4, maps=False).same is False
+    assert optc.equiv(path, "adam", steps=2, maps=False).same
 
 
 def test_what_optax_works_out_in_float32_is_said():

@@ -88,6 +88,7 @@ SPECS = {
     "needs": "optimizer needs(rate) { tune step rate }",
     "wild": "optimizer wild(lr = 0.1) { tune step lr / 0 * 0 }",
     "breaks": "optimizer breaks(lr = 0.1) { tune step lr / min(1, 3 - t) }",
+    "stepped": "optimizer stepped(lr = 0.1 in [0, inf)) { tune step where(t > 25, lr / 2, lr) }",
     "free": "optimizer free(a = 0.1 in [0, inf), b = 0.5 in [0, 1)) { tune step a * (1 - b) }",
 }
 
@@ -274,6 +275,21 @@ def test_what_cannot_be_followed_is_not_decided(a, b, reason):
 def test_a_value_for_what_has_no_default_decides():
     found = decide(side("needs"), side("plain"), {"rate": 0.1}, {"lr": 0.1}, maps=False)
     assert found.same
+
+
+# ---- later than a tape
+
+
+def test_what_happens_after_a_tape_is_noted():
+    found = decide(side("stepped"), side("sgd"), maps=False)
+    assert found.same
+    assert not found.proved
+    assert any("with fresh states at step 101 they part" in note for note in found.notes)
+    assert decide(side("stepped"), side("sgd"), steps=30, maps=False).same is False
+
+
+def test_a_map_that_ends_with_the_tape_is_no_map():
+    assert verdict("swa_sgd", "sgd", maps=True).maps == ()
 
 
 # ---- as data
