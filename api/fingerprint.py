@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..compiler.driver import lowered_graph, print_program
+from ..compiler.driver import print_program
 from ..compiler.graph import Graph, walk
+from ..compiler.graphs import lowered_graph
 from ..compiler.locate import Located
 from ..compiler.meaning.lock import (
     UNITS,
