@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "equiv": (".equiv", "equiv"),
     "diff": (".diff", "diff"),
     "plan": (".plan", "plan"),
+    "lock": (".lock", "lock"),
+    "verify": (".lock", "verify"),
     "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
     "refine": (".refine", "refine"),

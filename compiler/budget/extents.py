@@ -23,34 +23,29 @@ class Extents:
     """How many numbers values have over all tensors.
 
     `elements` has each value that is a field, and `reduced` for each reduction what it goes over.
-    `slots` has the shapes of the field slots, by number and sort of tensor.
+    `slots` has the shapes of the field slots, by their number and a tensor's sort.
     """
 
     elements: Counter[int] = field(default_factory=Counter)
     reduced: Counter[int] = field(default_factory=Counter)
-    slots: dict[tuple[int, object], Shape] = field(default_factory=dict)
-
-
-def sort_of(row: Row) -> object:
-    """Tensors of one sort have equal shapes and are in the same domains."""
-    return row.tensor.shape, row.member
+    slots: dict[tuple[int, int], Shape] = field(default_factory=dict)
 
 
 def extents(graph: Graph, members: Members) -> Extents:
     """The sizes of all values of `start` and `step`."""
     found = Extents()
-    counts = Counter(map(sort_of, members.rows))
     nodes = [*walk(graph.start), *walk(graph.step)]
     known = {node.id: node for node in nodes}
-    for sort, row in {sort_of(row): row for row in members.rows}.items():
+    for sort, row in members.sorts.items():
+        count = members.counts[sort]
         shapes = _Shapes(graph, members, row, known)
         for node in nodes:
             shape = shapes.add(node)
             if shape is not None:
-                found.elements[node.id] += counts[sort] * prod(shape)
+                found.elements[node.id] += count * prod(shape)
             if OPS[node.op].op_class == "reduction":
                 over = shapes.reduced(node)
-                found.reduced[node.id] += 0 if over is None else counts[sort] * prod(over)
+                found.reduced[node.id] += 0 if over is None else count * prod(over)
         for number, shape in shapes.slots().items():
             found.slots[number, sort] = shape
     return found

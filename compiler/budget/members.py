@@ -4,6 +4,7 @@ The same questions as `runtime/groups.py` answers for a program, asked of the gr
 program is made. A tensor's *membership* is one bool for each domain of the graph.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,9 +44,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One tensor: its group, its shape there if the group has a view, and its `where` stages."""
+    """One tensor: its group, its shape there if the group has a view, and its `where` stages.
+
+    Tensors of one `sort` have equal shapes and dtypes and are in the same domains.
+    """
 
     tensor: Tensor
+    sort: int
     member: tuple[bool, ...]
     group: str | None
     view: tuple[int, ...] | None
@@ -53,7 +58,10 @@ class Row:
 
 
 class Members:
-    """The tensors of a tree in the domains of a lowered graph, at some values of parameters."""
+    """The tensors of a tree in the domains of a lowered graph, at some values of parameters.
+
+    `counts` says how many there are of each sort, and `sorts` has a row of each.
+    """
 
     def __init__(
         self, graph: Graph, tensors: Sequence[Tensor], values: Mapping[str, Scalar]
@@ -67,7 +75,10 @@ class Members:
             n: d for n, d in enumerate(graph.domains) if d.view and d.view != _outer(graph, d).view
         }
         self._misfits: dict[str, list[tuple[Tensor, str]]] = {}
+        self._sorts: dict[object, int] = {}
         self.rows = tuple(self._row(tensor) for tensor in tensors)
+        self.counts = Counter(row.sort for row in self.rows)
+        self.sorts = {row.sort: row for row in self.rows}
 
     def shape(self, domain: int, tensor: Tensor) -> tuple[int, ...]:
         """The shape that a tensor of a domain has there."""
@@ -104,7 +115,9 @@ class Members:
         if group is not None and group.view is not None:
             view = self._viewed(group, tensor)
         stages = tuple(stage.label for stage in self.limited if member[stage.domain])
-        return Row(tensor, tuple(member), group.name if group else None, view, stages)
+        key = (tensor.shape, tensor.dtype, *member)
+        sort = self._sorts.setdefault(key, len(self._sorts))
+        return Row(tensor, sort, tuple(member), group.name if group else None, view, stages)
 
     def _holds(self, number: int, tensor: Tensor, known: Mapping[str, Scalar]) -> bool:
         if self._asks_paths[number]:

@@ -6,7 +6,7 @@ from math import prod
 
 from ..graph import Graph, walk
 from ..records import Slot
-from .extents import Extents, sort_of
+from .extents import Extents
 from .members import Members, Row
 from .tensors import WIDTHS
 
@@ -83,12 +83,12 @@ def _slot(number: int, slot: Slot, members: Members, extents: Extents, scalar: i
         return SlotBytes(slot.stage, slot.name, slot.dtype, 0, {}, alone)
     groups: dict[str | None, int] = {}
     tensors = 0
-    for row in members.rows:
-        if not row.member[slot.type.domain]:
-            continue
-        size = prod(extents.slots[number, sort_of(row)]) * _width(slot, row)
-        groups[row.group] = groups.get(row.group, 0) + size
-        tensors += 1
+    for sort, row in members.sorts.items():
+        if row.member[slot.type.domain]:
+            count = members.counts[sort]
+            size = count * prod(extents.slots[number, sort]) * _width(slot, row)
+            groups[row.group] = groups.get(row.group, 0) + size
+            tensors += count
     return SlotBytes(slot.stage, slot.name, slot.dtype, tensors, groups)
 
 

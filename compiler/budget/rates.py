@@ -39,14 +39,13 @@ class Rates:
         self.nodes = index(graph)
         self._own = self._by_stage()
         self._needed = self._ancestors()
-        self._known: dict[object, tuple[Said | None, tuple[Said, ...]]] = {}
+        self._known: dict[int, tuple[Said | None, tuple[Said, ...]]] = {}
 
     def of(self, row: Row) -> tuple[Said | None, tuple[Said, ...]]:
         """The rate of a tensor (None for one in no group) and its decays."""
-        key = (row.tensor.shape, row.member)
-        if key not in self._known:
-            self._known[key] = self._said(row)
-        return self._known[key]
+        if row.sort not in self._known:
+            self._known[row.sort] = self._said(row)
+        return self._known[row.sort]
 
     def _said(self, row: Row) -> tuple[Said | None, tuple[Said, ...]]:
         inside = [n for n, member in enumerate(row.member) if member]

@@ -238,7 +238,7 @@ class Algebra:
         if found.number is None:
             found = self._with_factors(found, *self._multiplied((x, 1), (y, 1)))
         both = self.facts(x) & self.facts(y)
-        known = both & POSITIVE
+        known = 0 if self._loses_a_root(x, y) else both & POSITIVE
         if known:
             known |= both & AT_MOST_ONE
             below = (self.facts(x) | self.facts(y)) & BELOW_ONE == BELOW_ONE
@@ -628,6 +628,16 @@ class Algebra:
         """Whether a power is positive wherever it is defined, and the base with it."""
         return self.is_(base, NONNEGATIVE if exponent < 0 else POSITIVE)
 
+    def _loses_a_root(self, x: Value, y: Value) -> bool:
+        """Whether a root may be squared whose radicand has a sign only where the root is defined.
+
+        What is known of the factors is then known of the product there, and nowhere else.
+        """
+        names = {name for monomial in x.terms for name in monomial}
+        names &= {name for monomial in y.terms for name in monomial}
+        inside = (self._generators[name].radicand for name in names)
+        return any(x is not None and not self.is_(x, NONNEGATIVE) for x in inside)
+
     def _radicand(self, x: Value) -> Value | None:
         if len(x.terms) != 1:
             return None
@@ -678,7 +688,7 @@ class Algebra:
         except _TooLargeError:
             return total
         rest = self._made(terms, (total, common), total.degree + common.degree, "rest")
-        if all(self._is_positive(base, exponent) for base, exponent in shared.values()):
+        if all(self.is_(base, POSITIVE) for base, _ in shared.values()):
             self.knowing(rest, self.facts(total) & POSITIVE)
         if rest.number is not None:
             content *= rest.number

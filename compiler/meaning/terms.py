@@ -48,11 +48,12 @@ class Terms:
         """The condition that a tensor is in a domain."""
         if domain not in self._masks:
             found = self._domains[domain]
-            arrangement = repr(found.view) if found.view else ""
-            mask = self.formula(found.predicate, arrangement)
-            if domain != 0:
-                mask = self._algebra.mul(self.mask(found.parent), mask)
-            self._masks[domain] = mask
+            outer = self._algebra.one if domain == 0 else self.mask(found.parent)
+            if found.view == self._domains[found.parent].view:
+                arrangement = repr(found.view) if found.view else ""
+                outer = self._algebra.mul(outer, self.formula(found.predicate, arrangement))
+            # Seen in a view, the tensors are the same: what it says of their rank is sure.
+            self._masks[domain] = outer
         return self._masks[domain]
 
     def formula(self, term: Term, arrangement: str = "", *, replaced: bool = True) -> Value:

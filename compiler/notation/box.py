@@ -60,6 +60,21 @@ class If:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """The loop around ends here unless a condition holds that takes lines to work out."""
+
+    unless: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is worked out for the gradient of each example of the batch."""
+
+    gradient: Symbol
+    body: "Body"
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """A loop of at most `count` rounds."""
 
@@ -76,7 +91,7 @@ class Where:
     statements: "tuple[Statement, ...]"
 
 
-Statement = Let | Assign | Report | Count | Refuse | If | Repeat | Where
+Statement = Let | Assign | Report | Count | Refuse | Stop | If | Repeat | Examples | Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +150,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A whole optimizer. `papers` are addresses, by what the docstring calls them."""
+    """A whole optimizer. `papers` are addresses, by what the docstring calls them.
+
+    `start` is what it takes to say the first values of states, mostly nothing.
+    """
 
     name: str
     file: str
@@ -146,6 +164,7 @@ class Box:
     states: tuple[State, ...]
     groups: tuple[Group, ...]
     refusals: tuple[str, ...]
+    start: Body
     step: Body
     evaluation: Body
 
@@ -175,7 +194,7 @@ def inner(statement: Statement) -> tuple[Body, ...]:
     match statement:
         case If(_, then, otherwise):
             return then, otherwise
-        case Repeat(_, _, body):
+        case Repeat(_, _, body) | Examples(_, body):
             return (body,)
         case Where(_, statements):
             return ((Part(None, statements),),)

@@ -32,11 +32,15 @@ class _Builder:
         self._naming = Naming(graph)
         self._nodes = self._naming.nodes
         self._results = dict(zip(graph.outputs, graph.step.results, strict=True))
+        labels = (stage.label.rpartition(".")[2] for stage in graph.stages)
+        # A rate of 1 leaves no value, but the step is still its line's.
+        self._last_tune = max((n for n, label in enumerate(labels) if label == "tune"), default=-1)
 
     def box(self) -> Box:
         """The whole box."""
         graph = self._graph
         title, _, notes = graph.doc.partition("\n")
+        start = self._start()  # first, since the states' own lines speak of its values
         refused = ((tensors(graph, each.domain), each.message) for each in graph.refusals)
         return Box(
             name=graph.name,
@@ -48,6 +52,7 @@ class _Builder:
             states=tuple(self._states()),
             groups=tuple(Group(each.name, _members(each)) for each in graph.groups),
             refusals=tuple(f"{words or 'any tensor'}: {message}" for words, message in refused),
+            start=start,
             step=self._step(),
             evaluation=self._evaluation(),
         )
@@ -62,8 +67,18 @@ class _Builder:
             _values(parameter),
         )
 
+    def _start(self) -> Body:
+        naming = self._naming
+        naming.time = "0"
+        region = self._graph.start
+        literals = {node.id: False for node in region.nodes if node.op == "const"}
+        made = Statements(naming, naming.lines(region, literals))
+        lines: list[Line] = []
+        for node in region.nodes:
+            made.node(node, lines)
+        return made.body(lines)
+
     def _states(self) -> Iterable[State]:
-        self._naming.time = "0"
         for number, slot in enumerate(self._graph.slots):
             where = tensors(self._graph, slot.type.domain)
             notes = ", ".join(filter(None, (slot.dtype or "", f"for {where}" if where else "")))
@@ -127,7 +142,10 @@ class _Builder:
             if output.role == "step":
                 value = Infix("-", self._naming.weights_at("t-1"), value)
             if value != new:
-                lines.append(Line(stage_of(node, lines), 0, Assign((new,), (value,))))
+                stage = stage_of(node, lines)
+                if output.role == "step" and node.op != "item":
+                    stage = max(stage, self._last_tune)
+                lines.append(Line(stage, 0, Assign((new,), (value,))))
 
     def _write_slots(self, lines: list[Line]) -> None:
         """New values of slots that have another symbol already, or are literals."""

@@ -9,6 +9,7 @@ from .box import (
     Body,
     Box,
     Count,
+    Examples,
     If,
     Interval,
     Let,
@@ -17,6 +18,7 @@ from .box import (
     Repeat,
     Report,
     Statement,
+    Stop,
     Where,
     branches,
     heading,
@@ -63,7 +65,7 @@ table { border-collapse: collapse; }
 .part:nth-child(even) { background: var(--shade); }
 .spec { color: var(--soft); text-align: right; padding-top: 0.25rem; }
 .spec b { color: var(--mark); font-weight: 600; }
-.line { padding: 0.2rem 0; white-space: nowrap; }
+.line { padding: 0.28rem 0; white-space: nowrap; }
 .left { display: inline-block; }
 .within {
   margin: 0.1rem 0 0.1rem 0.4rem; padding-left: 1.1rem; border-left: 2px solid var(--line);
@@ -91,6 +93,7 @@ def html(box: Box) -> str:
         *(f"<p>{_prose(text)}</p>" for text in (box.title, box.notes) if text),
         *([f"<p>{papers}</p>"] if papers else []),
         *_tables(box),
+        *(["<h2>To begin</h2>", *_body(box.start, box.file)] if box.start else []),
         "<h2>Each step, t = 1, 2, …</h2>",
         *_body(box.step, box.file),
     ]
@@ -188,6 +191,11 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
             return [_line(f"{_word('the step counts if')} {_math(condition)}")]
         case Refuse(message):
             return [_line(f"{_word('refused')} {escape(message)}")]
+        case Stop(unless):
+            return [_line(f"{_word('stop unless')} {_math(unless)}")]
+        case Examples(gradient, body):
+            head = f"{_word('for')} the gradient {_math(gradient)} of each example"
+            return [_line(head), *_inner(body, stage, file)]
         case If():
             sides, last = branches(statement)
             rows = []

@@ -13,6 +13,7 @@ from .box import (
     Body,
     Box,
     Count,
+    Examples,
     If,
     Input,
     Interval,
@@ -23,6 +24,7 @@ from .box import (
     Report,
     State,
     Statement,
+    Stop,
     Where,
     branches,
     heading,
@@ -123,17 +125,20 @@ class _Body:
     def __init__(self, box: Box) -> None:
         self._box = box
         self._deepest = 1
-        every = (*statements(box.step), *statements(box.evaluation))
+        every = [
+            each for body in (box.start, box.step, box.evaluation) for each in statements(body)
+        ]
         sides = [each.targets for each in every if isinstance(each, Assign)]
         narrow = [side[0] for side in sides if _is_narrow(side)]
         self._widest = max(narrow, key=width, default=None)
 
     def rows(self) -> list[str]:
         """The step and the evaluation, in one `tabbing` with a stop for each indentation."""
-        lines = [
-            r"\textbf{for} $t = 1, 2, \dots$ \textbf{do}",
-            *self._body(self._box.step, 1, None),
-        ]
+        lines = []
+        if self._box.start:
+            lines += [r"\textbf{to begin}", *self._body(self._box.start, 1, None)]
+        lines += [r"\textbf{for} $t = 1, 2, \dots$ \textbf{do}"]
+        lines += self._body(self._box.step, 1, None)
         if self._box.evaluation:
             lines += [r"\textbf{to evaluate}", *self._body(self._box.evaluation, 1, None)]
         stops = r"\hspace{1.2em}\=" * (self._deepest + 1)
@@ -190,6 +195,12 @@ class _Body:
                 return [self._row(indent, f"the step counts if ${_WRITER.write(condition)}$")]
             case Refuse(message):
                 return [self._row(indent, rf"\textbf{{refused}} {escaped(message)}")]
+            case Stop(unless):
+                return [self._row(indent, rf"\textbf{{stop unless}} ${_WRITER.write(unless)}$")]
+            case Examples(gradient, body):
+                symbol = _WRITER.write(gradient)
+                head = rf"\textbf{{for}} the gradient ${symbol}$ of each example \textbf{{do}}"
+                return [self._row(indent, head), *self._body(body, indent + 1, stage)]
             case If():
                 sides, last = branches(statement)
                 rows = []
@@ -258,6 +269,10 @@ def _room(statement: Statement) -> int:
             return width(condition) + 20
         case Repeat(count, condition):
             return width(count) + (width(condition) if condition else 0) + 20
+        case Stop(unless):
+            return width(unless) + 12
+        case Examples():
+            return 36
         case Where(tensors):
             return len(tensors) + 8
 

@@ -49,23 +49,23 @@ class Lines:
         self._written: dict[int, Formula] = {}
         self._lined: set[int] = set()
         self._formulas = Formulas(graph, nodes, self._known)
-        self._region(region, spell_out=False)
+        self._region(region, terse=False)
 
     def __contains__(self, id: int) -> bool:
         return id in self._lined
 
-    def _region(self, region: Region, spell_out: bool) -> None:
+    def _region(self, region: Region, terse: bool) -> None:
         for node in region.nodes:
             if node.op == "merge":
                 self._side(node)
         for node in region.nodes:
             for number, within in enumerate(node.regions):
-                # A condition is asked anew each round, and examples have no lines of their own.
+                # What is asked each round, or of each example, is one formula where it fits.
                 is_condition = node.op == "loop" and number == 1
                 self._results(node, within)
-                self._region(within, spell_out or is_condition or node.op == "per_example_mean")
+                self._region(within, terse or is_condition or node.op == "per_example_mean")
             if OPS[node.op].op_class != "control" and node.op not in ("item", "extern"):
-                self._decide(node, spell_out)
+                self._decide(node, terse)
             elif node.op == "item":
                 self._lined.add(node.id)
 
@@ -85,13 +85,13 @@ class Lines:
             if plain and source.name == merge.name and self.uses[source.id] == 1:
                 self._wanted.setdefault(source.id, False)
 
-    def _decide(self, node: Node, spell_out: bool) -> None:
+    def _decide(self, node: Node, terse: bool) -> None:
         if node.op == "const":
-            if self._named_constant(node):
+            if self._wanted.get(node.id, self._named_constant(node)):
                 self._lined.add(node.id)
             return
-        self._written[node.id] = written = self._fitted(node, spell_out)
-        if not spell_out and self._has_line(node, written):
+        self._written[node.id] = written = self._fitted(node)
+        if not terse and self._has_line(node, written):
             self._lined.add(node.id)
 
     def _named_constant(self, node: Node) -> bool:
@@ -111,11 +111,11 @@ class Lines:
             return True
         return self.uses[node.id] > 1 and width(written) > _SHORT
 
-    def _fitted(self, node: Node, spell_out: bool) -> Formula:
+    def _fitted(self, node: Node) -> Formula:
         """The formula of a value, after its widest parts were given lines until it fits."""
         while True:
             written = self._formulas.of(node)
-            if spell_out or width(written) <= WIDEST:
+            if width(written) <= WIDEST:
                 return written
             inlined = [i for i in node.inputs if i in self._written and i not in self._lined]
             wide = [i for i in inlined if width(self._written[i]) > _SHORT]

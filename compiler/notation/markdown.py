@@ -13,6 +13,7 @@ from .box import (
     Body,
     Box,
     Count,
+    Examples,
     If,
     Let,
     Part,
@@ -20,6 +21,7 @@ from .box import (
     Repeat,
     Report,
     Statement,
+    Stop,
     Where,
     branches,
     heading,
@@ -90,6 +92,8 @@ def markdown(box: Box) -> str:
         rows += [f"Group `{group.name}`: {_prose(group.where)}.", ""]
     for refusal in box.refusals:
         rows += [f"Refused: {_prose(refusal)}.", ""]
+    if box.start:
+        rows += ["To begin:", "", *_body(box.start, box.file)]
     rows += ["Each step, $t = 1, 2, \\dots$:", "", *_body(box.step, box.file)]
     if box.evaluation:
         rows += ["To evaluate:", "", *_body(box.evaluation, box.file)]
@@ -163,6 +167,12 @@ def _statement(
             return [rf"{space}{align}\text{{the step counts if }} {_WRITER.write(condition)}"]
         case Refuse(message):
             return [rf"{space}{align}\text{{refused: {_WRITER.letters(message)}}}"]
+        case Stop(unless):
+            return [rf"{space}{align}\textbf{{stop unless }} {_WRITER.write(unless)}"]
+        case Examples(gradient, body):
+            words = rf"\textbf{{for }}\text{{the gradient }} {_WRITER.write(gradient)}"
+            head = rf"{space}{words} \text{{ of each example}}"
+            return [head, *_inner(body, indent, stage, file)]
         case If():
             choices, last = branches(statement)
             rows = []

@@ -44,7 +44,7 @@ class TextWriter(Writer):
 
     def _infix(self, glyph: str, left: str, right: str) -> str:
         if glyph == "·":
-            return f"{left} · {right}" if right[0].isdigit() else f"{left} {right}"
+            return f"{left} · {right}" if right[0] in "0123456789" else f"{left} {right}"
         return f"{left} {glyph.replace('-', '−')} {right}"
 
     def _prefix(self, glyph: str, operand: str) -> str:

@@ -6,7 +6,20 @@ from itertools import groupby
 
 from ..graph import Node, Region
 from ..ops import OPS
-from .box import Assign, Body, If, Let, Part, Refuse, Repeat, Statement, Where, statements
+from .box import (
+    Assign,
+    Body,
+    Examples,
+    If,
+    Let,
+    Part,
+    Refuse,
+    Repeat,
+    Statement,
+    Stop,
+    Where,
+    statements,
+)
 from .formula import literal, tensors
 from .lines import Lines
 from .naming import Naming
@@ -47,14 +60,31 @@ class Statements:
                 self._add(node, Assign(tuple(targets), (self._naming.written(node),)), lines)
             case "const" if node.id in self._lined:
                 self._let(node, lines)
+            case "per_example_mean":
+                self._examples(node, lines)
+                self._value(node, lines)
             case "refuse":
                 self._add(node, Refuse(str(node["message"])), lines)
             case "item" | "const" | "argument":
                 pass
-            case _ if node.id in self._lined:
-                drawn = OPS[node.op].notation[0] == "sample"
-                value = self._naming.written(node)
-                self._add(node, Assign((self._naming.of(node),), (value,), drawn), lines)
+            case _:
+                self._value(node, lines)
+
+    def _value(self, node: Node, lines: list[Line]) -> None:
+        if node.id in self._lined:
+            drawn = OPS[node.op].notation[0] == "sample"
+            value = self._naming.written(node)
+            self._add(node, Assign((self._naming.of(node),), (value,), drawn), lines)
+
+    def _examples(self, node: Node, lines: list[Line]) -> None:
+        """What the function of an example needs, where it is more than a formula."""
+        (region,) = node.regions
+        made: list[Line] = []
+        for inner in region.nodes:
+            self.node(inner, made)
+        if made:
+            gradient = self._naming.of(self._nodes[region.arguments[0]])
+            self._add(node, Examples(gradient, self.body(made, self._place(node))), lines)
 
     def _results(self, source: Node) -> dict[int, Node]:
         """The values that are read of a node with several results, by their number."""
@@ -130,8 +160,14 @@ class Statements:
             variables.append(variable)
             if variable != value:
                 self._add(node, Assign((variable,), (value,)), lines)
-        tested = self._naming.use(conditions[0].results[0]) if conditions else None
         rounds: list[Line] = []
+        for condition in conditions:
+            for inner in condition.nodes:
+                self.node(inner, rounds)
+        tested = self._naming.use(conditions[0].results[0]) if conditions else None
+        if rounds and tested is not None:
+            self._add(node, Stop(tested), rounds)
+            tested = None
         for inner in body.nodes:
             self.node(inner, rounds)
         changed = [

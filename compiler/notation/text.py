@@ -11,6 +11,7 @@ from .box import (
     Body,
     Box,
     Count,
+    Examples,
     If,
     Interval,
     Let,
@@ -18,6 +19,7 @@ from .box import (
     Repeat,
     Report,
     Statement,
+    Stop,
     Where,
     branches,
     heading,
@@ -51,6 +53,8 @@ def text(box: Box) -> str:
             "refused",
             *(r for each in box.refusals for r in _hanging(_INDENT + each, "  ")),
         ]
+    if box.start:
+        rows += ["", "to begin", *_Body(box).rows(box.start)]
     rows += ["", "step t = 1, 2, ..."]
     rows += _Body(box).rows(box.step)
     if box.evaluation:
@@ -99,7 +103,9 @@ class _Body:
 
     def __init__(self, box: Box) -> None:
         self._file = box.file
-        every = (*statements(box.step), *statements(box.evaluation))
+        every = [
+            each for body in (box.start, box.step, box.evaluation) for each in statements(body)
+        ]
         sides = (_left(each) for each in every if isinstance(each, Assign))
         self._room = min(14, max(map(columns, sides), default=0))
 
@@ -133,6 +139,11 @@ class _Body:
                 return _hanging(f"{space}the step counts if {_WRITER.write(condition)}", "  ")
             case Refuse(message):
                 return _hanging(f"{space}refused: {message}", "  ")
+            case Stop(unless):
+                return _hanging(f"{space}stop unless {_WRITER.write(unless)}", "  ")
+            case Examples(gradient, body):
+                line = f"{space}for the gradient {_WRITER.write(gradient)} of each example:"
+                return [line, *self.rows(body, indent + 1, stage)]
             case If():
                 sides, last = branches(statement)
                 rows = []

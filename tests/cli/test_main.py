@@ -108,9 +108,14 @@ def test_a_reader_that_has_had_enough_hears_nothing():
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("command", ["check", "diff", "fmt", "list", "plan"])
+@pytest.mark.parametrize("command", ["check", "diff", "fmt", "list", "lock", "plan"])
 def test_what_needs_no_jax_does_not_import_it(command, good):
-    specs = {"diff": ["sgd", str(good)], "list": [], "plan": [str(good), "--params", "mlp"]}
+    specs = {
+        "diff": ["sgd", str(good)],
+        "list": [],
+        "lock": ["--hash", str(good)],
+        "plan": [str(good), "--params", "mlp"],
+    }
     code = "import sys; from optc.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
     ended = python(code, command, *specs.get(command, [str(good)]))
     imported = set(ended.stdout.splitlines()[-1].split())

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from agreement import graph_of
-from hypothesis import HealthCheck, given, settings
+from agreement import graph_of, interpret
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from part import optimizers
 from specimens import SPECIMENS
@@ -15,13 +15,16 @@ from optc.compiler.graph import Graph
 from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import find
 from optc.compiler.meaning.normal import Normal, normal_form, same_map
-from optc.compiler.meaning.tapes import tape
-from optc.compiler.meaning.trajectory import follow
 from optc.compiler.passes import PIPELINE
 from optc.compiler.records import Term
 
 TRIED = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    # A failing spec is shown as it was found: shrinking it would take minutes.
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -236,9 +239,9 @@ def test_what_is_only_reported_is_no_part_of_the_map():
 
 
 def test_a_program_that_is_too_large_to_multiply_out_ends():
-    chain = " ".join(f"x{i} = sqrt(x{i - 1}^2 + w^{i}) + x{i - 1}" for i in range(1, 60))
-    choices = " ".join(f"y{i} = where(y{i - 1} > {i}, y{i - 1} * g, w)" for i in range(1, 60))
-    body = f"x0 = g y0 = w {chain} {choices} return x59 + y59"
+    chain = " ".join(f"x{i} = sqrt(x{i - 1}^2 + w^{i}) + x{i - 1}" for i in range(1, 30))
+    choices = " ".join(f"y{i} = where(y{i - 1} > {i}, y{i - 1} * g, w)" for i in range(1, 30))
+    body = f"x0 = g y0 = w {chain} {choices} return x29 + y29"
     assert agree(own(body), own(body.replace("x", "z").replace("y", "v")))
 
 
@@ -248,10 +251,7 @@ def test_a_program_that_is_too_large_to_multiply_out_ends():
 @pytest.mark.parametrize("name", optimizers())
 def test_passes_keep_the_normal_form_of_the_library(name):
     graph = library(name)
-    before = normal_form(graph)
-    for run in PIPELINE:
-        graph = run(graph)
-        assert normal_form(graph) == before, run.__name__
+    assert _after_passes(graph) == normal_form(graph)
 
 
 @pytest.mark.parametrize("text", SPECIMENS.values(), ids=SPECIMENS)
@@ -277,7 +277,7 @@ _OTHERS = {"-": "+", "+": "-", "*": "+", "<": "<=", "<=": "<", ">": ">=", ">=": 
 _OTHERS |= {"max": "min", "row": "column", "column": "row", "tensor": "row", "g": "w", "w": "g"}
 
 
-@TRIED
+@settings(TRIED, max_examples=8)
 @given(specs(), st.data())
 def test_what_has_one_normal_form_goes_one_way(text, data):
     """A random spec with one token changed is mostly another map; where it is said not to be,
@@ -290,7 +290,7 @@ def test_what_has_one_normal_form_goes_one_way(text, data):
     except AssertionError:
         return  # no spec any more
     if normal_form(left).digest == normal_form(right).digest:
-        where = tape(1, steps=4)
-        for a, b in zip(follow(left, where).moments, follow(right, where).moments, strict=True):
+        one, other = interpret(left, steps=3), interpret(right, steps=3)
+        for a, b in zip(one.moments, other.moments, strict=True):
             for x, y in zip(a.weights, b.weights, strict=True):
                 np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)

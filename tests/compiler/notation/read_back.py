@@ -31,6 +31,8 @@ FUNCTIONS: dict[str, Callable] = {
 # The weights are one tensor.
 FUNCTIONS |= {f"{name}_tensor": FUNCTIONS[name] for name in ("sum", "mean", "max", "min")}
 
+TITLES = ("given", "state", "groups", "refused", "to begin", "step t = 1, 2, ...", "to evaluate")
+
 COMPARISONS = {
     "<": np.less,
     "≤": np.less_equal,
@@ -199,6 +201,7 @@ class Reader:
     def __post_init__(self) -> None:
         given = self._section("given")
         state = self._section("state")
+        self._start = self._section("to begin")
         self._step = self._section("step t = 1, 2, ...")
         self._evaluation = self._section("to evaluate")
         self.values |= {"π": np.pi, "∞": np.inf, "true": True, "false": False}
@@ -216,7 +219,7 @@ class Reader:
                 break
         rows: list[str] = []
         for line in lines:
-            if line in ("given", "state", "groups", "refused", "step t = 1, 2, ...", "to evaluate"):
+            if line in TITLES:
                 break
             rows.append(line)
         return [row for row in rows if row.startswith("    ") and not re.match(r" *\d+ \| ", row)]
@@ -225,6 +228,7 @@ class Reader:
         """The values of a fresh state."""
         self.values["θ₀"] = self.values["θₜ₋₁"] = weights
         self.values["𝟏"] = np.ones_like(weights)
+        self._run(list(_joined(self._start)))
         for left, rest in self._states:
             symbol, (value, slot) = left.strip(), re.split(" {2,}", rest)[:2]
             self.slots[slot] = symbol

@@ -122,3 +122,27 @@ def test_hostile_texts_are_escaped_in_markdown(odd):
     assert "<script" not in outside.replace("\\<script", "")
     assert "[x](y)" not in outside
     assert "\\$\\$" in outside
+
+
+MANY = """
+func twice(x) { return x * x + x }
+func much(x) { return twice(twice(twice(twice(twice(twice(twice(twice(twice(twice(x)))))))))) }
+func very(x) { return much(much(much(x))) }
+rule precondition deep(n: int = 3) {
+  state s = very(norm(w))
+  var x = norm(g) + s
+  repeat n while very(x) < 5 { x <- very(x) }
+  return x * g
+}
+rule perturb each() { return per_example_mean(e => very(norm(e)) * e) }
+optimizer exponential(lr = 0.1) { perturb each()  precondition deep()  tune step lr }
+"""
+
+
+def test_what_would_be_written_out_without_end_has_lines_of_its_own():
+    shown = text(box_from(MANY))
+    assert len(shown) < 20_000
+    begin, step = shown.split("to begin")[1].split("step t = 1, 2, ...")
+    assert "x₂ ← x x + x" in re.sub(" +", " ", begin)
+    assert "    for the gradient e of each example:\n" in step
+    assert "        stop unless " in step
