@@ -57,12 +57,16 @@ BAD_GROUP = declare(
     "groups that do not divide the tensors",
     """
     Groups are tried in order, and the last may be `group rest`, which takes what is left. A group
-    after `rest` would be empty, and a group without a predicate must be called `rest`.
+    after `rest` would be empty, and a group without a predicate must be called `rest`. An optimizer
+    has at most 100 groups.
     """,
 )
 
 _RANK = {"perturb": 0, "accumulate": 0, "constrain": 2, "average": 3}
 """Order of the kinds with a fixed place; the others have rank 1, and `guard` stands anywhere."""
+
+_MOST_GROUPS = 100
+"""Each group's tensors are those that no group before takes, so conditions nest as deep as this."""
 
 _IN_GROUPS = ("clip", "precondition", "decay", "tune")
 
@@ -189,7 +193,11 @@ class _Resolver:
         found: list[SpecGroup] = []
         taken: list[Term] = []
         understood = True
-        for place, group in enumerate(groups):
+        for further in groups[_MOST_GROUPS : _MOST_GROUPS + 1]:
+            message = f"an optimizer has at most {_MOST_GROUPS} groups, and this one {len(groups)}"
+            help = 'one group may take many tensors: `path matches "a|b"`'
+            self.report.add(BAD_GROUP.at(further.name.span, message, help=help))
+        for place, group in enumerate(groups[:_MOST_GROUPS]):
             name = group.name.id
             if any(g.name == name for g in found):
                 message = f"the group `{name}` is declared twice"

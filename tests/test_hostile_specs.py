@@ -132,6 +132,18 @@ def lines_of(rules):
     return f"{text}\noptimizer long(lr = 0.1) {{\n{stages}\n  tune step lr\n}}\n"
 
 
+def groups(number):
+    lines = [f'group g{i} where path matches "a{i}x" {{ tune step lr }}' for i in range(number)]
+    body = "\n  ".join([*lines, "group rest { tune step lr }"])
+    return f"optimizer many(lr = 0.1 in [0, inf)) {{\n  {body}\n}}\n"
+
+
+def test_an_optimizer_may_have_many_groups_and_not_any_number():
+    for number, expected in ((99, []), (100, ["bad-group"]), (5_000, ["bad-group"])):
+        found = check(Located(Source("many.opt", groups(number))))
+        assert [finding.code for finding in found] == expected
+
+
 def test_a_long_spec_is_checked_in_linear_time():
     def seconds(rules):
         located = Located(Source("long.opt", lines_of(rules)))
