@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api.equivalence import equiv
+    from .api.locks import lock, verify
     from .api.plan import plan
     from .api.programs import compile, load
     from .api.schedules import Schedule, schedule
@@ -34,9 +35,11 @@ _HOMES = {
     "compile": "api.programs",
     "equiv": "api.equivalence",
     "load": "api.programs",
+    "lock": "api.locks",
     "plan": "api.plan",
     "Schedule": "api.schedules",
     "schedule": "api.schedules",
+    "verify": "api.locks",
     "GroupTable": "runtime",
     "GroupWarning": "runtime",
     "Hyperparameter": "runtime",
@@ -62,8 +65,10 @@ __all__ = [
     "compile",
     "equiv",
     "load",
+    "lock",
     "plan",
     "schedule",
+    "verify",
 ]
 
 

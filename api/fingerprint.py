@@ -95,13 +95,16 @@ def fingerprint(located: Located, settings: Mapping[str, Scalar], spec: str | No
 
 def verified(located: Located, locked: Lock) -> Verified:
     """What of a spec is not as it was locked. Raises SpecError for one that has errors."""
+    refusal = None
     try:
         graph, _ = lowered_graph(located, locked.settings)
-    except SpecError:
+    except SpecError as error:
         # The settings may be of what the spec no longer has, which is then a change.
-        graph, _ = lowered_graph(located)
+        graph, refusal = lowered_graph(located)[0], error
     versions = tuple(_changed_versions(locked.versions, _versions()))
     different = changes(locked.meaning, meaning(graph))
+    if refusal is not None and not different:
+        raise refusal
     if different:
         return Verified(locked, tuple(different), (), versions)
     taped = locked.tape()

@@ -16,7 +16,7 @@ from ...grammar.diagnostic import OptcError
 from ..graph import Frozen
 from .meaning import Meaning
 from .tapes import TREES, Tape, TreeName, tape
-from .tracks import Numbers
+from .tracks import EVALUATED, OBSERVED, Numbers
 
 Kind = Literal["interpreter", "float64", "float32"]
 
@@ -71,12 +71,25 @@ class Lock(Frozen):
     def _check(self) -> "Lock":
         if self.tracks.keys() | self.left_out.keys() != UNITS.keys() or not self.tracks:
             raise ValueError("a track is missing")
+        if any(isinstance(x, float) and isnan(x) for x in self.settings.values()):
+            raise ValueError("a setting is no number")
+        widths = self._widths()
         for each in self.tracks.values():
-            if not each.numbers.keys() >= TREES[self.tree].keys():
-                raise ValueError(f"a track is not of the tree `{self.tree}`")
-            if any(len(rows) > self.steps for rows in each.numbers.values()):
+            found = _shape(each.numbers)
+            if found.keys() != widths.keys():
+                raise ValueError(f"a track is not of the optimizer on the tree `{self.tree}`")
+            if any(len(rows) > self.steps for rows in found.values()):
                 raise ValueError(f"a track has more than {self.steps} steps")
+            if any({*rows} - {widths[name]} for name, rows in found.items()):
+                raise ValueError("a row has another length than others")
         return self
+
+    def _widths(self) -> dict[str, int]:
+        """What a track is of, and how many numbers are in a row of each."""
+        paths, results = TREES[self.tree], self.meaning.results
+        averages = (EVALUATED.format(path) for path in paths) if "evaluation" in results else ()
+        observed = (name for name in results if name.startswith(OBSERVED))
+        return {**dict.fromkeys((*paths, *averages), 3), **dict.fromkeys(observed, 1)}
 
     def text(self) -> str:
         """The file: the same lock gives the same bytes."""
@@ -104,7 +117,8 @@ def read_lock(name: str, text: str) -> Lock:
         where = f" at `{place}`" if place else ""
         if place == "schema_version" and first["type"] != "missing":
             raise LockError(f"{name} is a lock of another version of optc") from None
-        raise LockError(f"{name} is no lock file: {first['msg'].lower()}{where}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise LockError(f"{name} is no lock file: {what[0].lower()}{what[1:]}{where}") from None
 
 
 @dataclass(frozen=True)
@@ -120,10 +134,13 @@ class Deviation:
 
     def __str__(self) -> str:
         by = abs(self.found - self.locked)
-        return (
+        text = (
             f"{self.track}: at step {self.step}, `{self.of}` is {self.found!r} and was "
-            f"{self.locked!r}: off by {by:.3g}, where rounding explains {self.tolerance:.3g}"
+            f"{self.locked!r}"
         )
+        if not isfinite(by):
+            return text
+        return f"{text}: off by {by:.3g}, where rounding explains {self.tolerance:.3g}"
 
 
 def track(found: Numbers, limits: Numbers) -> Track:

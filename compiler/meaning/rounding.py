@@ -82,7 +82,13 @@ class _Erring(Interpreter):
 
     def _ask(self, node: Node, inputs: list[Any]) -> Any:
         found = super()._ask(node, inputs)
-        return found if node.op in ("point", "examples") else self._off(found, _UNITS)
+        if node.op in ("point", "examples"):
+            return found
+        units = float(_UNITS)
+        if node.op in ("hvp", "curvature") and self.oracles is not None:
+            # Derivatives of r / sqrt(1 + r^2), taken one by one, cancel but for r^-2 of them.
+            units *= 1 + float(np.max(np.square(self.oracles.outputs(inputs[0]))))
+        return self._off(found, units)
 
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         found = super()._opaque(node, inputs)

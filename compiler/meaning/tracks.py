@@ -23,6 +23,9 @@ SEED, STEPS = 2, 12
 Numbers = dict[str, list[list[float]]]
 """Rows for each step: norm, first and last entry of a tensor, or one number that is reported."""
 
+EVALUATED, OBSERVED = "{} to evaluate", "observed "
+"""What the rows of a tensor's average, and of a report, are called."""
+
 _TREES: tuple[TreeName, ...] = ("layers", "ranks", "positive")
 _MARGIN = 8
 _WORTH = 0.01
@@ -73,9 +76,9 @@ def numbers(graph: Graph, taped: Tape, seen: Sequence[Seen]) -> Numbers:
     for place, path in enumerate(taped.paths):
         found[path] = [_tensor(moment.weights[place]) for moment in seen]
         if graph.evaluation is not None:
-            found[f"{path} to evaluate"] = [_tensor(m.evaluation[place]) for m in seen]
+            found[EVALUATED.format(path)] = [_tensor(m.evaluation[place]) for m in seen]
     for name in (o.name for o in graph.outputs if o.role == "observed"):
-        found[f"observed {name}"] = [[float(m.observed[name])] for m in seen]
+        found[OBSERVED + name] = [[float(m.observed[name])] for m in seen]
     return found
 
 

@@ -1,5 +1,7 @@
 """Hyperparameters as a spec declares them."""
 
+from math import isfinite
+
 from ...grammar.literals import quote
 from ..records import Hyperparameter, Scalar
 from .terms import term_text
@@ -40,6 +42,8 @@ def _text(value: Scalar) -> str:
             return _text(int(value))
         case int():
             return f"{value:_}" if abs(value) >= 10_000 else str(value)
+        case float() if not isfinite(value):
+            return repr(value)
     digits, _, exponent = f"{value:e}".partition("e")
     powers = f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
     plain = repr(value)
