@@ -59,9 +59,8 @@ def lock(
     note(f"{made.optimizer}: {made.meaning.hash[:12]}, {plural(made.steps, 'step')} by {kept}")
     for kind, why in made.left_out.items():
         note(f"  not by {kind}: {why}")
-    for kind, ends in made.ends().items():
-        for name, steps in ends.items():
-            note(f"  {kind}: rounding decides about `{name}` from step {steps + 1} on")
+    for kind, what, step in made.ends():
+        note(f"  {kind}: rounding decides about {what} from step {step} on")
 
 
 def verify(

@@ -5,7 +5,7 @@ float64, and compiled in float64 and float32. Numbers are written exactly (`floa
 each may be off (see `tracks`) has three digits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ class LockError(OptcError):
 class Track(Frozen):
     """What a program did: rows for each step, and how far each number may be off.
 
-    The rows of a name end before the steps do where rounding takes over.
+    The rows of a name end where rounding takes over.
     """
 
     numbers: dict[str, list[str]]
@@ -99,12 +99,17 @@ class Lock(Frozen):
         """What the tracks run on."""
         return tape(self.seed, self.tree, self.steps)
 
-    def ends(self) -> dict[Kind, dict[str, int]]:
-        """How many steps are known of what rounding takes over before the last."""
-        return {
-            kind: {k: len(v) for k, v in track.numbers.items() if len(v) < self.steps}
-            for kind, track in self.tracks.items()
-        }
+    def ends(self) -> Iterator[tuple[Kind, str, int]]:
+        """Where rounding takes over before the last step: the track, of what, and from which step.
+
+        Of the weights it is of all.
+        """
+        for kind, track in self.tracks.items():
+            steps = {name: len(rows) + 1 for name, rows in track.numbers.items()}
+            first = min(steps[path] for path in TREES[self.tree])
+            if first <= self.steps:
+                yield kind, "all", first
+            yield from ((kind, f"`{name}`", n) for name, n in steps.items() if n < first)
 
 
 def read_lock(name: str, text: str) -> Lock:

@@ -3,7 +3,8 @@
 What may be off is derived. A program whose operations err by some units in their last place
 (`rounding`) shows how far such errors come by each step. The largest of them, `_MARGIN` times, is
 what two machines may differ by; a number that no error moved may still be off by units of its own.
-Where that is a hundredth of a tensor, its rows end: from there on rounding decides.
+Where that is a hundredth of a number, its rows end, and all rows with those of a weight: from there
+on rounding decides.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,7 +105,9 @@ def tolerances(
             if not np.all(limit <= _WORTH * size):
                 break
             found[name].append([float(x) for x in limit])
-    return found
+    # Errors do not show all that a program may do once they decide about its weights.
+    steps = min(len(found[path]) for path in taped.paths)
+    return {name: rows[:steps] for name, rows in found.items()}
 
 
 def _apart(one: Any, other: Any) -> Any:

@@ -193,7 +193,7 @@ def test_where_rounding_decides_a_lock_has_no_rows():
     double, single = (tolerances(graph, taped, {}, unit, None) for unit in (2.0**-52, 2.0**-23))
     assert {len(rows) for rows in double.values()} == {12}
     # Whether the variance can be corrected is a matter of 1 - b2^t, of which float32 knows little.
-    assert (len(single["embed/kernel"]), len(single["observed grad_norm"])) == (4, 12)
+    assert {len(rows) for rows in single.values()} == {4}
     kept = track(double, single).numbers
     assert {name: len(rows) for name, rows in kept.items()} == {
         k: len(v) for k, v in single.items()
