@@ -11,7 +11,6 @@ from agreement import (
     assert_weights,
     bowl,
     by_hand,
-    execute,
     gradient,
     interpret,
     mistakes,
