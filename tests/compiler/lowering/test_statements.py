@@ -244,6 +244,11 @@ def test_when_by_a_text():
     assert_weights(agree(text, bowl(), mode="no"), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
 
 
+def test_whole_numbers_that_are_chosen_for_each_element_are_floats():
+    text = rule("return where(g > 0, 1, where(g < 0, -1, 0))")
+    assert_weights(agree(text, bowl()), by_hand(bowl(), lambda t, w, g: w - 0.1 * np.sign(g)))
+
+
 # ---- refusals
 
 
