@@ -61,6 +61,8 @@ def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:
             return expr.value
         case syntax.Name():
             return names.get(expr.id, NAMED.get(expr.id))
+        case syntax.Unary(op="-", operand=syntax.Name(id="inf")) if "inf" not in names:
+            return -NAMED["inf"]
         case syntax.Unary():
             return _call("neg" if expr.op == "-" else "not", (expr.operand,), names)
         case syntax.Binary() if expr.op in OPERATORS:

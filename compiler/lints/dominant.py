@@ -104,9 +104,8 @@ class Bounds:
     def _of(self, node: DraftNode) -> float | None:
         interval = self._subject.intervals[node.id]
         size = max(abs(interval.low), abs(interval.high))
-        found = [size] if math.isfinite(size) else []
-        found += [x for x in (self._by_form(node), self._average(node)) if x is not None]
-        return min(found, default=None)
+        found = (size, self._by_form(node), self._average(node))
+        return min((x for x in found if x is not None and math.isfinite(x)), default=None)
 
     def _by_form(self, node: DraftNode) -> float | None:
         match node.op:
@@ -115,23 +114,21 @@ class Bounds:
             case "div":
                 return self._quotient(*node.inputs)
             case "square":
-                return self._power(node.inputs[0], 2)
+                return self._product(node.inputs[0], node.inputs[0])
             case "pow" if self._point(node.inputs[1]) == 2:
-                return self._power(node.inputs[0], 2)
+                return self._product(node.inputs[0], node.inputs[0])
             case "sqrt":
-                return self._power(node.inputs[0], 0.5)
+                size = self.of(node.inputs[0])
+                return None if size is None else math.sqrt(size)
             case "abs" | "neg" | "copy" | "restrict" | "float":
                 return self.of(node.inputs[0])
             case _:
                 return None
 
-    def _power(self, id: int, exponent: float) -> float | None:
-        size = self.of(id)
-        return None if size is None else size**exponent
-
     def _product(self, one: int, other: int) -> float | None:
         if one == other:
-            return self._power(one, 2)
+            size = self.of(one)
+            return None if size is None else size * size
         for factor, id in ((one, other), (other, one)):
             limit = self._limit(factor, id)
             if limit is not None:

@@ -105,3 +105,10 @@ def test_everything_in_the_library_has_a_documentation_and_no_mistake():
     for entry in library.entries():
         assert entry.doc, f"{entry.kind} {entry.name}"
         assert mistakes(entry.text) == []
+
+
+def test_a_range_may_be_open_on_both_ends():
+    spec = "optimizer free(lr = -0.1 in (-inf, inf), top = 1 in (-inf, 2]) { tune step -lr * top }"
+    program = compile_spec(located(spec))
+    free, top = program.graph.hyperparameters
+    assert (free.low, free.high, top.low, top.high) == (None, None, None, 2)

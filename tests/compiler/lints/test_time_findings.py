@@ -150,6 +150,7 @@ FLAGGED = [
     # What happens once.
     ("tune step lr observe norm(g) as n every 1000", "long-period"),
     ("precondition refreshed(2000) tune step lr", "long-period"),
+    ("precondition refreshed(inf) tune step lr", "long-period"),
     # Warm-ups.
     ("tune step warmup_cosine_decay(0, lr, 10, total)", "idle-first-step"),
     ("tune step warmup_constant(0, lr, 10)", "idle-first-step"),
@@ -222,6 +223,8 @@ SILENT = [
     "precondition momentum(0) tune step lr",
     "precondition damped() tune step lr",
     "tune step lr * reduce_on_plateau()",
+    "tune step warmup_cosine(lr, inf, total)",
+    "tune step warmup_cosine(lr, 10, inf)",
     "tune step lr average lookahead(slow_step_size = 1)",
     "group a where ndim > 1 { clip value(1) where ndim > 2 } group rest { } tune step lr",
     'decay weights(0.1) where ndim > 1 and not path matches "embed" tune step lr',
