@@ -65,6 +65,16 @@ rule precondition summed(eps = 1e-8) {
   sum <- sum + g^2
   return g / (sqrt(sum) + eps)
 }
+rule clip cut(limit = 1.0) {
+  length = norm(g)
+  if length > limit { return g * (limit / length) } else { return g }
+}
+rule clip chosen(limit = 1.0) {
+  length = norm(g)
+  return where(length > limit, g * limit / length, g)
+}
+rule clip dropped(limit = 1.0) { return where(norm(g) > limit, 0, 1) * g }
+rule clip dropping(limit = 1.0) { if norm(g) > limit { return 0 * g } else { return g } }
 rule clip shorter(limit = 1.0) { return min(1, limit / norm(g)) * g }
 rule constrain up() { return w + eta * u }
 rule constrain down() { return w - eta * u }
@@ -148,6 +158,10 @@ FLAGGED = [
     ("clip shorter(0.1) precondition inside(eps = 0.01) tune step lr", "dominant-eps"),
     ("precondition sign() precondition adam(eps = 1) tune step lr", "dominant-eps"),
     ("precondition damped(0.1) precondition free(eps = 1) tune step lr", "dominant-eps"),
+    # A clip may be a choice.
+    ("clip cut() precondition sign() tune step lr", "dead-clip"),
+    ("clip chosen() precondition normalize(eps = 1e-12) tune step lr", "dead-clip"),
+    ("precondition sign() clip cut() tune step lr", "clip-after-sign"),
 ]
 
 NEAR = [
@@ -212,6 +226,10 @@ NEAR = [
     "clip value(1) precondition soft() tune step lr",
     "clip value(0.1) where ndim >= 2 precondition adam(eps = 0.1) tune step lr",
     "clip value(0.1) decay weights(0.1) precondition momentum(0.9) tune step lr",
+    # What drops a step is more than a length.
+    "clip dropped() precondition sign() tune step lr",
+    "clip dropping() precondition sign() tune step lr",
+    "clip cut() precondition momentum(0.9) precondition sign() tune step lr",
 ]
 
 
