@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..finite import finite
 from .claims import Verdict
 from .memory import SlotBytes
 from .rates import Said
@@ -14,7 +15,15 @@ SCHEMA = 1
 
 
 def plain(budget: "Budget") -> dict[str, object]:
-    """Dicts and lists of texts and numbers; a field that does not apply is None."""
+    """Dicts and lists of texts and numbers; a field that does not apply is None.
+
+    Numbers that JSON lacks are the texts `inf`, `-inf` and `nan`.
+    """
+    found: dict[str, object] = finite(_fields(budget))
+    return found
+
+
+def _fields(budget: "Budget") -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "optimizer": budget.optimizer,
