@@ -39,7 +39,7 @@ def plan(
 def plan_of(located: Located, tree: Tree, defaults: Mapping[str, Scalar] | None) -> Budget:
     """The plan of a spec that was found. Floats that stand alone are as wide as JAX has them."""
     graph, _ = lowered_graph(located, defaults)
-    with jax.enable_x64(bool(jax.config.jax_enable_x64) or has_doubles(tree)):
+    with jax.enable_x64(jnp.result_type(float) == jnp.float64 or has_doubles(tree)):
         scalar = jnp.result_type(float).itemsize
         found = budget(graph, tree, scalar=scalar)
         refused = any(finding.fatal for finding in found.findings)

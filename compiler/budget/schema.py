@@ -19,17 +19,12 @@ def plain(budget: "Budget") -> dict[str, object]:
 
     Numbers that JSON lacks are the texts `inf`, `-inf` and `nan`.
     """
-    found: dict[str, object] = finite(_fields(budget))
-    return found
-
-
-def _fields(budget: "Budget") -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "optimizer": budget.optimizer,
         "params": budget.tree.name,
         "ok": budget.ok,
-        "hyperparameters": dict(budget.values),
+        "hyperparameters": finite(budget.values),
         "weights": budget.weights,
         "weight_bytes": budget.weight_bytes,
         "state_bytes": budget.state_bytes,
@@ -99,7 +94,7 @@ def _line(line: "Line") -> dict[str, object]:
 
 
 def _said(said: Said) -> dict[str, object]:
-    return {"stage": said.stage, "text": said.text, "at_1": said.value}
+    return {"stage": said.stage, "text": said.text, "at_1": finite(said.value)}
 
 
 def _verdict(verdict: Verdict) -> dict[str, object]:
@@ -107,6 +102,6 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "text": verdict.assertion.text,
         "line": verdict.assertion.place,
         "holds": verdict.holds,
-        "sides": None if verdict.sides is None else list(verdict.sides),
-        "quantities": dict(verdict.quantities),
+        "sides": finite(verdict.sides),
+        "quantities": finite(verdict.quantities),
     }
