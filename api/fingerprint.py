@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..compiler.driver import lowered_graph, print_program
+from ..compiler.driver import print_program
 from ..compiler.graph import Graph, walk
+from ..compiler.graphs import lowered_graph
 from ..compiler.locate import Located
 from ..compiler.meaning.lock import (
     UNITS,
@@ -111,7 +112,6 @@ def _numbers(graph: Graph, taped: Tape, kind: Kind) -> Numbers:
 def _followed(graph: Graph, taped: Tape, dtype: "np.dtype[Any]") -> list[list[Any]]:
     """The weights of each step, by the program that is printed from the graph."""
     optimizer = run(print_program(graph))()
-    # A flat tree: the paths that groups ask for are those of its keys.
     params: Any = _nested(taped.paths, [jnp.asarray(w, dtype) for w in taped.weights])
     state = optimizer.init(params)
     objective = Objective(outputs=_outputs, loss=_loss, batch_axis=0)

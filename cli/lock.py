@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..compiler.driver import lowered_graph
+from ..compiler.graphs import lowered_graph
 from ..compiler.locate import NotFoundError, read
 from ..compiler.meaning.meaning import meaning
 from . import settings

@@ -18,7 +18,7 @@ on them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from hashlib import sha256
@@ -45,8 +45,10 @@ class Value:
     """A formula. `key` says which one, for one algebra; two formulas of one key are equal.
 
     `scalar` is false where it may differ between the elements of a field. `uses` are the states
-    that it may depend on. `number` is there when it is one. `factors` with their exponents and
-    `coefficient` multiply to the value; a value without factors is its own only one.
+    that it may depend on. `total` says that it was worked out without anything that may be
+    undefined: what is found out about a value that is not may fail for its equals. `number` is
+    there when it is one. `factors` with their exponents and `coefficient` multiply to the value;
+    a value without factors is its own only one.
     """
 
     key: str
@@ -56,6 +58,7 @@ class Value:
     uses: frozenset[int]
     degree: int = 1
     wild: bool = False
+    total: bool = True
     coefficient: Fraction = Fraction(1)
     factors: "tuple[tuple[Value, int], ...]" = ()
 
@@ -126,8 +129,10 @@ class Algebra:
         name = self._hash("atom", description, [x.key for x in of], scalar, wild)
         terms: _Terms = {(): int(name, 16) % self.modulus}
         used = frozenset(uses).union(*(x.uses for x in of))
-        found = Value(self._key(terms), terms, None, scalar, used, wild=wild)
-        return self.knowing(found, facts)
+        key = self._key(terms)
+        self._facts[key] = self._facts.get(key, 0) | facts
+        total = not wild and all(x.total for x in of)
+        return Value(key, terms, None, scalar, used, wild=wild, total=total)
 
     def condition(
         self,
@@ -142,15 +147,15 @@ class Algebra:
         self._generators[name] = _Generator(0, None)
         terms: _Terms = {(name,): 1}
         used = frozenset(uses).union(*(x.uses for x in of))
-        return self.knowing(
-            Value(self._key(terms), terms, None, scalar, used), NONNEGATIVE | AT_MOST_ONE
-        )
+        key = self._key(terms)
+        self._facts[key] = NONNEGATIVE | AT_MOST_ONE
+        return Value(key, terms, None, scalar, used, total=all(x.total for x in of))
 
     # ---- what is known
 
     def knowing(self, x: Value, facts: int) -> Value:
-        """The value itself, of which more is known from now on."""
-        if facts:
+        """The value itself, of which more is known from now on, if it is known everywhere."""
+        if facts and x.total:
             self._facts[x.key] = self.facts(x) | facts
         return x
 
@@ -268,7 +273,9 @@ class Algebra:
             found = self._made(terms, (x,), x.degree << generators, "inverse")
             if found.number is None:
                 found = self._with_factors(found, *self._multiplied((x, -1)))
-        return self.knowing(found, self.facts(x) & POSITIVE)
+        if not self.is_(x, POSITIVE):
+            return replace(found, total=found.number is not None)
+        return self.knowing(found, POSITIVE)
 
     def div(self, x: Value, y: Value) -> Value:
         """The quotient."""
@@ -459,7 +466,8 @@ class Algebra:
             for small in (terms[()], terms[()] - self.modulus):
                 if abs(small) < _SMALL:
                     return self.number(small)
-        return Value(self._key(terms), terms, None, scalar, uses, degree)
+        total = all(x.total for x in of)
+        return Value(self._key(terms), terms, None, scalar, uses, degree, total=total)
 
     def _sum(self, x: Mapping[_Monomial, int], y: Mapping[_Monomial, int]) -> _Terms:
         total = dict(x)
@@ -524,11 +532,12 @@ class Algebra:
         height = 1 + max((self._generators[n].height for n in inner), default=0)
         self._generators[name] = _Generator(height, radicand)
         terms: _Terms = {(name,): 1}
-        found = Value(
-            self._key(terms), terms, None, radicand.scalar, radicand.uses, radicand.degree
-        )
+        key = self._key(terms)
         known = NONNEGATIVE | (self.facts(radicand) & (POSITIVE | BELOW_ONE))
-        return self.knowing(found, known)
+        self._facts[key] = self._facts.get(key, 0) | known
+        total = radicand.total and self.is_(radicand, NONNEGATIVE)
+        degree, uses = radicand.degree, radicand.uses
+        return Value(key, terms, None, radicand.scalar, uses, degree, total=total)
 
     def _fraction_of(self, x: Value, exponent: Fraction) -> Value:
         whole = exponent.numerator // exponent.denominator
@@ -642,7 +651,16 @@ class Algebra:
             return x
         ordered = tuple(factors[key] for key in sorted(factors))
         return Value(
-            x.key, x.terms, x.number, x.scalar, x.uses, x.degree, x.wild, coefficient, ordered
+            x.key,
+            x.terms,
+            x.number,
+            x.scalar,
+            x.uses,
+            x.degree,
+            x.wild,
+            x.total,
+            coefficient,
+            ordered,
         )
 
     def _with_common_factors(self, total: Value, x: Value, y: Value) -> Value:
@@ -678,7 +696,7 @@ class Algebra:
         except _TooLargeError:
             return total
         rest = self._made(terms, (total, common), total.degree + common.degree, "rest")
-        if all(self._is_positive(base, exponent) for base, exponent in shared.values()):
+        if all(self.is_(base, POSITIVE) for base, _ in shared.values()):
             self.knowing(rest, self.facts(total) & POSITIVE)
         if rest.number is not None:
             content *= rest.number

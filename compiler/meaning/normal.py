@@ -67,9 +67,10 @@ def same_map(left: Graph, right: Graph, parameters: Mapping[str, Term] = _NONE) 
     given = repr(sorted(parameters.items()))
     texts = left.model_dump_json(), right.model_dump_json(), given
     salt = sha256(repr(texts).encode()).hexdigest()
-    algebra = Algebra(salt, prime_above(int(salt, 16) | 1 << 255))
-    one = normal_form(left, known=right.hyperparameters, algebra=algebra)
-    other = normal_form(right, parameters, left.hyperparameters, algebra)
+    modulus = prime_above(int(salt, 16) | 1 << 255)
+    # Equal algebras, and not one: its values know states by their numbers in one program.
+    one = normal_form(left, known=right.hyperparameters, algebra=Algebra(salt, modulus))
+    other = normal_form(right, parameters, left.hyperparameters, Algebra(salt, modulus))
     return one.digest == other.digest
 
 

@@ -142,8 +142,8 @@ class _Body:
             case Stop(unless):
                 return _hanging(f"{space}stop unless {_WRITER.write(unless)}", "  ")
             case Examples(gradient, body):
-                each = f"{space}for the gradient {_WRITER.write(gradient)} of each example:"
-                return [each, *self.rows(body, indent + 1, stage)]
+                line = f"{space}for the gradient {_WRITER.write(gradient)} of each example:"
+                return [line, *self.rows(body, indent + 1, stage)]
             case If():
                 sides, last = branches(statement)
                 rows = []

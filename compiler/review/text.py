@@ -1,5 +1,6 @@
 """A review as text for a terminal, and as Markdown for a comment under a change."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from textwrap import wrap
@@ -41,8 +42,9 @@ def markdown(review: Review) -> str:
     parts = [f"### {_heading(review, '→', '`{}`')}"]
     for section in review.sections:
         lines = "\n".join(map(_for_diff, _rows(section.changes, 0)))
-        # No text of a spec holds a line of its own that begins with a fence.
-        parts.append(f"**{section.title}**\n\n```diff\n{lines}\n```")
+        # A docstring may hold a fence itself.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", lines)), default=0))
+        parts.append(f"**{section.title}**\n\n{fence}diff\n{lines}\n{fence}")
     return "\n\n".join([*parts, *_verdict(review)])
 
 

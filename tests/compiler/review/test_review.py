@@ -14,7 +14,7 @@ from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located, find
 from optc.compiler.review.between import reviews
 from optc.compiler.review.records import Change
-from optc.compiler.review.text import joined, text
+from optc.compiler.review.text import joined, markdown, text
 from optc.grammar import syntax
 from optc.grammar.diagnostic import Diagnostics, SpecError
 from optc.grammar.parse import parse
@@ -23,6 +23,7 @@ from optc.grammar.source import Source
 CASES = Path(__file__).parent / "cases"
 NAMES = sorted(path.name.removesuffix(".before.opt") for path in CASES.glob("*.before.opt"))
 OF_THE_LIBRARY = [
+    ("rmsprop_centered", "sgd_torch"),  # states that are one, at other places
     ("adamw", "adam_coupled"),  # decoupled and coupled decay
     ("adamw", "adamw_paper"),  # where the schedule acts
     ("nadam", "nadam_torch"),  # one name, two kinds of mathematics
@@ -147,6 +148,14 @@ def bare(graph):
     for each in (*text["hyperparameters"], *text["groups"]):
         each["place"] = ""
     return text
+
+
+def test_no_docstring_ends_a_block_of_markdown():
+    spec = 'optimizer a() { """One. Two ````. Three."""\n tune step {} }'
+    (found,) = reviews(
+        located(spec.replace("{} }", "1 }")), located("optimizer a() { tune step 1 }")
+    )
+    assert markdown(found).count("\n`````") == 2
 
 
 def test_mistakes_of_both_are_reported():
