@@ -84,7 +84,7 @@ def summary(graph: Graph) -> Summary:
     widths = {None: 4.0, "int8": 1.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
     widths["float64"] = 8.0
     kept = sum(
-        widths[slot.dtype]
+        1.0 if slot.type.dtype == "bool" else widths[slot.dtype]
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
     )
