@@ -193,11 +193,11 @@ class _Builder:
             return ()
         naming = self._naming
         naming.time = "t"
-        made = Statements(naming, naming.lines(region, {}))
+        (result,) = region.results
+        made = Statements(naming, naming.lines(region, {result: False}))
         lines: list[Line] = []
         for node in region.nodes:
             made.node(node, lines)
-        (result,) = region.results
         target: Symbol = naming.names.take(replace(naming.weights, below=("eval",)))
         averages = (n for n, s in enumerate(self._graph.stages) if s.label.startswith("average"))
         stage = max(self._nodes[result].stage, *averages, -1)

@@ -215,7 +215,8 @@ class Formulas:
                 return Call(f"{self._path(node)}.init", (inputs[0],))
             case "per_example_mean":
                 region = node.regions[0]
-                return Call("mean", (self.use(region.results[0]),), "examples")
+                each, value = self.use(region.arguments[0]), self.use(region.results[0])
+                return Call("mean", (Infix("↦", each, value),), "examples")
             case _:
                 return Call(name, tuple(inputs), self._part(node))
 
