@@ -107,11 +107,12 @@ class Budget:
 
 
 def budget(
-    graph: Graph, tree: Tree, opaque: Mapping[int, int] | None = None, scalar: int = 4
+    graph: Graph, tree: Tree, opaque: Mapping[int, int] | None = None, scalar: int | None = None
 ) -> Budget:
     """The budget of a lowered graph, at the defaults of its hyperparameters.
 
-    `opaque` and `scalar` are those of `memory.state_bytes`. Raises BudgetError where a
+    `opaque` and `scalar` are those of `memory.state_bytes`; `scalar` is 8 for weights of float64,
+    which JAX has only where it computes in 64 bits, and else 4. Raises BudgetError where a
     hyperparameter without a default decides.
     """
     values = _values(graph)
@@ -119,6 +120,7 @@ def budget(
     rates = Rates(graph, members, values)
     table = tuple(Line(row, *rates.of(row)) for row in members.rows)
     executed = _simplified(graph)
+    scalar = scalar or (8 if has_doubles(tree) else 4)
     sizes = extents(executed, members)
     state = state_bytes(executed, members, sizes, opaque or {}, scalar)
     worked = work(executed, sizes, sum(tensor.size for tensor in tree.tensors), values)
@@ -145,6 +147,11 @@ def budget(
     }
     verdicts = tuple(judge(assertion, quantities) for assertion in graph.assertions)
     return replace(found, verdicts=verdicts)
+
+
+def has_doubles(tree: Tree) -> bool:
+    """Whether there are weights of float64."""
+    return any(tensor.dtype == "float64" for tensor in tree.tensors)
 
 
 def opaque_slots(graph: Graph) -> tuple[int, ...]:

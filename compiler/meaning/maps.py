@@ -57,6 +57,11 @@ class ParameterMap:
         return f"{name}({', '.join(f'{n} = {term_text(t)}' for n, t in self.given.items())})"
 
 
+def literals(values: Values) -> dict[str, Term]:
+    """Values as terms."""
+    return {name: Term("literal", (value,)) for name, value in values.items()}
+
+
 def term_text(term: Term) -> str:
     """A term of a map as a spec would say it."""
     if term.op in ("parameter", "literal"):

@@ -1,6 +1,6 @@
 """Trajectories: what a graph does on a tape, by the reference interpreter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,14 +54,16 @@ def follow(
     steps: int | None = None,
     extern: Extern | None = None,
     keep: bool = False,
+    interpreter: Callable[..., Interpreter] = Interpreter,
 ) -> Trajectory:
     """A program on a tape, over the reals as float64 has them.
 
     `values` are those of hyperparameters; others have their defaults. States of whole numbers
     are rounded as they are stored, while other dtypes are left out of account. `keep` keeps the
-    values of all nodes. Raises UnfitError where the program refuses the tape or the values.
+    values of all nodes, and `interpreter` is who runs them. Raises UnfitError where the program
+    refuses the tape or the values.
     """
-    runner = Interpreter(graph, tape.tensors, bind(graph, values or {}), extern=extern)
+    runner = interpreter(graph, tape.tensors, bind(graph, values or {}), extern=extern)
     weights: Fields = list(tape.weights)
     with np.errstate(all="ignore"):
         try:

@@ -98,6 +98,20 @@ def test_a_state_of_one_value_for_each_part_of_a_tensor():
     assert shapes == [(1, 1, 1, 2), (1,), (1, 1), (1, 3, 2), (1, 2)]
 
 
+def test_zeros_of_a_reduction_wait_for_no_gradient():
+    text = rule("""
+        state largest = zeros(norm(g, per = unit))
+        largest <- max(largest, norm(g, per = unit))
+        return g / largest
+    """)
+    waiting = text.replace("zeros(norm(g, per = unit))", "0 * norm(g, per = unit)")
+    trace, same = agree(text, bowl()), agree(waiting, bowl())
+    for one, other in zip(trace.last.weights, same.last.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "where" in specimen(waiting).text
+    assert "where" not in specimen(text).text
+
+
 @pytest.mark.parametrize(
     ("stored", "dtype"), [("bf16", ml_dtypes.bfloat16), ("f16", np.float16), ("f32", np.float32)]
 )
