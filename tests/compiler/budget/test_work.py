@@ -304,3 +304,8 @@ def test_sides_without_a_finite_value_are_shown_and_are_texts_in_json():
     plan = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plan["assertions"][0]["sides"] == ["inf", "nan"]
     assert plan["tensors"][0]["rate"]["at_1"] == "inf"
+
+
+def test_a_comment_inside_an_assertion_is_none_of_its_text():
+    found = planned("tune step lr assert tensors == 2 and # both\n  not groups > 0 # none\n")
+    assert [v.assertion.text for v in found.verdicts] == ["tensors == 2 and not groups > 0"]
