@@ -48,8 +48,8 @@ TENSOR_NAMES = ("ndim", "size", "rows", "cols", "path", "dtype", "shape")
 
 _SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
 
-_OPPOSITES = {"eq": "ne", "lt": "ge", "le": "gt"}
-_OPPOSITES |= {other: op for op, other in _OPPOSITES.items()}
+OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
+"""What a comparison is when it does not hold."""
 
 
 def predicate(
@@ -262,7 +262,7 @@ def python(
         return quoted(value) if isinstance(value, str) else repr(value).replace("e+", "e")
     if term.op in TENSOR_NAMES:
         return ask(term.op)
-    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+    if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
         return python(Term(opposite, term.terms[0].arguments), binding, ask, search)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
     # `and` binds tighter than `or`, and a reader should not need to know.

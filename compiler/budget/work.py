@@ -29,14 +29,13 @@ class Work:
     """Operations by stage and oracles by name, each an average for one call of `step`.
 
     `at_most` says that data decide, and these are bounds. `uncounted` are stages of which nothing
-    is known, since optax does them. `refused` says why the values of hyperparameters are refused.
+    is known, since optax does them.
     """
 
     flops: Mapping[str, float]
     oracles: Mapping[str, float]
     at_most: bool
     uncounted: tuple[str, ...]
-    refused: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -57,8 +56,7 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
     if any(output.role == "step" for output in graph.outputs):
         stages[UPDATE] = weights
     oracles = {name: found[name] for name in ASKED if found.get(name)}
-    uncounted, refused = tuple(counter.uncounted), tuple(counter.refused)
-    return Work(stages, oracles, counter.at_most, uncounted, refused)
+    return Work(stages, oracles, counter.at_most, tuple(counter.uncounted))
 
 
 class _Counter:
@@ -70,7 +68,6 @@ class _Counter:
         self.met: Conditions = ()
         self.at_most = False
         self.uncounted: dict[str, None] = {}
-        self.refused: dict[str, None] = {}
 
     def region(self, region: Region) -> Tally:
         """Everything that a region works, operations under `flops STAGE`."""
@@ -91,9 +88,6 @@ class _Counter:
                 return self._if(node)
             case "control" if node.op == "loop":
                 return self._loop(node)
-            case "control" if node.op == "refuse":
-                place = self.graph.stages[node.stage].place
-                self.refused[f"{node['message']} ({place})"] = None
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}

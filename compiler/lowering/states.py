@@ -206,8 +206,7 @@ def _names(expr: syntax.Expr, shapes: bool) -> Iterator[str]:
         case syntax.Call():
             only_shape = expressions.dotted(expr.function) in ("zeros", "ones")
             for argument in expr.arguments:
-                plain = isinstance(argument.value, syntax.Name)
-                if shapes or not (only_shape and plain):
+                if shapes or not (only_shape and _is_part(argument.value)):
                     yield from _names(argument.value, shapes)
         case syntax.Unary():
             yield from _names(expr.operand, shapes)
@@ -218,6 +217,18 @@ def _names(expr: syntax.Expr, shapes: bool) -> Iterator[str]:
             yield from _names(expr.value, shapes)
         case _:
             pass
+
+
+def _is_part(expr: syntax.Expr) -> bool:
+    """Whether an expression is a value or a reduction of one, whose shape needs no value."""
+    match expr:
+        case syntax.Name() | syntax.Number():
+            return True
+        case syntax.Call():
+            is_known = expressions.dotted(expr.function) in ("abs", "max", "mean", "norm", "sum")
+            return is_known and all(_is_part(argument.value) for argument in expr.arguments)
+        case _:
+            return False
 
 
 def _calls(expr: syntax.Expr) -> Iterator[syntax.Call]:
