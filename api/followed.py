@@ -17,7 +17,8 @@ from ..compiler.meaning.tapes import Tape
 from ..compiler.meaning.trajectory import Moment, Trajectory, UnfitError
 from ..compiler.records import Hyperparameter
 from ..grammar import syntax
-from .twins import TwinError, claimant, value
+from .claimant import claimant
+from .twins import TwinError, value
 
 _FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """How steps are compiled: they run a hundred times, so compiling costs more than running."""

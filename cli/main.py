@@ -54,7 +54,9 @@ def _run(arguments: list[str]) -> int:
         note(render_text(error.diagnostics, color=wants_color(sys.stderr)))
         return 1
     except OptcError as error:
-        note(f"error: {error}")
+        from ..grammar.render import visible
+
+        note("\n".join(visible(line) for line in f"error: {error}".split("\n")))
         return 1
     except (BrokenPipeError, KeyboardInterrupt):
         raise

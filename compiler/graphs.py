@@ -21,7 +21,7 @@ from .lowering.draft import Draft
 from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
-from .records import Hyperparameter, Scalar, Term
+from .records import Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
 _WIDTHS = {
@@ -100,13 +100,17 @@ def summary(graph: Graph) -> Summary:
         if node.op in ASKED:
             counts[node.op] = counts.get(node.op, 0) + 1
     kept = [
-        (_condition(graph, slot.type.domain), _WIDTHS[slot.dtype])
+        (_condition(graph, slot.type.domain), _width(slot))
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
     ]
     refused = [_condition(graph, refusal.domain) for refusal in graph.refusals]
     stages = [stage.shown(graph.file) for stage in graph.stages]
     return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
+
+
+def _width(slot: Slot) -> float:
+    return 1.0 if slot.type.dtype == "bool" else _WIDTHS[slot.dtype]
 
 
 def _condition(graph: Graph, number: int) -> Term:

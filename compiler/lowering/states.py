@@ -168,7 +168,16 @@ def _blank(ctx: Context, type: Type) -> Value:
     with ctx.in_frame(ctx.start):
         if not type.is_field:
             return ctx.constant(0.0 if type.dtype == "float" else False)
-        return ctx.node("zeros", (_shaped(ctx, type),), type)
+        zeros = ctx.node("zeros", (_shaped(ctx, type),), replace(type, dtype="float"))
+        if type.dtype == "float":
+            return zeros
+        never = ctx.apply("lt", zeros, zeros)
+        return never if type.dtype == "bool" else _choice(ctx, never)
+
+
+def _choice(ctx: Context, condition: Value) -> Value:
+    """1 where a condition holds and 0 elsewhere, as whole numbers."""
+    return ctx.apply("where", condition, ctx.constant(1), ctx.constant(0))
 
 
 def _shaped(ctx: Context, type: Type) -> Value:

@@ -18,10 +18,11 @@ from ..graph import Graph, Node, Region, index, walk
 from ..ops import OPS, knots
 from ..records import Hyperparameter, Term
 from ..types import Type
-from .algebra import BELOW_ONE, NONNEGATIVE, POSITIVE, Algebra, Value
+from .algebra import Algebra
 from .arrangements import Arrangements
 from .operations import Operations
 from .terms import Terms
+from .values import BELOW_ONE, NONNEGATIVE, POSITIVE, Value
 
 _MOST_ROUNDS = 3
 

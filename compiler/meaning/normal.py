@@ -17,9 +17,10 @@ from hashlib import sha256
 from ..graph import Graph
 from ..passes.dead_code import dead_code
 from ..records import Hyperparameter, Term
-from .algebra import NONNEGATIVE, Algebra, Value
+from .algebra import Algebra
 from .formulas import Formula, Formulas
 from .prime import prime_above
+from .values import NONNEGATIVE, Value
 
 _NONE: Mapping[str, Term] = {}
 

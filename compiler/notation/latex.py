@@ -19,7 +19,6 @@ from .box import (
     Interval,
     Let,
     Part,
-    Refuse,
     Repeat,
     Report,
     State,
@@ -193,8 +192,6 @@ class _Body:
                 return [self._row(indent, said)]
             case Count(condition):
                 return [self._row(indent, f"the step counts if ${_WRITER.write(condition)}$")]
-            case Refuse(message):
-                return [self._row(indent, rf"\textbf{{refused}} {escaped(message)}")]
             case Stop(unless):
                 return [self._row(indent, rf"\textbf{{stop unless}} ${_WRITER.write(unless)}$")]
             case Examples(gradient, body):
@@ -263,8 +260,6 @@ def _room(statement: Statement) -> int:
             return _NARROW + 3 + sum(map(width, targets)) + sum(map(_extent, values))
         case Report(name, value):
             return len(name) + width(value) + 10
-        case Refuse(message):
-            return len(message) + 8
         case Count(condition) | If(condition):
             return width(condition) + 20
         case Repeat(count, condition):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -95,3 +97,14 @@ def test_wrong_usage_is_2(optc, arguments):
     code, out, err = optc("equiv", *arguments)
     assert (code, out) == (2, "")
     assert "Error: " in err
+
+
+def test_two_specs_are_compared_without_jax():
+    code = (
+        "import sys; from optc.cli.main import main\n"
+        "main(['equiv', 'sgd', 'momentum', '--steps', '2', '--no-map']); print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.splitlines()[-1].split())
+    assert "optc.compiler.meaning.verdict" in imported
+    assert not imported & {"jax", "optax", "networkx"}

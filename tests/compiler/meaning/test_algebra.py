@@ -7,9 +7,10 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from optc.compiler.meaning.algebra import BELOW_ONE, NONNEGATIVE, POSITIVE, Algebra
+from optc.compiler.meaning.algebra import Algebra
 from optc.compiler.meaning.operations import Operations
 from optc.compiler.meaning.prime import prime_above
+from optc.compiler.meaning.values import AT_MOST_ONE, BELOW_ONE, NONNEGATIVE, POSITIVE
 from optc.compiler.ops import OPS
 
 BINARY = ("add", "sub", "mul", "div", "min", "max", "add", "mul", "div")
@@ -90,6 +91,30 @@ def test_what_has_one_key_has_one_value(depth):
                 assert close[both].all(), (one, other)
                 pairs += 1
     assert pairs > 100
+
+
+def parts(tree):
+    """An expression and all that it is made of, but for conditions."""
+    if isinstance(tree, tuple):
+        yield from (x for inner in tree[1:] for x in parts(inner))
+    if not (isinstance(tree, tuple) and tree[0] in COMPARED):
+        yield tree
+
+
+@pytest.mark.parametrize("seed", [106, 110])
+def test_what_is_known_of_a_value_holds(seed):
+    """Also where it was found out for another expression of one formula that has a smaller domain:
+    `1 / (p + 1 / q)` is positive, but `q / (p * q + 1)` is zero for a `q` of zero."""
+    source, algebra = random.Random(seed), Algebra()
+    operations, atoms = Operations(algebra), made(algebra)
+    with np.errstate(all="ignore"):
+        for _ in range(600):
+            for tree in parts(expression(source, 3)):
+                known, found = algebra.facts(formula(tree, operations, atoms)), number(tree)
+                found = found[~np.isnan(found)]
+                assert not known & NONNEGATIVE or (found >= -1e-9).all(), tree
+                assert known & POSITIVE != POSITIVE or (found > 0).all(), tree
+                assert not known & AT_MOST_ONE or (found <= 1 + 1e-9).all(), tree
 
 
 def test_another_point_makes_the_same_distinctions():

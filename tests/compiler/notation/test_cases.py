@@ -123,6 +123,4 @@ def test_choices_by_a_text_are_one_list():
         '    if curve = "linear":\n        cooldown₂ ← 1 − s\n    else if curve = "sqrt":\n'
         in shown
     )
-    assert (
-        '    else:\n        if ¬(curve = "exponential"):\n            refused: the curve' in shown
-    )
+    assert '"mirror_cosine" and curve ≠ "exponential": the curve is' in shown
