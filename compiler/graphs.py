@@ -104,7 +104,11 @@ def summary(graph: Graph) -> Summary:
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
     ]
-    refused = [_condition(graph, refusal.domain) for refusal in graph.refusals]
+    refused = [
+        _condition(graph, refusal.domain)
+        for refusal in graph.refusals
+        if refusal.domain is not None and refusal.condition == TRUE
+    ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
     return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
 
