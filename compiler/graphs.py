@@ -21,7 +21,7 @@ from .lowering.draft import Draft
 from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
-from .records import Hyperparameter, Scalar, Slot, Term
+from .records import TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
 _WIDTHS = {
