@@ -1,15 +1,19 @@
 """`optc lock` and `optc verify`: what a spec means and does, kept beside it, and checked."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..compiler.graphs import lowered_graph
-from ..compiler.locate import NotFoundError, read
 from ..compiler.meaning.meaning import meaning
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, OptcError, SpecError
+from ..grammar.parse import parse
+from ..grammar.render import render_text
 from . import settings
-from .output import CommandError, deliver, note, plural
+from .output import deliver, note, plural, wants_color
 from .spec import AllowExtern, locate
 
 
@@ -44,18 +48,20 @@ def lock(
         graph, _ = lowered_graph(located, defaults)
         print(meaning(graph).hash)
         return
-    from ..api import fingerprint  # JAX, which the hash does not need
+    from ..api import locks  # JAX, which the hash does not need
 
-    made = fingerprint.lock(located, defaults)
-    if output is None:
-        folder = Path(located.source.name).parent if _is_path(spec) else Path()
-        output = str(folder / f"{made.optimizer}.opt.lock")
-    deliver(output, made.text())
-    left = "".join(f"; not {kind}, since {why}" for kind, why in made.left_out.items())
+    folder = Path() if located.folder is None else Path(located.source.name).parent
+    if output is not None:
+        folder = Path() if output == "-" else Path(output).parent
+    made = locks.lock(spec, defaults=defaults, allow_extern=allow_extern or (), folder=folder)
+    deliver(output or str(folder / f"{made.optimizer}.opt.lock"), made.text())
     kept = ", ".join(made.tracks)
-    note(
-        f"{made.optimizer}: {made.meaning.hash[:12]}, {plural(made.steps, 'step')} by {kept}{left}"
-    )
+    note(f"{made.optimizer}: {made.meaning.hash[:12]}, {plural(made.steps, 'step')} by {kept}")
+    for kind, why in made.left_out.items():
+        note(f"  not by {kind}: {why}")
+    for kind, ends in made.ends().items():
+        for name, steps in ends.items():
+            note(f"  {kind}: rounding decides about `{name}` from step {steps + 1} on")
 
 
 def verify(
@@ -67,57 +73,52 @@ def verify(
     """Check that specs mean and do what their locks say.
 
     The lock of a spec is NAME.opt.lock beside it, or for a name of the library in the current
-    folder. A lock is checked against the spec beside it, or else the library's. The exit code is 1
-    when a meaning has changed, or numbers by more than rounding explains.
+    folder; of a file with several optimizers all locks beside it are checked. A lock is checked
+    against the spec that it was made of. The exit code is 1 when a meaning has changed, or numbers
+    by more than rounding explains, or something cannot be checked.
 
     Example:
       optc verify mine.opt
       optc verify locks/*.lock
     """
-    from ..api import fingerprint  # both ways of running need it
-    from ..compiler.meaning.lock import read_lock
+    from ..api import locks  # both ways of running need it
 
-    wrong = 0
+    fine = True
     for name in specs:
-        spec, file = _pair(name)
         try:
-            locked = read_lock(str(file), read(file))
-        except NotFoundError as error:
-            raise CommandError(str(error)) from None
-        if spec is None:
-            beside = file.parent / f"{locked.optimizer}.opt"
-            spec = f"{beside}:{locked.optimizer}" if beside.exists() else locked.optimizer
-        different, deviations = fingerprint.verify(locate(spec, allow_extern or ()), locked)
-        if not different and not deviations:
-            print(f"{name}: as locked, by {', '.join(locked.tracks)}")
-            continue
-        wrong += 1
-        what = "the meaning has changed" if different else "the numbers have changed"
-        print(f"{name}: {what}")
-        for line in (*different, *map(str, deviations)):
-            print(f"  {line}")
-        for line in _versions(locked.versions, fingerprint.versions()):
-            print(f"  {line}")
-    raise typer.Exit(int(wrong > 0))
+            for spec, file in _pairs(name):
+                found = locks.verify(file, spec=spec, allow_extern=allow_extern or ())
+                print(f"{spec or name}: {found}")
+                fine = fine and bool(found)
+        except SpecError as error:
+            note(render_text(error.diagnostics, color=wants_color(sys.stderr)))
+            note(f"{name}: the spec has errors")
+            fine = False
+        except (OptcError, FileNotFoundError) as error:
+            note(f"error: {error}")
+            fine = False
+    raise typer.Exit(int(not fine))
 
 
-def _is_path(spec: str) -> bool:
-    return ".opt" in spec or "/" in spec
-
-
-def _pair(name: str) -> tuple[str | None, Path]:
-    """The spec and the lock that an argument means; the spec of a lock is found later."""
+def _pairs(name: str) -> list[tuple[str | None, Path]]:
+    """The specs and locks that an argument means; the spec of a lock is found in it."""
     if name.endswith(".lock"):
-        return None, Path(name)
-    path, _, optimizer = name.rpartition(":") if ".opt:" in name else (name, "", "")
-    if not _is_path(name):
-        return name, Path(f"{name}.opt.lock")
-    optimizer = optimizer or lowered_graph(locate(name))[0].name
-    return name, Path(path).parent / f"{optimizer}.opt.lock"
-
-
-def _versions(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    names = [name for name in new if old.get(name) != new[name]]
+        return [(None, Path(name))]
+    located = locate(name)
+    if located.folder is None:
+        return [(name, Path(f"{name}.opt.lock"))]
+    folder = Path(located.source.name).parent
+    if located.name is not None:
+        return [(name, folder / f"{located.name}.opt.lock")]
+    items = parse(located.source, Diagnostics()).items
+    optimizers = (i for i in items if isinstance(i, syntax.OptimizerDecl | syntax.VariantDecl))
+    names = [each.name.id for each in optimizers]
     if not names:
-        return ["all versions are those that made the lock"]
-    return [f"{name} was {old.get(name, 'not there')} and is {new[name]}" for name in names]
+        lowered_graph(located)  # which says what is wrong with it
+    locks = [folder / f"{each}.opt.lock" for each in names]
+    if len(names) == 1:
+        return [(name, locks[0])]
+    pairs: list[tuple[str | None, Path]] = [
+        (f"{name}:{each}", lock) for each, lock in zip(names, locks, strict=True)
+    ]
+    return [pair for pair in pairs if pair[1].exists()] or pairs[-1:]

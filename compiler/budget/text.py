@@ -127,7 +127,8 @@ def _work(budget: "Budget") -> list[str]:
         row(f"  {stage}", count)
     row("at most" if budget.work.at_most else "all of it", budget.work.total)
     asked = ", ".join(f"{name} {count:g}" for name, count in budget.oracles.items())
-    lines = [*_table(rows, "<>>"), f"asks in a step: {asked or 'nothing'}"]
+    bound = " at most" if budget.work.at_most and asked else ""
+    lines = [*_table(rows, "<>>"), f"asks in a step{bound}: {asked or 'nothing'}"]
     if budget.work.uncounted:
         lines.append(f"without what optax does in {', '.join(budget.work.uncounted)}")
     return lines

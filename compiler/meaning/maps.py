@@ -13,10 +13,11 @@ from itertools import combinations, permutations, product
 
 import numpy as np
 
+from ..constants import value_of
 from ..records import Hyperparameter, Scalar, Term
 from .side import Side, Values, admits, drawn
 from .tapes import Array, tape
-from .trajectory import UnfitError, value_of
+from .trajectory import UnfitError
 
 RUNS = 300
 """How often B is followed while all of A's parameters are free."""

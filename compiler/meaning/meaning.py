@@ -7,10 +7,15 @@ names that a user of the program sees are: of hyperparameters, states and report
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
-from ..graph import Frozen, Graph
-from ..notation.formula import formula
-from ..records import Hyperparameter
+from pydantic import BaseModel, model_validator
+
+from ..graph import Frozen, Graph, walk
+from ..notation.declared import declaration
+from ..notation.formula import formula, tensors
 from .normal import normal_form
+
+FORM = 1
+"""The revision of the normal form: another for other digests of the same programs."""
 
 
 class Slot(Frozen):
@@ -29,65 +34,90 @@ class Part(Frozen):
 
 
 class Meaning(Frozen):
-    """What a program computes, and what its user calls by name."""
+    """What a program computes, and what its user calls by name.
+
+    `form` is the revision of the normal form that made the digests: those of two are not compared.
+    `refused` are tensors that `init` does not take, in words. `values` are the formulas of what
+    else the spec names. Formulas are for people, and no part of the hash.
+    """
 
     hash: str
+    form: int
     map: str
     hyperparameters: dict[str, str]
+    refused: list[str]
     slots: dict[str, Slot]
     results: dict[str, Part]
+    values: dict[str, str]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Meaning":
+        parts = (self.form, self.map, self.hyperparameters, self.refused, self.slots, self.results)
+        if self.hash != _hash(*parts):
+            raise ValueError("its hash is not that of its parts")
+        return self
 
 
 def meaning(graph: Graph) -> Meaning:
     """The meaning of a lowered graph."""
     normal = normal_form(graph)
-    written = dict(
-        zip(((o.role, o.index, o.name) for o in graph.outputs), graph.step.results, strict=True)
-    )
-    slots = {}
-    for number, (slot, digest) in enumerate(zip(graph.slots, normal.slots, strict=True)):
-        text = formula(graph, written["slot", number, ""])
-        slots[f"{slot.stage}.{slot.name}"] = Slot(dtype=slot.dtype, digest=digest, formula=text)
-    digests = {"weights": normal.weights, "applied": normal.applied}
-    if graph.evaluation is not None:
-        digests["evaluation"] = normal.evaluation
-    digests |= {f"observed {name}": digest for name, digest in normal.observed}
     formulas = {
-        _result(o.role, o.name): formula(graph, id)
+        (o.role, o.index, o.name): formula(graph, id)
         for o, id in zip(graph.outputs, graph.step.results, strict=True)
     }
-    results = {
-        name: Part(digest=digest, formula=formulas.get(name, ""))
-        for name, digest in digests.items()
+    slots = {
+        f"{slot.stage}.{slot.name}": Slot(
+            dtype=slot.dtype, digest=digest, formula=formulas["slot", number, ""]
+        )
+        for number, (slot, digest) in enumerate(zip(graph.slots, normal.slots, strict=True))
     }
-    parameters = {h.name: _declaration(h) for h in graph.hyperparameters}
-    parts = (
-        normal.digest,
-        sorted(parameters.items()),
-        sorted((name, str(slot.dtype), slot.digest) for name, slot in slots.items()),
-        sorted((name, part.digest) for name, part in results.items()),
-    )
+    digests = {"weights": normal.weights, "applied": normal.applied}
+    written = {_result(role, name): text for (role, _, name), text in formulas.items()}
+    if graph.evaluation is not None:
+        digests["evaluation"] = normal.evaluation
+        written["evaluation"] = formula(graph, graph.evaluation.results[0])
+    digests |= {f"observed {name}": digest for name, digest in normal.observed}
+    results = {
+        name: Part(digest=digest, formula=written.get(name, "")) for name, digest in digests.items()
+    }
+    hyperparameters = {h.name: declaration(h) for h in graph.hyperparameters}
+    refused = sorted({tensors(graph, refusal.domain) for refusal in graph.refusals})
     return Meaning(
-        hash=sha256(repr(parts).encode()).hexdigest(),
+        hash=_hash(FORM, normal.digest, hyperparameters, refused, slots, results),
+        form=FORM,
         map=normal.digest,
-        hyperparameters=parameters,
+        hyperparameters=hyperparameters,
+        refused=refused,
         slots=slots,
         results=results,
+        values=_values(graph),
     )
 
 
 def changes(old: Meaning, new: Meaning) -> list[str]:
-    """What is different, one line for each part; nothing for equal hashes."""
+    """What is different, one line for each part; nothing for equal hashes.
+
+    Of another revision of the normal form, only what has no digest is compared.
+    """
     if old.hash == new.hash:
         return []
     found = [*_changed("hyperparameter", old.hyperparameters, new.hyperparameters)]
-    dtypes = [{name: str(slot.dtype) for name, slot in m.slots.items()} for m in (old, new)]
-    found += _changed("stored dtype of", *dtypes)
+    if old.refused != new.refused:
+        found.append(f"what is refused: {_list(old.refused)} -> {_list(new.refused)}")
+    stored = [{n: s.dtype or "as the weights" for n, s in m.slots.items()} for m in (old, new)]
+    found += _changed("stored dtype of", *stored)
+    found += _gone("result", old.results, new.results)
+    if old.form != new.form:
+        return found
     for name in (n for n in old.slots if n in new.slots):
         found += _reformed(f"the state `{name}`", old.slots[name], new.slots[name])
     for name in (n for n in old.results if n in new.results):
         found += _reformed(f"the result `{name}`", old.results[name], new.results[name])
-    found += _gone("result", old.results, new.results)
+    found += (
+        f"{name}: {text} -> {new.values[name]}"
+        for name, text in old.values.items()
+        if new.values.get(name, text) != text
+    )
     return found or ["the map as a whole"]
 
 
@@ -106,7 +136,7 @@ def _reformed(what: str, old: Slot | Part, new: Slot | Part) -> Iterator[str]:
     if old.digest == new.digest:
         return
     if old.formula == new.formula:
-        yield f"{what}, by what its formula is made of: {new.formula}"
+        yield f"{what}, by what its formula is made of: {new.formula}".removesuffix(": ")
     else:
         yield f"{what}: {old.formula} -> {new.formula}"
 
@@ -117,11 +147,30 @@ def _result(role: str, name: str) -> str:
     return f"observed {name}" if role == "observed" else role
 
 
-def _declaration(h: Hyperparameter) -> str:
-    """`float = 0.9 in [0, 1)`: all of a declaration but its name."""
-    default = "none" if h.default is None else repr(h.default)
-    if h.derived is not None:
-        default = repr(h.derived)
-    low, high = "-inf" if h.low is None else repr(h.low), "inf" if h.high is None else repr(h.high)
-    opening, closing = "(" if h.low_open else "[", ")" if h.high_open else "]"
-    return f"{h.kind} = {default} in {opening}{low}, {high}{closing}"
+def _values(graph: Graph) -> dict[str, str]:
+    """Named values but for states and results: `value u of precondition`."""
+    found: dict[str, str] = {}
+    for node in walk(graph.step):
+        if node.name and node.stage >= 0 and node.id not in graph.step.results:
+            name = f"the value `{node.name}` of `{graph.stages[node.stage].label}`"
+            while name in found:
+                name += "'"
+            found[name] = formula(graph, node.id)
+    return found
+
+
+def _hash(*parts: object) -> str:
+    return sha256(repr([_plain(part) for part in parts]).encode()).hexdigest()
+
+
+def _plain(part: object) -> object:
+    """What of a part is hashed: all but formulas, in which names of values are."""
+    if isinstance(part, dict):
+        return sorted((name, _plain(each)) for name, each in part.items())
+    if isinstance(part, BaseModel):
+        return sorted(part.model_dump(exclude={"formula"}).items())
+    return part
+
+
+def _list(words: list[str]) -> str:
+    return "; ".join(words) or "nothing"

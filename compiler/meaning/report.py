@@ -1,9 +1,9 @@
 """A verdict in words for people, and as plain data for other tools."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..finite import finite
 from ..graph import index
 from ..notation.formula import formula
 from .blame import Counterpart, Culprit
@@ -148,20 +148,8 @@ def _map(found: Found) -> Iterator[str]:
 
 def data(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON has it; numbers that JSON lacks are the texts `inf`, `-inf` and `nan`."""
-    found: dict[str, Any] = _finite(_data(verdict))
+    found: dict[str, Any] = finite(_data(verdict))
     return found
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _finite(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_finite(each) for each in value]
-        case float() if not math.isfinite(value):
-            return str(value)
-        case _:
-            return value
 
 
 def _data(verdict: Verdict) -> dict[str, Any]:

@@ -1,15 +1,15 @@
 """Trajectories: what a graph does on a tape, by the reference interpreter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..constants import value_of
 from ..graph import Graph
 from ..interpret import Extern, Fields, Interpreter
-from ..ops import OPS
-from ..records import Scalar, Term
+from ..records import Scalar
 from .tapes import Array, Tape
 
 
@@ -54,14 +54,16 @@ def follow(
     steps: int | None = None,
     extern: Extern | None = None,
     keep: bool = False,
+    interpreter: Callable[..., Interpreter] = Interpreter,
 ) -> Trajectory:
     """A program on a tape, over the reals as float64 has them.
 
     `values` are those of hyperparameters; others have their defaults. States of whole numbers
     are rounded as they are stored, while other dtypes are left out of account. `keep` keeps the
-    values of all nodes. Raises UnfitError where the program refuses the tape or the values.
+    values of all nodes, and `interpreter` is who runs them. Raises UnfitError where the program
+    refuses the tape or the values.
     """
-    runner = Interpreter(graph, tape.tensors, bind(graph, values or {}), extern=extern)
+    runner = interpreter(graph, tape.tensors, bind(graph, values or {}), extern=extern)
     weights: Fields = list(tape.weights)
     with np.errstate(all="ignore"):
         try:
@@ -111,28 +113,11 @@ def bind(graph: Graph, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 
 def _admit(graph: Graph, tape: Tape, masks: Sequence[Sequence[bool]]) -> None:
-    """Raise UnfitError where `init` would refuse the weights of the tape."""
-    for refusal in graph.refusals:
-        if any(masks[refusal.domain]):
-            raise UnfitError(refusal.message)
+    """Raise UnfitError where `init` would find a tensor in no group."""
     if graph.groups:
         for place, path in enumerate(tape.paths):
             if not any(masks[group.domain][place] for group in graph.groups):
                 raise UnfitError(f"`{path}` falls into no group")
-
-
-def value_of(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
-    """A term over hyperparameters at these values."""
-    if term.op == "parameter":
-        return bound[str(term.arguments[0])]
-    if term.op == "literal":
-        (literal,) = term.arguments
-        assert not isinstance(literal, Term)
-        return literal
-    meaning = OPS[term.op].scalar
-    assert meaning is not None
-    value: Scalar = meaning(*(value_of(each, bound) for each in term.terms))
-    return value
 
 
 def _stored(graph: Graph, slots: list[Any]) -> list[Any]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from ..graph import Graph, Node
 from ..ops import OPS
+from ..records import TRUE, Hyperparameter, Refusal
 from ..records import Group as GroupRecord
-from ..records import Hyperparameter
 from .box import Assign, Body, Box, Count, Group, Input, Interval, Part, Report, State, parts
-from .formula import literal, tensors
+from .formula import literal, spoken, tensors
 from .lines import Lines
 from .naming import Naming
 from .statements import Line, Statements, end, stage_of, targets
@@ -41,7 +41,6 @@ class _Builder:
         graph = self._graph
         title, _, notes = graph.doc.partition("\n")
         start = self._start()  # first, since the states' own lines speak of its values
-        refused = ((tensors(graph, each.domain), each.message) for each in graph.refusals)
         return Box(
             name=graph.name,
             file=graph.file,
@@ -51,11 +50,18 @@ class _Builder:
             inputs=tuple(self._input(each) for each in graph.hyperparameters),
             states=tuple(self._states()),
             groups=tuple(Group(each.name, _members(each)) for each in graph.groups),
-            refusals=tuple(f"{words or 'any tensor'}: {message}" for words, message in refused),
+            refusals=tuple(self._refused(each) for each in graph.refusals),
             start=start,
             step=self._step(),
             evaluation=self._evaluation(),
         )
+
+    def _refused(self, refusal: Refusal) -> str:
+        """What is refused, of the values and of the tensors, and why."""
+        values = "" if refusal.condition == TRUE else spoken(refusal.condition, 4)
+        which = "" if refusal.domain is None else tensors(self._graph, refusal.domain)
+        words = " and ".join(filter(None, (which, values))) or "any tensor"
+        return f"{words}: {refusal.message}"
 
     def _input(self, parameter: Hyperparameter) -> Input:
         default = parameter.default
@@ -187,11 +193,11 @@ class _Builder:
             return ()
         naming = self._naming
         naming.time = "t"
-        made = Statements(naming, naming.lines(region, {}))
+        (result,) = region.results
+        made = Statements(naming, naming.lines(region, {result: False}))
         lines: list[Line] = []
         for node in region.nodes:
             made.node(node, lines)
-        (result,) = region.results
         target: Symbol = naming.names.take(replace(naming.weights, below=("eval",)))
         averages = (n for n, s in enumerate(self._graph.stages) if s.label.startswith("average"))
         stage = max(self._nodes[result].stage, *averages, -1)
