@@ -21,7 +21,7 @@ from .lowering.draft import Draft
 from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
-from .records import Hyperparameter, Scalar, Slot, Term
+from .records import TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
 _WIDTHS = {
@@ -104,7 +104,11 @@ def summary(graph: Graph) -> Summary:
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
     ]
-    refused = [_condition(graph, refusal.domain) for refusal in graph.refusals]
+    refused = [
+        _condition(graph, refusal.domain)
+        for refusal in graph.refusals
+        if refusal.domain is not None and refusal.condition == TRUE
+    ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
     return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from ..graph import Graph, Node
 from ..ops import OPS
-from ..records import TRUE, Hyperparameter, Refusal
 from ..records import Group as GroupRecord
+from ..records import Hyperparameter
 from .box import Assign, Body, Box, Count, Group, Input, Interval, Part, Report, State, parts
-from .formula import literal, spoken, tensors
+from .formula import literal, refused, tensors
 from .lines import Lines
 from .naming import Naming
 from .statements import Line, Statements, end, stage_of, targets
@@ -50,18 +50,11 @@ class _Builder:
             inputs=tuple(self._input(each) for each in graph.hyperparameters),
             states=tuple(self._states()),
             groups=tuple(Group(each.name, _members(each)) for each in graph.groups),
-            refusals=tuple(self._refused(each) for each in graph.refusals),
+            refusals=tuple(f"{refused(graph, each)}: {each.message}" for each in graph.refusals),
             start=start,
             step=self._step(),
             evaluation=self._evaluation(),
         )
-
-    def _refused(self, refusal: Refusal) -> str:
-        """What is refused, of the values and of the tensors, and why."""
-        values = "" if refusal.condition == TRUE else spoken(refusal.condition, 4)
-        which = "" if refusal.domain is None else tensors(self._graph, refusal.domain)
-        words = " and ".join(filter(None, (which, values))) or "any tensor"
-        return f"{words}: {refusal.message}"
 
     def _input(self, parameter: Hyperparameter) -> Input:
         default = parameter.default

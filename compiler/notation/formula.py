@@ -6,7 +6,7 @@ from typing import assert_never
 from ..graph import Graph, Node, index
 from ..ops import OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
-from ..records import Scalar, Term
+from ..records import TRUE, Refusal, Scalar, Term
 from .plain import TextWriter
 from .symbols import symbol
 from .tree import (
@@ -89,6 +89,13 @@ def tensors(graph: Graph, number: int, within: int = 0) -> str:
     """
     said = _conditions(graph, within)
     return " and ".join(c for c in _conditions(graph, number) if c not in said)
+
+
+def refused(graph: Graph, refusal: Refusal) -> str:
+    """What is refused, of the tensors and of the values, in words."""
+    values = "" if refusal.condition == TRUE else spoken(refusal.condition, 4)
+    which = "" if refusal.domain is None else tensors(graph, refusal.domain)
+    return " and ".join(filter(None, (which, values))) or "any tensor"
 
 
 def _conditions(graph: Graph, number: int) -> list[str]:
