@@ -192,7 +192,7 @@ def _on_tapes(a: Side, b: Side, matched: Matched, seed: int, steps: int) -> Verd
         if not any(found.steps > 1 for found in together):
             reasons = [*refused, *(found.reason for found in together)]
             verdict = Verdict(a, b, None, reason=reasons[0])
-    notes = tuple(note for note in refused.values() if note)
+    notes = tuple(note for note in refused.values() if note and verdict.same is not None)
     return replace(verdict, together=tuple(together), notes=notes)
 
 
