@@ -17,7 +17,8 @@ from ..compiler.meaning.tapes import Tape
 from ..compiler.meaning.trajectory import Moment, Trajectory, UnfitError
 from ..compiler.records import Hyperparameter
 from ..grammar import syntax
-from .twins import TwinError, claimant, value
+from .claimant import claimant
+from .twins import TwinError, value
 
 _FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """How steps are compiled: they run a hundred times, so compiling costs more than running."""
@@ -28,6 +29,12 @@ _UNTRACED = (
     jax.errors.TracerIntegerConversionError,
 )
 """What optax raises where it decides on a value in Python."""
+
+_REFUSED = (
+    *(TypeError, ValueError, ArithmeticError, AttributeError, LookupError, AssertionError),
+    NotImplementedError,
+)
+"""What it raises for arguments that it does not understand, at the first step or when made."""
 
 _Jitted = Callable[..., Any]
 
@@ -57,7 +64,7 @@ class Followed:
             made = value(self.expression, dict(values))
         except _UNTRACED:
             raise
-        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        except _REFUSED as error:
             raise TwinError(f"optax refuses `{self.expression.span.text}`: {error}") from error
         if not isinstance(made, optax.GradientTransformation):
             raise TwinError(f"`{self.expression.span.text}` makes no transformation")
@@ -90,7 +97,7 @@ class Followed:
                 return self._follow(tape, floats, rest, count, keep)
             except _UNTRACED:
                 return self._follow(tape, {}, own, count, keep)
-            except (TypeError, ValueError, NotImplementedError) as error:
+            except _REFUSED as error:
                 raise UnfitError(f"optax refuses it: {_first_line(error)}") from error
 
     def _follow(

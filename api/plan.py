@@ -6,7 +6,7 @@ from os import PathLike
 import jax
 import jax.numpy as jnp
 
-from ..compiler.budget.budget import Budget, BudgetError, budget, opaque_slots
+from ..compiler.budget.budget import Budget, BudgetError, budget, has_doubles, opaque_slots
 from ..compiler.budget.tensors import Tensor, Tree
 from ..compiler.driver import compile_spec
 from ..compiler.graph import Graph
@@ -39,12 +39,13 @@ def plan(
 def plan_of(located: Located, tree: Tree, defaults: Mapping[str, Scalar] | None) -> Budget:
     """The plan of a spec that was found. Floats that stand alone are as wide as JAX has them."""
     graph, _ = lowered_graph(located, defaults)
-    scalar = jnp.result_type(float).itemsize
-    found = budget(graph, tree, scalar=scalar)
-    refused = any(finding.fatal for finding in found.findings)
-    if refused or not opaque_slots(graph):
-        return found
-    return budget(graph, tree, _opaque_bytes(located, graph, tree, defaults), scalar)
+    with jax.enable_x64(jnp.result_type(float) == jnp.float64 or has_doubles(tree)):
+        scalar = jnp.result_type(float).itemsize
+        found = budget(graph, tree, scalar=scalar)
+        refused = any(finding.fatal for finding in found.findings)
+        if refused or not opaque_slots(graph):
+            return found
+        return budget(graph, tree, _opaque_bytes(located, graph, tree, defaults), scalar)
 
 
 def _opaque_bytes(

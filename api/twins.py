@@ -4,7 +4,6 @@ The text is an expression of the language, and only what is listed here is ever 
 evaluated as Python.
 """
 
-import inspect
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +12,7 @@ from typing import Any
 import optax
 import optax.contrib
 
-from ..compiler import library
 from ..compiler.constants import NAMED
-from ..compiler.records import Scalar
 from ..compiler.transformations import TABLE
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, OptcError, did_you_mean
@@ -49,15 +46,24 @@ ALLOWED: Mapping[str, Callable[..., Any]] = {
 }
 """Every function that may be called, by its path."""
 
+
+def _power(x: float, y: float) -> Any:
+    """The power; whole numbers of more than some hundred digits are floats, which overflow."""
+    if isinstance(x, int) and isinstance(y, int) and 0 <= y * x.bit_length() <= 1024:
+        return x**y
+    return float(x) ** float(y)
+
+
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
-    "^": operator.pow,
+    "^": _power,
 }
 
-_CONSTANTS = {**NAMED, "inf": math.inf, "none": None}
+CONSTANTS = {**NAMED, "inf": math.inf, "none": None}
+"""The names that have a value everywhere."""
 
 
 class TwinError(OptcError):
@@ -85,7 +91,7 @@ def expression(text: str) -> syntax.Expr:
 def names(expr: syntax.Expr) -> Iterator[str]:
     """The names that an expression takes values of, each where it stands."""
     match expr:
-        case syntax.Name() if expr.id not in _CONSTANTS:
+        case syntax.Name() if expr.id not in CONSTANTS:
             yield expr.id
         case syntax.Unary():
             yield from names(expr.operand)
@@ -109,13 +115,17 @@ def value(expr: syntax.Expr, known: Mapping[str, Any]) -> Any:
         case syntax.Name():
             if expr.id in known:
                 return known[expr.id]
-            if expr.id in _CONSTANTS:
-                return _CONSTANTS[expr.id]
+            if expr.id in CONSTANTS:
+                return CONSTANTS[expr.id]
             raise TwinError(f"`{expr.id}` is no number and no hyperparameter")
         case syntax.Unary(op="-"):
             return -value(expr.operand, known)
         case syntax.Binary() if expr.op in _ARITHMETIC:
-            return _ARITHMETIC[expr.op](value(expr.left, known), value(expr.right, known))
+            left, right = value(expr.left, known), value(expr.right, known)
+            found = _ARITHMETIC[expr.op](left, right)
+            if isinstance(left, str) or isinstance(right, str) or isinstance(found, complex):
+                raise TwinError(f"`{expr.span.text}` is no number")
+            return found
         case syntax.Call():
             function = called(expr)
             placed = [value(a.value, known) for a in expr.arguments if a.name is None]
@@ -123,63 +133,6 @@ def value(expr: syntax.Expr, known: Mapping[str, Any]) -> Any:
             return function(*placed, **dict(given))
         case _:
             raise TwinError(f"`{expr.span.text}` is no part of a transformation")
-
-
-def claimant(expr: syntax.Expr, known: Mapping[str, Any]) -> tuple[str, dict[str, Scalar]] | None:
-    """The optimizer of the library that claims to equal a call, and its values there.
-
-    None where there is none, or where the call says something that no parameter of it does.
-    """
-    if not isinstance(expr, syntax.Call):
-        return None
-    function = called(expr)
-    last = expr.function.name if isinstance(expr.function, syntax.Attribute) else expr.function
-    # Reading two hundred files takes a moment, and most do not speak of the function.
-    likely = (n for n in library.names("optimizer") if last.id in library.written("optimizer", n))
-    for name in likely:
-        file = library.file("optimizer", name)
-        for item in file.items if file else ():
-            if isinstance(item, syntax.OptimizerDecl) and item.name.id == name and item.equals:
-                if called(item.equals) is not function:
-                    continue
-                found = _inverted(item.equals, expr, known)
-                if found is not None:
-                    return name, found
-    return None
-
-
-def _inverted(
-    claim: syntax.Call, call: syntax.Call, known: Mapping[str, Any]
-) -> dict[str, Scalar] | None:
-    """The values of a claim's parameters at which it is a call of the same function."""
-    found: dict[str, Scalar] = {}
-    said, asked = _arguments(claim), _arguments(call)
-    for name, default in _defaults(called(call)).items():
-        given = value(asked[name], known) if name in asked else default
-        match said.get(name):
-            case None if given != default:
-                return None
-            case None:
-                continue
-            case syntax.Name(id=parameter) if parameter not in _CONSTANTS:
-                if not isinstance(given, bool | int | float | str):
-                    return None
-                found[parameter] = given
-            case written if value(written, {}) != given:
-                return None
-    return found
-
-
-def _arguments(call: syntax.Call) -> dict[str, syntax.Expr]:
-    """The arguments of a call by the names that its function has for them."""
-    placed = [a.value for a in call.arguments if a.name is None]
-    found = dict(zip(_defaults(called(call)), placed, strict=False))
-    return found | {a.name.id: a.value for a in call.arguments if a.name}
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {each.name: each.default for each in parameters}
 
 
 def called(call: syntax.Call) -> Callable[..., Any]:

@@ -90,7 +90,7 @@ def _summary(compiled: driver.Compiled, output: str) -> str:
         "oracles per step": [
             ", ".join(f"{name} {count}" for name, count in summary.oracles.items())
         ],
-        "state": [f"{summary.state_bytes_per_weight:g} bytes per weight"],
+        "state": [f"{summary.state} bytes per weight"],
         "hyperparameters": [_default(each) for each in summary.hyperparameters],
     }
     title = compiled.name if output == "-" else f"{compiled.name}: wrote {output}"

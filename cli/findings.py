@@ -27,44 +27,77 @@ def report_on(
     what `fix` would change instead, and nothing is written.
     """
     found: list[Diagnostic] = []
-    missing = 0
-    for spec in specs:
+    checked = 0
+    for spec in _fixed(specs, allow_extern) if fix and not diff else specs:
         try:
             located = locate(spec, allow_extern)
-            report = _fix(located, diff) if fix or diff else check(located)
-            found += report.sorted()
+            report = _show_fixes(located) if diff else check(located)
         except CommandError as error:
             note(f"error: {error}")
-            missing += 1
+            continue
+        found += report.sorted()
+        checked += 1
     if as_json and not diff:
         print(render_json(found))
     elif found and not diff:
         print(render_text(found, color=wants_color(sys.stdout)))
-    if checked := len(specs) - missing:
+    if checked:
         note(f"{plural(checked, 'spec')} checked: {summary(found) or 'nothing to report'}")
-    return int(missing > 0 or any(each.severity is Severity.ERROR for each in found))
+    return int(checked < len(specs) or any(each.severity is Severity.ERROR for each in found))
 
 
-def _fix(located: Located, diff: bool) -> Diagnostics:
-    """Put a file right, or show how; what is still to be said of it."""
+def _fixed(specs: Sequence[str], allow_extern: Sequence[str]) -> list[str]:
+    """Put files right, and again those that use one, of which more is known then.
+
+    What could not be read or written is reported and left out.
+    """
+    good = list(specs)
+    for round in range(len(specs)):
+        changes = 0
+        for spec in tuple(good):
+            try:
+                located = locate(spec, allow_extern)
+                if _is_own(located):
+                    changes += _fix(located)
+                elif round == 0:
+                    note(f"`{located.source.name}` is of the library, and stays as it is")
+            except CommandError as error:
+                note(f"error: {error}")
+                good.remove(spec)
+        if changes == 0:
+            break
+    return good
+
+
+def _is_own(located: Located) -> bool:
+    return located.folder is not None and not in_library(Path(located.source.name))
+
+
+def _fix(located: Located) -> int:
+    """Put a file right; how many changes there were to make."""
     from ..compiler.fixes import fixed  # only `--fix` pays for it
 
     name, old = located.source.name, located.source.text
-    path = Path(name)
-    if located.folder is None or in_library(path):
-        note(f"`{name}` is of the library, and stays as it is")
-        return check(located)
     result = fixed(located)
-    if result.count == 0:
-        return result.report
-    changes = plural(result.count, "change")
-    if diff:
-        print_diff(name, old, result.source.text, "fixed")
-        note(f"{changes} would be made in {name}")
-        return result.report
-    mark = _mark_before(path, old)
-    write(path, mark + result.source.text)
-    note(f"{changes} made in {name}")
+    if result.count:
+        path = Path(name)
+        mark = _mark_before(path, old)
+        write(path, mark + result.source.text)
+        note(f"{plural(result.count, 'change')} made in {name}")
+    return result.count
+
+
+def _show_fixes(located: Located) -> Diagnostics:
+    """Show what would put a file right; what would still be to be said of it."""
+    from ..compiler.fixes import fixed
+
+    if not _is_own(located):
+        note(f"`{located.source.name}` is of the library, and stays as it is")
+        return check(located)
+    name, result = located.source.name, fixed(located)
+    if result.count:
+        print_diff(name, located.source.text, result.source.text, "fixed")
+        note(f"{plural(result.count, 'change')} would be made in {name}")
     return result.report
 
 

@@ -3,6 +3,7 @@
 0 fine, 1 the spec or the run has errors, 2 wrong usage, 70 our own fault, 130 interrupted.
 """
 
+import gc
 import os
 import sys
 import traceback
@@ -14,9 +15,14 @@ from .output import note, wants_color
 _BROKEN = 70
 _INTERRUPTED = 130
 
+_YOUNG = 50_000
+"""Objects between two collections of garbage: what a command imports and reads is none of it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process by default) and give its exit code."""
+    if arguments is None:
+        _start_quickly()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
@@ -30,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _start_quickly() -> None:
+    """Spare a process of ours a fifth of its start."""
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+    # Pydantic looks through all that is installed for plugins, which could do nothing for us.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+
 def _run(arguments: list[str]) -> int:
     try:
         return _command(arguments)
@@ -41,7 +54,9 @@ def _run(arguments: list[str]) -> int:
         note(render_text(error.diagnostics, color=wants_color(sys.stderr)))
         return 1
     except OptcError as error:
-        note(f"error: {error}")
+        from ..grammar.render import visible
+
+        note("\n".join(visible(line) for line in f"error: {error}".split("\n")))
         return 1
     except (BrokenPipeError, KeyboardInterrupt):
         raise

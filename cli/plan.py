@@ -16,6 +16,8 @@ from . import settings
 from .output import note, plural
 from .spec import AllowExtern, locate
 
+_encoded = json.JSONEncoder(allow_nan=False).encode
+
 
 class Format(Enum):
     """How a plan is written."""
@@ -89,12 +91,12 @@ def _say(found: Budget, format: Format, every: bool) -> None:
 
 def _json(fields: dict[str, object]) -> str:
     """A line for each field, and for each element of a list: many tensors are many lines."""
-    lines = ",\n".join(f"  {json.dumps(name)}: {_value(value)}" for name, value in fields.items())
+    lines = ",\n".join(f"  {_encoded(name)}: {_value(value)}" for name, value in fields.items())
     return f"{{\n{lines}\n}}"
 
 
 def _value(value: object) -> str:
     if isinstance(value, list) and value:
-        inner = ",\n".join(f"    {json.dumps(element)}" for element in value)
+        inner = ",\n".join(f"    {_encoded(element)}" for element in value)
         return f"[\n{inner}\n  ]"
-    return json.dumps(value)
+    return _encoded(value)

@@ -92,9 +92,10 @@ def _allowing(comments: tuple[_Comment, ...], finding: Diagnostic) -> list[Span]
 def _unused(comment: _Comment, used: set[Span]) -> Iterator[Diagnostic]:
     left = [code for code in comment.codes if code not in used]
     warnings = [code for code, rule in RULES.items() if rule.severity is Severity.WARNING]
+    alone = all(code in left and code.text in warnings for code in comment.codes)
     for code in left:
         if code.text in warnings:
-            fix = Fix(_removed(comment, code, alone=len(left) == len(comment.codes)), "", safe=True)
+            fix = Fix(_removed(comment, code, alone), "", safe=True)
             message = f"there is no `{code.text}` here that this `allow` could silence"
             yield UNUSED_ALLOW.at(code, message, label="unused", help="delete it", fix=fix)
         elif code.text in RULES:

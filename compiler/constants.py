@@ -5,7 +5,7 @@ from typing import Any
 
 from ..grammar import syntax
 from .ops import OPS
-from .records import Scalar
+from .records import Scalar, Term
 
 OPERATORS = {
     "+": "add",
@@ -61,6 +61,8 @@ def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:
             return expr.value
         case syntax.Name():
             return names.get(expr.id, NAMED.get(expr.id))
+        case syntax.Unary(op="-", operand=syntax.Name(id="inf")) if "inf" not in names:
+            return -NAMED["inf"]
         case syntax.Unary():
             return _call("neg" if expr.op == "-" else "not", (expr.operand,), names)
         case syntax.Binary() if expr.op in OPERATORS:
@@ -69,6 +71,35 @@ def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:
             return _call(function, tuple(a.value for a in expr.arguments), names)
         case _:
             return None
+
+
+def value_of(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
+    """The value of a term over hyperparameters, where they have these values."""
+    if term.op == "parameter":
+        return bound[str(term.arguments[0])]
+    if term.op == "literal":
+        (literal,) = term.arguments
+        assert not isinstance(literal, Term)
+        return literal
+    meaning = OPS[term.op].scalar
+    assert meaning is not None
+    value: Scalar = meaning(*(value_of(each, bound) for each in term.terms))
+    return value
+
+
+def known_value(term: Term, bound: Mapping[str, Scalar]) -> Scalar | None:
+    """The same, or None where a hyperparameter has no value, or the term has none."""
+    if term.op == "literal":
+        (literal,) = term.arguments
+        assert not isinstance(literal, Term)
+        return literal
+    if term.op == "parameter":
+        return bound.get(str(term.arguments[0]))
+    operands = [known_value(inner, bound) for inner in term.terms]
+    known = [x for x in operands if x is not None]
+    meaning = OPS[term.op].scalar
+    assert meaning is not None
+    return apply(meaning, *known) if len(known) == len(operands) else None
 
 
 def _call(

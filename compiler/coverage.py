@@ -85,6 +85,20 @@ def implies(premises: Sequence[Term], conclusion: Term) -> bool:
     return all(_holds(conclusion, w) for w in worlds if all(_holds(p, w) for p in premises))
 
 
+def bounds(shares: Sequence[tuple[Term, float]], never: Sequence[Term] = ()) -> tuple[float, float]:
+    """The least and the most that a tensor gets, which has a share where its condition holds.
+
+    There are no tensors for which a condition of `never` holds.
+    """
+    conditions = [condition for condition, _ in shares]
+    worlds = _worlds((*conditions, *never))
+    if worlds is None:
+        return 0.0, sum(share for _, share in shares)
+    allowed = [world for world in worlds if not any(_holds(each, world) for each in never)]
+    totals = [sum(s for c, s in shares if _holds(c, world)) for world in allowed or worlds]
+    return min(totals), max(totals)
+
+
 # ---- worlds
 
 

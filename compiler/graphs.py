@@ -13,6 +13,7 @@ from ..grammar.parse import parse
 from ..grammar.source import Span
 from .allow import without_allowed
 from .check import chosen, lowered
+from .coverage import bounds
 from .freeze import freeze
 from .graph import Graph, walk
 from .locate import Located
@@ -20,8 +21,18 @@ from .lowering.draft import Draft
 from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
-from .records import Hyperparameter, Scalar
+from .records import TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
+
+_WIDTHS = {
+    None: 4.0,
+    "int8": 1.0,
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "float32": 4.0,
+    "float64": 8.0,
+}
+"""Bytes of a number as it is stored; weights are taken to be float32."""
 
 UNKNOWN_SETTING = declare(
     "unknown-setting",
@@ -36,8 +47,15 @@ class Summary:
 
     stages: list[str]
     oracles: dict[str, int]
-    state_bytes_per_weight: float
+    state_bytes_per_weight: tuple[float, float]
+    """For the tensors that have the least, and for those that have the most."""
     hyperparameters: tuple[Hyperparameter, ...]
+
+    @property
+    def state(self) -> str:
+        """The bytes for each weight: `8`, or `0 to 4`."""
+        least, most = self.state_bytes_per_weight
+        return f"{most:g}" if least == most else f"{least:g} to {most:g}"
 
 
 def lowered_graph(
@@ -81,15 +99,32 @@ def summary(graph: Graph) -> Summary:
     for node in walk(graph.step):
         if node.op in ASKED:
             counts[node.op] = counts.get(node.op, 0) + 1
-    widths = {None: 4.0, "int8": 1.0, "bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
-    widths["float64"] = 8.0
-    kept = sum(
-        widths[slot.dtype]
+    kept = [
+        (_condition(graph, slot.type.domain), _width(slot))
         for slot in graph.slots
         if slot.type.is_field and slot.type.per == "element"
-    )
+    ]
+    refused = [
+        _condition(graph, refusal.domain)
+        for refusal in graph.refusals
+        if refusal.domain is not None and refusal.condition == TRUE
+    ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
-    return Summary(stages, counts, kept, graph.hyperparameters)
+    return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
+
+
+def _width(slot: Slot) -> float:
+    return 1.0 if slot.type.dtype == "bool" else _WIDTHS[slot.dtype]
+
+
+def _condition(graph: Graph, number: int) -> Term:
+    """Which tensors are in a domain, by all that is asked of them."""
+    domain = graph.domains[number]
+    asked = domain.predicate
+    if domain.view is not None:
+        # It is asked of the view, whose shape is not the tensor's.
+        asked = Term("viewed", (domain.view.pattern, asked))
+    return Term("and", (_condition(graph, domain.parent), asked)) if number else asked
 
 
 def _with_settings(

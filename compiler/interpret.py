@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import rearrange
+from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
 from .parts import axes
@@ -105,7 +106,8 @@ class Interpreter:
     _masks: list[list[bool]] = field(default_factory=list)
 
     def start(self, weights: Fields) -> list[Any]:
-        """The slots of a fresh state."""
+        """The slots of a fresh state. Raises ValueError for what a rule refuses."""
+        self._admit(self._domains(weights))
         return self._run(self.graph.start, weights, 0, [])
 
     def step(self, weights: Fields, slots: list[Any], count: int) -> Outcome:
@@ -144,6 +146,12 @@ class Interpreter:
             return weights
         (result,) = self._run(self.graph.evaluation, weights, count, slots)
         return list(result)
+
+    def _admit(self, masks: Sequence[Sequence[bool]]) -> None:
+        for refusal in self.graph.refusals:
+            found = refusal.domain is None or any(masks[refusal.domain])
+            if found and value_of(refusal.condition, self.hyperparameters):
+                raise ValueError(refusal.message)
 
     # ---- regions
 
@@ -342,10 +350,8 @@ class Interpreter:
         match node.op:
             case "if":
                 return self._region(node.regions[0] if inputs[0] else node.regions[1])
-            case "loop":
-                return self._loop(node, int(inputs[0]), inputs[1:])
             case _:
-                raise ValueError(str(node["message"]))
+                return self._loop(node, int(inputs[0]), inputs[1:])
 
     def _loop(self, node: Node, count: int, carried: list[Any]) -> list[Any]:
         body, *condition = node.regions

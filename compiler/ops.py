@@ -297,7 +297,6 @@ STRUCTURE = (
     Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic"),
     Op("if", "control", ("bool",)),
     Op("loop", "control", ("any",)),
-    Op("refuse", "control", ()),
 )
 """Inputs, choices by tensor, fills, random fields and control flow."""
 

@@ -48,8 +48,8 @@ TENSOR_NAMES = ("ndim", "size", "rows", "cols", "path", "dtype", "shape")
 
 _SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
 
-_OPPOSITES = {"eq": "ne", "lt": "ge", "le": "gt"}
-_OPPOSITES |= {other: op for op, other in _OPPOSITES.items()}
+OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
+"""What a comparison is when it does not hold."""
 
 
 def predicate(
@@ -201,6 +201,18 @@ def _function(term: Term) -> Callable[[Mapping[str, Scalar]], Scalar]:
         text, pattern = (_function(inner) for inner in term.terms)
         search = re.compile(str(pattern({}))).search
         return lambda tensor: search(str(text(tensor))) is not None
+    if term.op in ("and", "or"):
+        # What a group asks stands before what earlier groups ask, and mostly settles it.
+        decides = term.op == "or"
+        parts = [_function(part) for part in _parts(term, term.op)]
+
+        def joined(tensor: Mapping[str, Scalar]) -> bool:
+            for part in parts:
+                if bool(part(tensor)) is decides:
+                    return decides
+            return not decides
+
+        return joined
     meaning = OPS[term.op].scalar
     assert meaning is not None
     match [_function(inner) for inner in term.terms]:
@@ -209,6 +221,15 @@ def _function(term: Term) -> Callable[[Mapping[str, Scalar]], Scalar]:
         case [x, y]:
             return lambda tensor: bool(meaning(x(tensor), y(tensor)))
     raise AssertionError(term)  # predicates have no other ops
+
+
+def _parts(term: Term, op: str) -> list[Term]:
+    """The conditions that are joined by one word, from left to right."""
+    found = []
+    while term.op == op:
+        term, right = term.terms
+        found.append(right)
+    return [term, *reversed(found)]
 
 
 def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
@@ -241,7 +262,7 @@ def python(
         return quoted(value) if isinstance(value, str) else repr(value).replace("e+", "e")
     if term.op in TENSOR_NAMES:
         return ask(term.op)
-    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+    if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
         return python(Term(opposite, term.terms[0].arguments), binding, ask, search)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
     # `and` binds tighter than `or`, and a reader should not need to know.

@@ -30,6 +30,10 @@ class Term:
         return tuple(a for a in self.arguments if isinstance(a, Term))
 
 
+TRUE = Term("literal", (True,))
+"""What always holds."""
+
+
 @dataclass(frozen=True)
 class Hyperparameter:
     """A parameter of the program. Static ones (`int`, `bool`, `str`) are fixed when it is bound.
@@ -79,7 +83,7 @@ class Domain:
     view: View | None = None
 
 
-ALL = Domain("all", 0, Term("literal", (True,)))
+ALL = Domain("all", 0, TRUE)
 """Every weight tensor: the domain 0 of each program."""
 
 
@@ -137,11 +141,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Refusal:
-    """No tensor may lie in `domain`; `message` says why, `stage` which line of the spec."""
+    """Where `condition` holds, no tensor may lie in `domain`.
 
-    domain: int
+    `message` says why, `stage` which line of the spec. The condition is one on hyperparameters that
+    are fixed when a program is bound; where `domain` is None, no tensor matters.
+    """
+
+    domain: int | None
     message: str
     stage: int
+    condition: Term = TRUE
 
 
 @dataclass(frozen=True)

@@ -225,8 +225,7 @@ def _curve(asked: _Asked, report: Diagnostics) -> Curve | None:
 def _is_of_time(node: Node) -> bool:
     if node.op == "input":
         return node["name"] == "t"
-    kind = OPS[node.op].op_class
-    return node.op != "refuse" and kind in ("leaf", "elementwise", "control")
+    return OPS[node.op].op_class in ("leaf", "elementwise", "control")
 
 
 def _refuse(asked: _Asked, span: Span, report: Diagnostics) -> None:

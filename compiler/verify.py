@@ -84,13 +84,8 @@ def _verify_outputs(graph: Graph) -> None:
 def _verify_reach(graph: Graph) -> None:
     """What is alive is what a result asks for; regions ask for their results with their node."""
     nodes = index(graph)
-    within = {
-        inner.id: outer.id for outer in nodes.values() for r in outer.regions for inner in walk(r)
-    }
     wanted = {i for region in graph.regions() for i in region.results}
     for node in nodes.values():
-        if node.op == "refuse":
-            wanted |= {node.id} | ({within[node.id]} if node.id in within else set())
         if node.op == "argument":
             wanted.add(node.id)
     alive: set[int] = set()

@@ -26,9 +26,9 @@ DOCUMENT = r"""\documentclass{article}
 \begin{document}
 \setbox0\vbox{%%
 %s}
-\pdfhorigin=6mm \pdfvorigin=6mm
+\pdfhorigin=6mm \pdfvorigin=\dimexpr6mm-6pt\relax
 \pdfpagewidth=\dimexpr\wd0+12mm\relax
-\pdfpageheight=\dimexpr\ht0+\dp0+12mm\relax
+\pdfpageheight=\dimexpr\ht0+\dp0+12mm-12pt\relax
 \shipout\box0
 \end{document}
 """

@@ -76,7 +76,7 @@ def _finding(finding: Diagnostic, paint: _Paint) -> Iterator[str]:
     error = finding.severity is Severity.ERROR
     hue = _RED if error else _YELLOW
     headline = f"{finding.severity.value}[{finding.code}]"
-    yield f"{paint(hue, headline)}{paint(_BOLD, ': ' + _visible(finding.message))}"
+    yield f"{paint(hue, headline)}{paint(_BOLD, ': ' + visible(finding.message))}"
 
     marks = list(_marks(finding.span, finding.label, "^"))
     for other in finding.others:
@@ -90,9 +90,9 @@ def _finding(finding: Diagnostic, paint: _Paint) -> Iterator[str]:
 
     if finding.help is not None:
         first, *rest = finding.help.split("\n")
-        yield f"{' ' * (width + 2)}{paint(_BLUE, '=')} {paint(_BOLD, 'help')}: {_visible(first)}"
+        yield f"{' ' * (width + 2)}{paint(_BLUE, '=')} {paint(_BOLD, 'help')}: {visible(first)}"
         for line in rest:
-            yield f"{' ' * (width + 10)}{_visible(line)}".rstrip()
+            yield f"{' ' * (width + 10)}{visible(line)}".rstrip()
 
 
 def _marks(span: Span, text: str, sign: str) -> Iterator[_Mark]:
@@ -119,7 +119,7 @@ def _excerpt(
     bar = paint(_BLUE, "|")
     gap = " " * (width + 2)
     arrow = paint(_BLUE, "-->" if here else ":::")
-    yield f"{' ' * (width + 1)}{arrow} {_visible(source.name)}:{line}:{column}"
+    yield f"{' ' * (width + 1)}{arrow} {visible(source.name)}:{line}:{column}"
     yield f"{gap}{bar}"
     before = None
     for number, group in groupby(marks, key=lambda mark: mark.line):
@@ -128,13 +128,13 @@ def _excerpt(
         before = number
         row = list(group)
         text, cut = _window(source.line(number), row)
-        shown = _visible(text).rstrip()
+        shown = visible(text).rstrip()
         yield f" {paint(_BLUE, str(number).rjust(width))} {bar} {shown}".rstrip()
         for mark in row:
             start = _columns(text[: max(mark.start - cut, 0)])
             length = max(_columns(text[max(mark.start - cut, 0) : mark.end - cut]), 1)
             signs = paint(hue if mark.sign == "^" else _BLUE, mark.sign * length)
-            label = paint(hue if mark.sign == "^" else _BLUE, _visible(mark.text))
+            label = paint(hue if mark.sign == "^" else _BLUE, visible(mark.text))
             yield f"{gap}{bar} {' ' * start}{signs} {label}".rstrip()
 
 
@@ -149,7 +149,7 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, int]:
     return head + line[start:end] + tail, start - len(head)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     r"""The text with tabs as spaces and control characters as escapes: `\x1b`."""
     if text.isprintable():
         return text
@@ -165,7 +165,7 @@ def _shown(char: str) -> str:
 
 def _columns(text: str) -> int:
     """The columns of a terminal that a text takes when it is shown."""
-    shown = _visible(text)
+    shown = visible(text)
     if shown.isascii():
         return len(shown)
     return sum(_width(char) for char in shown)

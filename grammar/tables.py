@@ -11,12 +11,11 @@ import pickle
 import sys
 from contextlib import suppress
 from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from lark import Lark, Transformer
+from lark import Lark, Transformer, __version__
 
 _GRAMMAR = Path(__file__).with_name("opt.lark")
 
@@ -45,7 +44,7 @@ def load_parser(transformer: Transformer[Any, Any]) -> Lark:
 
 
 def _kept(text: str) -> Path:
-    made_from = f"{text}\0{metadata.version('lark')}\0{sys.version}"
+    made_from = f"{text}\0{__version__}\0{sys.version}"
     digest = sha256(made_from.encode()).hexdigest()[:16]
     return _GRAMMAR.parent / "__pycache__" / f"opt.lark.{digest}.tables"
 

@@ -22,6 +22,7 @@ from .tree import PyTree, Tree, leaves_of
 
 Init: TypeAlias = Callable[[Field, Mapping[str, Value]], Slots]
 Step: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value], Oracles], Outcome]
+Check: TypeAlias = Callable[[Mapping[str, Value]], None]
 Evaluate: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value]], Field]
 
 
@@ -30,9 +31,10 @@ class Program:
 
     `init(w, h)` makes the slots of a fresh state, `step(w, slots, t, h, oracles)` is one step and
     `evaluate(w, slots, t, h)` gives the weights to evaluate with, where they are not the
-    trained ones. `needs` has, for each oracle that the program uses, the stage and spec line that
-    asks for it. A `random` program carries a key in its state. `groups` and `limited` say which
-    tensors go through which stages, for `groups` of some weights.
+    trained ones. `check(h)` raises ValueError for values that a rule refuses. `needs` has, for each
+    oracle that the program uses, the stage and spec line that asks for it. A `random` program
+    carries a key in its state. `groups` and `limited` say which tensors go through which stages,
+    for `groups` of some weights.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Program:
         init: Init,
         step: Step,
         evaluate: Evaluate | None = None,
+        check: Check | None = None,
         needs: Mapping[str, str],
         hyperparameters: Iterable[Hyperparameter] = (),
         random: bool = False,
@@ -65,6 +68,7 @@ class Program:
         self._init = init
         self._step = step
         self._evaluate = evaluate
+        self._check = check
         self._source: str | None = None
         self._jitted: dict[tuple[Value, ...], Callable[..., Any]] = {}
         self._layouts: dict[Any, Layout] = {}
@@ -73,9 +77,13 @@ class Program:
         """The optimizer with these hyperparameters, the others at their defaults.
 
         A float may be traced. Raises ValueError or TypeError naming the hyperparameter, its
-        value and the spec line, for one that is unknown, of the wrong type or out of range.
+        value and the spec line, for one that is unknown, of the wrong type or out of range; and
+        ValueError for what a rule refuses.
         """
-        return Optimizer(self, bind(self.hyperparameters.values(), values))
+        bound = bind(self.hyperparameters.values(), values)
+        if self._check is not None:
+            self._check(bound)
+        return Optimizer(self, bound)
 
     def __repr__(self) -> str:
         return f"Program({self.name!r}, {', '.join(self.hyperparameters)})"

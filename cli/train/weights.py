@@ -20,6 +20,8 @@ def read_folder(folder: Path) -> Tree:
         raise TreeError(f"{folder} is a folder without a checkpoint of orbax or .safetensors files")
     try:
         metadata = StandardCheckpointer().metadata(item.absolute()).item_metadata
+        if metadata is None:
+            raise TreeError(f"the checkpoint {item} does not say what it holds, or is broken")
         tree = metadata.tree
     except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
         raise TreeError(f"the checkpoint {item} cannot be read: {error}") from None

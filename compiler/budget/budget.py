@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...grammar.diagnostic import OptcError
-from ..constants import apply
+from ..constants import known_value
 from ..graph import Graph
-from ..ops import OPS
 from ..passes import PIPELINE
 from ..passes.settle import settle
-from ..records import Hyperparameter, Scalar, Term
+from ..records import Hyperparameter, Scalar
 from .claims import Verdict, judge
 from .extents import extents
 from .members import Finding, Members, Row
@@ -108,11 +107,12 @@ class Budget:
 
 
 def budget(
-    graph: Graph, tree: Tree, opaque: Mapping[int, int] | None = None, scalar: int = 4
+    graph: Graph, tree: Tree, opaque: Mapping[int, int] | None = None, scalar: int | None = None
 ) -> Budget:
     """The budget of a lowered graph, at the defaults of its hyperparameters.
 
-    `opaque` and `scalar` are those of `memory.state_bytes`. Raises BudgetError where a
+    `opaque` and `scalar` are those of `memory.state_bytes`; `scalar` is 8 for weights of float64,
+    which JAX has only where it computes in 64 bits, and else 4. Raises BudgetError where a
     hyperparameter without a default decides.
     """
     values = _values(graph)
@@ -120,6 +120,7 @@ def budget(
     rates = Rates(graph, members, values)
     table = tuple(Line(row, *rates.of(row)) for row in members.rows)
     executed = _simplified(graph)
+    scalar = scalar or (8 if has_doubles(tree) else 4)
     sizes = extents(executed, members)
     state = state_bytes(executed, members, sizes, opaque or {}, scalar)
     worked = work(executed, sizes, sum(tensor.size for tensor in tree.tensors), values)
@@ -131,7 +132,7 @@ def budget(
         tree=tree,
         table=table,
         groups=groups,
-        findings=(*(_refusal(why) for why in worked.refused), *members.findings),
+        findings=members.findings,
         state=state,
         work=worked,
         verdicts=(),
@@ -148,14 +149,14 @@ def budget(
     return replace(found, verdicts=verdicts)
 
 
+def has_doubles(tree: Tree) -> bool:
+    """Whether there are weights of float64."""
+    return any(tensor.dtype == "float64" for tensor in tree.tensors)
+
+
 def opaque_slots(graph: Graph) -> tuple[int, ...]:
     """The numbers of the slots that only optax knows the size of."""
     return tuple(n for n, slot in enumerate(graph.slots) if slot.type.kind == "opaque")
-
-
-def _refusal(why: str) -> Finding:
-    """That the values of hyperparameters meet an `error`."""
-    return Finding("refused", None, (), why)
 
 
 def _simplified(graph: Graph) -> Graph:
@@ -171,28 +172,13 @@ def _values(graph: Graph) -> dict[str, Scalar]:
     for parameter in graph.hyperparameters:
         value = parameter.default
         if parameter.derived is not None:
-            value = _derived(parameter.derived, values)
+            value = known_value(parameter.derived, values)
         if value is not None:
             values[parameter.name] = float(value) if parameter.kind == "float" else value
         elif parameter.static:
             message = f"`{parameter.name}` has no default, and what is kept may depend on it"
             raise BudgetError(f"{message}; give it a value")
     return values
-
-
-def _derived(term: Term, values: Mapping[str, Scalar]) -> Scalar | None:
-    """A default that is arithmetic over earlier parameters; None where one has no value."""
-    if term.op == "literal":
-        (literal,) = term.arguments
-        assert not isinstance(literal, Term)
-        return literal
-    if term.op == "parameter":
-        return values.get(str(term.arguments[0]))
-    operands = [_derived(inner, values) for inner in term.terms]
-    known = [x for x in operands if x is not None]
-    meaning = OPS[term.op].scalar
-    assert meaning is not None
-    return apply(meaning, *known) if len(known) == len(operands) else None
 
 
 def _shares(graph: Graph, table: Sequence[Line], state: StateBytes) -> tuple[Share, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from .shapes import unique
 from .tensors import Tensor, Tree, TreeError, trained_dtype
 
 _MOST_HEADER = 100_000_000
@@ -37,15 +38,20 @@ def _safetensors(path: Path) -> Iterator[Tensor]:
         if length > _MOST_HEADER:
             raise TreeError(f"{path} is no safetensors file: it does not begin with its header")
         text = file.read(length)
+    wrong = f"the header of {path} is not that of a safetensors file"
     try:
-        header = json.loads(text)
-        if len(text) < length or not isinstance(header, dict):
-            raise ValueError
-        header.pop("__metadata__", None)
-        for name, entry in header.items():
-            yield _tensor(path, name.replace(".", "/"), entry["shape"], entry["dtype"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        raise TreeError(f"the header of {path} is not that of a safetensors file") from None
+        header = json.loads(text, object_pairs_hook=unique)
+    except TreeError as error:
+        raise TreeError(f"{wrong}: {error}") from None
+    except (ValueError, RecursionError):
+        raise TreeError(wrong) from None
+    if len(text) < length or not isinstance(header, dict):
+        raise TreeError(wrong)
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        if not isinstance(entry, dict) or not entry.keys() >= {"shape", "dtype"}:
+            raise TreeError(wrong)
+        yield _tensor(path, name.replace(".", "/"), entry["shape"], entry["dtype"])
 
 
 def read_npz(path: Path) -> Tree:
@@ -91,9 +97,14 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], str] | None:
         return None
 
 
-def _numpy_dtype(descr: str) -> str:
+def _numpy_dtype(descr: object) -> str:
     """The name of a dtype that NumPy writes as `<f4`."""
-    kind, size = descr[1], int(descr[2:])
+    if not isinstance(descr, str):
+        return "object"  # a record: a list of its fields
+    kind = descr[1]
+    if kind in "SUOMm":
+        return "object"
+    size = int(descr[2:])
     if (kind, size) == ("V", 2):
         return "bfloat16"  # which NumPy does not know, and keeps as two bytes of no meaning
     return "bool" if kind == "b" else f"{_NUMPY_KINDS[kind]}{8 * size}"

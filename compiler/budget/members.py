@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from .. import rearrange
+from ..constants import value_of
 from ..graph import Graph
 from ..predicate import decider
 from ..records import Domain, Group, Scalar, Stage, Term
@@ -28,7 +29,7 @@ _LISTED = 4
 class Finding:
     """What is wrong with the groups, as `optimizer.groups` says it, and the tensors concerned.
 
-    A `refused` tensor meets an `error` of a rule.
+    What is `refused`, tensors or the values of hyperparameters, meets an `error` of a rule.
     """
 
     kind: Kind
@@ -166,10 +167,14 @@ class Members:
     def _refused(self) -> list[Finding]:
         found = []
         for refusal in self.graph.refusals:
-            paths = tuple(row.tensor.path for row in self.rows if row.member[refusal.domain])
-            if paths:
-                stage = self.graph.stages[refusal.stage]
-                message = f"{refusal.message} ({stage.place}): {_listed(paths)}"
+            if not value_of(refusal.condition, self.values):
+                continue
+            stage, domain = self.graph.stages[refusal.stage], refusal.domain
+            message = f"{refusal.message} ({stage.place})"
+            if domain is None:
+                found.append(Finding("refused", None, (), message))
+            elif paths := tuple(row.tensor.path for row in self.rows if row.member[domain]):
+                message += f": {_listed(paths)}"
                 found.append(Finding("refused", stage.group or None, paths, message))
         return found
 

@@ -86,18 +86,19 @@ def _slot(number: int, slot: Slot, members: Members, extents: Extents, scalar: i
     for sort, row in members.sorts.items():
         if row.member[slot.type.domain]:
             count = members.counts[sort]
-            size = count * prod(extents.slots[number, sort]) * _width(slot, row)
+            size = count * prod(extents.slots[number, sort]) * _width(slot, row, scalar)
             groups[row.group] = groups.get(row.group, 0) + size
             tensors += count
     return SlotBytes(slot.stage, slot.name, slot.dtype, tensors, groups)
 
 
-def _width(slot: Slot, row: Row) -> int:
+def _width(slot: Slot, row: Row, scalar: int) -> int:
     """The bytes of one number of a field slot."""
     match slot.type.dtype:
         case "bool":
             return 1
         case "int":
-            return 4
+            return scalar
         case "float":
-            return _DTYPES[slot.dtype or row.tensor.dtype]
+            # JAX has float64 only where it computes in 64 bits.
+            return min(_DTYPES[slot.dtype or row.tensor.dtype], scalar)

@@ -96,6 +96,9 @@ class Rates:
     def _factor(self, place: int, numbers: Numbers) -> float | None:
         """How much of the weights a decay adds to the signal."""
         own = self._own.get(place, [])
+        # Where a group ends, all of its values come back from its view, behind its last stage.
+        used = {i for node in own for i in node.inputs}
+        own = [n for n in own if n.id in used or n.op not in ("view", "unview", "rank_as")]
         used = {i for node in own for i in node.inputs}
         fields = [node.id for node in own if node.type.is_field and node.id not in used]
         found = _linear(own, numbers).get(fields[0]) if len(fields) == 1 else None
@@ -147,7 +150,7 @@ def _sum(node: Node, of: Callable[[int], Linear | None], numbers: Numbers) -> Li
             return _scaled(of(node.inputs[0]), 1 / number if number else None)
         case "merge":
             return of(node.inputs[0 if int(node["domain"]) in numbers.shapes else 1])
-        case "restrict" | "copy" | "unview":
+        case "restrict" | "copy":
             return of(node.inputs[0])
     return None
 

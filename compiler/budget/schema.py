@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..finite import finite
 from .claims import Verdict
 from .memory import SlotBytes
 from .rates import Said
@@ -14,13 +15,16 @@ SCHEMA = 1
 
 
 def plain(budget: "Budget") -> dict[str, object]:
-    """Dicts and lists of texts and numbers; a field that does not apply is None."""
+    """Dicts and lists of texts and numbers; a field that does not apply is None.
+
+    Numbers that JSON lacks are the texts `inf`, `-inf` and `nan`.
+    """
     return {
         "schema": SCHEMA,
         "optimizer": budget.optimizer,
         "params": budget.tree.name,
         "ok": budget.ok,
-        "hyperparameters": dict(budget.values),
+        "hyperparameters": finite(budget.values),
         "weights": budget.weights,
         "weight_bytes": budget.weight_bytes,
         "state_bytes": budget.state_bytes,
@@ -90,7 +94,7 @@ def _line(line: "Line") -> dict[str, object]:
 
 
 def _said(said: Said) -> dict[str, object]:
-    return {"stage": said.stage, "text": said.text, "at_1": said.value}
+    return {"stage": said.stage, "text": said.text, "at_1": finite(said.value)}
 
 
 def _verdict(verdict: Verdict) -> dict[str, object]:
@@ -98,6 +102,6 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "text": verdict.assertion.text,
         "line": verdict.assertion.place,
         "holds": verdict.holds,
-        "sides": None if verdict.sides is None else list(verdict.sides),
-        "quantities": dict(verdict.quantities),
+        "sides": finite(verdict.sides),
+        "quantities": finite(verdict.quantities),
     }

@@ -16,20 +16,22 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 def read(name: str, text: str) -> Tree:
     """The tree of a JSON text; TreeError says what is wrong with it."""
     try:
-        value: Json = json.loads(text, object_pairs_hook=_unique)
-        return Tree.of(name, _tensors("", value))
+        value: Json = json.loads(text, object_pairs_hook=unique)
+        tensors = list(_tensors("", value))
     except RecursionError:
         raise TreeError(f"{name} is nested too deeply") from None
     except TreeError as error:
-        raise TreeError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+        raise TreeError(f"{name}: {error}") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise TreeError(f"{name} is not JSON: {error.msg} at {place}") from None
     except ValueError as error:
         raise TreeError(f"{name} is not JSON: {error}") from None
+    return Tree.of(name, tensors)
 
 
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """The object of some pairs (a hook of `json.loads`); TreeError for a key that stands twice."""
     found: dict[str, Json] = {}
     for key, value in pairs:
         if key in found:

@@ -26,8 +26,11 @@ _SHORT = {
     "f8_e5m2": "float8_e5m2",
 }
 _WHOLE = {f"{kind}{bits}" for kind in ("int", "uint", "i", "u") for bits in (8, 16, 32, 64)}
-UNTRAINED = frozenset({"bool", "complex64", "complex128", *_WHOLE})
-"""Other dtypes that a checkpoint may have. Optimizers do not see such tensors."""
+UNTRAINED = frozenset({"bool", "complex64", "complex128", "object", *_WHOLE})
+"""Other dtypes that a checkpoint may have. Optimizers do not see such tensors.
+
+`object` is what is no number: texts, dates and records in files of NumPy.
+"""
 
 _MOST = 2**63
 """No tensor has this many elements."""
@@ -73,10 +76,12 @@ class Tree:
         known: dict[str, Tensor] = {}
         left_out = []
         for tensor in tensors:
+            if not tensor.path.isprintable():
+                raise TreeError(f"{name} has a path that cannot be printed: {tensor.path!a}")
             if tensor.path in known:
                 raise TreeError(f"{name} has two tensors `{tensor.path}`")
             if tensor.size >= _MOST:
-                raise TreeError(f"{name}: `{tensor.path}` has {tensor.size:.1e} elements")
+                raise TreeError(f"{name}: `{tensor.path}` has {_MOST:.1e} elements or more")
             if tensor.dtype not in WIDTHS and tensor.dtype not in UNTRAINED:
                 raise TreeError(f"{name}: `{tensor.path}` has an unknown dtype {tensor.dtype}")
             if tensor.dtype in UNTRAINED:

@@ -1,9 +1,9 @@
 """What a step works: operations by stage, and questions to the objective.
 
-Operations are those of the op table: an addition is 1, a root 4, a power 8. They are an average
-over steps: what `every n` holds counts as 1/n. Where data decide, the dearer side counts, and a
-loop counts all of its rounds; the numbers then are an upper bound. Random numbers, the objective
-and transformations of optax are not among them.
+Operations are those of the op table: an addition is 1, a root 4, a power 8 (but a whole power the
+products that it takes). They are an average over steps: what `every n` holds counts as 1/n. Where
+data decide, the dearer side counts, and a loop counts all of its rounds; the numbers then are an
+upper bound. Random numbers, the objective and transformations of optax are not among them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +15,7 @@ from ..ops import ASKED, OPS
 from ..records import Scalar
 from .extents import Extents
 from .numbers import Numbers
+from .periods import MOST, Conditions, Residue, share
 
 Tally: TypeAlias = Mapping[str, float]
 """How much of what."""
@@ -28,14 +29,13 @@ class Work:
     """Operations by stage and oracles by name, each an average for one call of `step`.
 
     `at_most` says that data decide, and these are bounds. `uncounted` are stages of which nothing
-    is known, since optax does them. `refused` says why the values of hyperparameters are refused.
+    is known, since optax does them.
     """
 
     flops: Mapping[str, float]
     oracles: Mapping[str, float]
     at_most: bool
     uncounted: tuple[str, ...]
-    refused: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -56,8 +56,7 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
     if any(output.role == "step" for output in graph.outputs):
         stages[UPDATE] = weights
     oracles = {name: found[name] for name in ASKED if found.get(name)}
-    uncounted, refused = tuple(counter.uncounted), tuple(counter.refused)
-    return Work(stages, oracles, counter.at_most, uncounted, refused)
+    return Work(stages, oracles, counter.at_most, tuple(counter.uncounted))
 
 
 class _Counter:
@@ -66,9 +65,9 @@ class _Counter:
         self.nodes = index(graph)
         self.numbers = Numbers(self.nodes.values(), values)
         self.extents = extents
+        self.met: Conditions = ()
         self.at_most = False
         self.uncounted: dict[str, None] = {}
-        self.refused: dict[str, None] = {}
 
     def region(self, region: Region) -> Tally:
         """Everything that a region works, operations under `flops STAGE`."""
@@ -79,7 +78,7 @@ class _Counter:
         match op.op_class:
             case "elementwise":
                 size = self.extents.elements[node.id] if node.type.is_field else 1
-                return {f"flops {node.stage}": op.flops * size}
+                return {f"flops {node.stage}": self._operations(node) * size}
             case "reduction":
                 return {f"flops {node.stage}": op.flops * self.extents.reduced[node.id]}
             case "oracle" if node.op in ASKED:
@@ -89,25 +88,49 @@ class _Counter:
                 return self._if(node)
             case "control" if node.op == "loop":
                 return self._loop(node)
-            case "control" if node.op == "refuse":
-                place = self.graph.stages[node.stage].place
-                self.refused[f"{node['message']} ({place})"] = None
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}
+
+    def _operations(self, node: Node) -> int:
+        """The operations of an op for each element. A whole power is a few products."""
+        flops = OPS[node.op].flops
+        if node.op == "pow" and (power := self._whole_literal(node.inputs[1])) is not None:
+            times = abs(power)
+            # By squaring, as JAX does; one over it where it is negative.
+            products = max(times.bit_length() + times.bit_count() - 2, 0) + (power < 0)
+            return min(products, flops)
+        return flops
 
     def _if(self, node: Node) -> Tally:
         condition = node.inputs[0]
         known = self.numbers.of(condition)
         if known is not None:
             return self.region(node.regions[0 if known else 1])
-        then, otherwise = (self.region(region) for region in node.regions)
-        period = self._period(self.nodes[condition])
-        if period is not None:
-            return _sum([_times(1 / period, then), _times(1 - 1 / period, otherwise)])
+        then, otherwise = node.regions
+        batches = self._batches(self.nodes[condition])
+        if batches is not None:
+            due, waiting = self.region(then), self.region(otherwise)
+            return _sum([_times(1 / batches, due), _times(1 - 1 / batches, waiting)])
+        residue = self._residue(self.nodes[condition])
+        if residue is not None and sum(not holds for _, holds in self.met) < MOST:
+            return _sum([self._when(residue, True, then), self._when(residue, False, otherwise)])
+        return self._dearer(self.region(then), self.region(otherwise))
+
+    def _dearer(self, then: Tally, otherwise: Tally) -> Tally:
+        """The most that one of two sides works, where it is not known which."""
         self.at_most = self.at_most or then != otherwise
         names = dict.fromkeys((*then, *otherwise))
         return {name: max(then.get(name, 0), otherwise.get(name, 0)) for name in names}
+
+    def _when(self, residue: Residue, holds: bool, region: Region) -> Tally:
+        """What a region works at the steps that meet a condition, or do not, as an average."""
+        outer = self.met
+        self.met = (*outer, (residue, holds))
+        part = share(self.met)
+        found = _times(float(part / share(outer)), self.region(region)) if part else {}
+        self.met = outer
+        return found
 
     def _loop(self, node: Node) -> Tally:
         rounds = self.numbers.of(node.inputs[0])
@@ -116,16 +139,39 @@ class _Counter:
         self.at_most = self.at_most or bool(condition)
         return _times(rounds, _sum([body, *condition]))
 
-    def _period(self, condition: Node) -> float | None:
-        """Of how many steps one meets a condition that counts them, if it does."""
-        inputs = [self.nodes[i] for i in condition.inputs]
-        if condition.op == "eq" and inputs[0].op == "mod" and self.numbers.of(inputs[1].id) == 0:
-            period = self.numbers.of(inputs[0].inputs[1])
-        elif condition.op == "ge" and self._counts_batches(inputs[0]):
-            period = self.numbers.of(inputs[1].id)
-        else:
+    def _residue(self, condition: Node) -> Residue | None:
+        """The condition on `t` alone that a choice is made by, if it is one: `(t - 1) % n == 0`."""
+        if condition.op != "eq" or self.nodes[condition.inputs[0]].op != "mod":
             return None
-        return float(period) if isinstance(period, int | float) and period >= 1 else None
+        count, divisor = self.nodes[condition.inputs[0]].inputs
+        period, rest = self._whole(divisor), self._whole(condition.inputs[1])
+        later = self._later(self.nodes[count])
+        if period is None or rest is None or later is None or not 0 <= rest < period:
+            return None
+        return Residue(period, (rest - later) % period)
+
+    def _later(self, node: Node) -> int | None:
+        """How much a number is larger than `t`, if it always is by as much."""
+        if node.op == "input" and node["name"] == "t":
+            return 0
+        if node.op not in ("add", "sub") or self.nodes[node.inputs[0]].op != "input":
+            return None
+        count, by = self._later(self.nodes[node.inputs[0]]), self._whole(node.inputs[1])
+        return None if count is None or by is None else count + (by if node.op == "add" else -by)
+
+    def _whole(self, id: int) -> int | None:
+        """The value of a node that is a whole number without data."""
+        value = self.numbers.of(id)
+        return int(value) if isinstance(value, int | float) and value % 1 == 0 else None
+
+    def _whole_literal(self, id: int) -> int | None:
+        return self._whole(id) if self.nodes[id].op == "const" else None
+
+    def _batches(self, condition: Node) -> int | None:
+        """Of how many calls one is due, for the condition of `accumulate`."""
+        if condition.op != "ge" or not self._counts_batches(self.nodes[condition.inputs[0]]):
+            return None
+        return self._whole(condition.inputs[1])
 
     def _counts_batches(self, node: Node) -> bool:
         """Whether a number is that of the micro-batches of `accumulate`."""

@@ -15,6 +15,7 @@ from .clip import check_clip
 from .constant import check_constant
 from .dead_scale import check_dead_scale
 from .decay import check_decay
+from .dominant import check_dominant
 from .empty import check_where
 from .epsilon import check_dtypes
 from .idle import check_idle
@@ -35,6 +36,7 @@ LINTS: tuple[Lint, ...] = (
     check_constant,
     check_dead_scale,
     check_decay,
+    check_dominant,
     check_dtypes,
     check_idle,
     check_moment,

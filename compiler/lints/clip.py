@@ -1,5 +1,7 @@
 """Clips that do nothing, or not what their name says."""
 
+from collections.abc import Iterable
+
 from ...grammar.diagnostic import Diagnostics, Label, Severity, declare
 from ..lowering.draft import DraftNode, Passage
 from ..ops import OPS
@@ -87,7 +89,9 @@ def check_clip(subject: Subject, report: Diagnostics) -> None:
 def _check_after_sign(subject: Subject, passage: Passage, report: Diagnostics) -> bool:
     sign = _sign(subject, passage.before)
     before = {passage.before}
-    if sign is None or subject.made(passage) not in subject.made_of(before, reduced=True):
+    made = subject.made_of(before, reduced=True)
+    scaled = subject.made(passage) in made or subject.factors(passage, choices=True)
+    if sign is None or not scaled:
         return False
     stage, maker = subject.stage(passage), subject.stages.get(sign.stage)
     message = f"`{shown(stage)}` acts on signs: it does nothing, or is a constant factor"
@@ -119,9 +123,11 @@ def _sign(subject: Subject, id: int) -> DraftNode | None:
 
 
 def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None:
-    factors = subject.factors(passage)
+    factors = subject.factors(passage, choices=True)
     if not factors or any(subject.intervals[i].low < 0 for i in factors):
         return
+    if _may_be_zero(subject, factors):
+        return  # It drops steps, which is no matter of their length.
     seed = subject.made(passage)
     degrees = Degrees(subject.draft, subject.intervals, seeds={seed}, memory=False)
     if any(degrees[end].exact != 0 for end in subject.ends):
@@ -143,6 +149,26 @@ def _check_dead(subject: Subject, passage: Passage, report: Diagnostics) -> None
             help=help,
             others=others,
         )
+
+
+def _may_be_zero(subject: Subject, factors: Iterable[int]) -> bool:
+    """Whether one of these is made of a choice that has 0 on a side."""
+    left, seen = list(factors), set()
+    while left:
+        node = subject.nodes[left.pop()]
+        if node.id in seen:
+            continue
+        seen.add(node.id)
+        if subject.intervals[node.id].point == 0:
+            return True
+        if OPS[node.op].op_class == "elementwise":
+            left += node.inputs[1:] if node.op == "where" else node.inputs
+        elif node.op == "item":
+            source = subject.nodes[node.inputs[0]]
+            if source.op != "if":
+                return True  # A loop, or what optax gives: nobody knows.
+            left += [region.results[int(node["index"])] for region in source.regions]
+    return False
 
 
 def _check_in_group(subject: Subject, passage: Passage, report: Diagnostics) -> None:

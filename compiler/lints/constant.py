@@ -28,18 +28,15 @@ CONSTANT_STATE = declare(
 def check_constant(subject: Subject, report: Diagnostics) -> None:
     """Warn of states that are written and stay as they are, whatever the gradients are."""
     draft = subject.draft
-    starts = _literals(walk(draft.start), draft.start.results)
     results = zip(draft.outputs, draft.step.results, strict=True)
     written = {o.index: id for o, id in results if o.role == "slot"}
-    same = _Same(subject.nodes, _literals(subject.nodes.values(), draft.step.results))
+    same, resting = _resting(subject, written)
     for slot, id in written.items():
         node = subject.nodes[id]
         if node.op == "state" or (node.op == "restrict" and same.is_state(id, slot)):
             continue
-        start = starts.get(draft.start.results[slot])
-        rests = start is not None and same.literal(id) == start
         stage = labelled(subject, draft.slots[slot].stage)
-        if stage is not None and (rests or same.is_state(id, slot)):
+        if stage is not None and (slot in resting or same.is_state(id, slot)):
             name = draft.slots[slot].name
             message = f"the state `{name}` of this rule never changes"
             help = "leave the stage out, or give it numbers with which the state moves"
@@ -47,9 +44,34 @@ def check_constant(subject: Subject, report: Diagnostics) -> None:
             report_at(subject, report, CONSTANT_STATE, span, message, help=help)
 
 
-def _literals(nodes: Iterable[DraftNode], roots: Iterable[int]) -> dict[int, Scalar]:
-    """The values that are made of literals alone."""
-    return values({node.id: node for node in nodes}, roots, lambda node: None)
+def _resting(subject: Subject, written: Mapping[int, int]) -> tuple["_Same", set[int]]:
+    """The states that each step leaves at the number that they start with.
+
+    All fields are taken to do so that start with a literal, until one that does not is found. A
+    number that rests with these literals costs nothing, and may be there for others.
+    """
+    start, slots = subject.draft.start, subject.draft.slots
+    starts = _literals(walk(start), start.results, {})
+    resting = {n: starts[id] for n, id in enumerate(start.results) if id in starts}
+    while True:
+        fields = {n: x for n, x in resting.items() if slots[n].type.is_field}
+        known = _literals(subject.nodes.values(), subject.draft.step.results, fields)
+        same = _Same(subject.nodes, known)
+        left = {n: x for n, x in resting.items() if same.literal(written[n]) == x}
+        if left == resting:
+            return same, set(resting)
+        resting = left
+
+
+def _literals(
+    nodes: Iterable[DraftNode], roots: Iterable[int], states: Mapping[int, Scalar]
+) -> dict[int, Scalar]:
+    """The values that are made of literals alone, and of states with these numbers."""
+
+    def known(node: DraftNode) -> Scalar | None:
+        return states.get(int(node["name"])) if node.op == "state" else None
+
+    return values({node.id: node for node in nodes}, roots, known)
 
 
 class _Same:

@@ -87,6 +87,10 @@ class Degrees(Flow[Degree]):
         both = hull(old, new)
         return both if self._memory or both in (FIXED, NOTHING) else UNKNOWN
 
+    def read(self, node: DraftNode, known: Degree) -> Degree:
+        """The degree of what a choice or loop gives, which may be a seed."""
+        return Degree(1.0, 1.0) if node.id in self._seeds else known
+
     def may_stop(self, condition: Degree) -> bool:
         """Whether a loop takes as many rounds for every factor."""
         return condition in (FIXED, NOTHING)

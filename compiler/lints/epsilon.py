@@ -23,7 +23,7 @@ VANISHING_EPS = declare(
 )
 STUCK_STATE = declare(
     "stuck-state",
-    "a narrow state that cannot fade",
+    "a narrow state that cannot move",
     """
     bfloat16 has 8 significant bits, so 0.999 times a number is rounded to that number: an average
     with this decay never forgets, and what it once held stays in it for ever. float16 has 11 bits,
@@ -31,6 +31,9 @@ STUCK_STATE = declare(
 
         state nu: bf16 = zeros(g)
         nu <- 0.999 * nu + (1 - 0.999) * g^2
+
+    A sum of squares, as Adagrad has, stops growing there for the same reason, after a few hundred
+    gradients of one size.
 
     `bf16 stochastic` rounds up or down at random so that the mean is kept; `f32` needs twice the
     memory.
@@ -74,7 +77,12 @@ def check_dtypes(subject: Subject, report: Diagnostics) -> None:
         if slot.dtype == "float16" and _squares(subject, stage, new):
             _report_flat(subject, stage, slot, report)
         elif decay is not None and 0 < 1 - decay < _HALF_UNIT[slot.dtype or ""]:
-            _report_stuck(subject, stage, slot, decay, report)
+            message = f"in {slot.dtype}, {decay:g} times `{slot.name}` is rounded to what it was"
+            _report_stuck(subject, stage, slot, message, "never fades", report)
+        elif decay == 1 and _squares(subject, stage, new):
+            part = int(1 / _HALF_UNIT[slot.dtype or ""])
+            message = f"in {slot.dtype}, what is less than 1/{part} of `{slot.name}` is not added"
+            _report_stuck(subject, stage, slot, message, "stops growing", report)
 
 
 def _report_flat(subject: Subject, stage: SpecStage, slot: Slot, report: Diagnostics) -> None:
@@ -85,12 +93,11 @@ def _report_flat(subject: Subject, stage: SpecStage, slot: Slot, report: Diagnos
 
 
 def _report_stuck(
-    subject: Subject, stage: SpecStage, slot: Slot, decay: float, report: Diagnostics
+    subject: Subject, stage: SpecStage, slot: Slot, message: str, label: str, report: Diagnostics
 ) -> None:
-    message = f"in {slot.dtype}, {decay:g} times `{slot.name}` is rounded to what it was"
     span = _dtype_span(subject, stage, slot)
     help = "store it as `bf16 stochastic`, or in `f32`"
-    report_at(subject, report, STUCK_STATE, span, message, label="never fades", help=help)
+    report_at(subject, report, STUCK_STATE, span, message, label=label, help=help)
 
 
 def _dtype_span(subject: Subject, stage: SpecStage, slot: Slot) -> Span:

@@ -47,6 +47,10 @@ class Flow(ABC, Generic[Known]):
         """What is known of a value that a condition chooses."""
         return self.either(yes, no)
 
+    def read(self, node: DraftNode, known: Known) -> Known:
+        """What is known of a result of a choice or loop, of which `known` is known inside."""
+        return known
+
     def kept(self, old: Known, new: Known, round: int) -> Known:
         """What is known of a state after another step."""
         return self.either(old, new)
@@ -85,7 +89,8 @@ class Flow(ABC, Generic[Known]):
                 case "state":
                     self._found[node.id] = self._states[int(node["name"])]
                 case "item" if node.inputs[0] in self._tuples:
-                    self._found[node.id] = self._tuples[node.inputs[0]][int(node["index"])]
+                    known = self._tuples[node.inputs[0]][int(node["index"])]
+                    self._found[node.id] = self.read(node, known)
                 case "if":
                     self._choose(node)
                 case "loop":

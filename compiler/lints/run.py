@@ -108,7 +108,7 @@ def _scheduled(stage: SpecStage) -> Iterator[tuple[syntax.Call, syntax.ScheduleD
 
 def steps(number: float) -> str:
     """A number of steps as a spec would write it."""
-    if number == int(number):
+    if math.isfinite(number) and number == int(number):
         return f"{int(number):_}" if number >= 10_000 else str(int(number))
     return f"{number:g}"
 

@@ -116,6 +116,8 @@ def _told_another_length(
             argument, value = given.arguments.get(name, (None, 0))
             if argument is None or names(argument) or isinstance(value, bool | str):
                 continue
+            if not math.isfinite(value):
+                continue
             end, help = int(value), f"write `{name} = {run.name}`"
             if end < run.total and {rate.at(t) for t in (end, (end + run.total) // 2)} == {last}:
                 rule, label = EARLY_END, "ends early"

@@ -10,6 +10,9 @@ from ..spec import Spec, SpecStage
 from .degree import FIXED, Degrees
 from .interval import Intervals
 
+_SIDES = 64
+"""Choices within choices are followed so far."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -105,22 +108,40 @@ class Subject:
         size, *signal = node.inputs
         return size if node.op == "mul" and signal == [passage.before] else None
 
-    def factors(self, passage: Passage) -> Sequence[int] | None:
+    def factors(self, passage: Passage, choices: bool = False) -> Sequence[int] | None:
         """The scalars that a stage multiplies its signal with, or divides it by, if it does so.
 
-        None for a stage that does anything else.
+        With `choices` it may do so, or not, by a condition that is one for all. None for a stage
+        that does anything else.
         """
         found: list[int] = []
-        node = self.nodes[self.made(passage)]
-        while node.id != passage.before:
+        left = [self.made(passage)]
+        while left:
+            node = self.nodes[left.pop()]
+            if node.id == passage.before:
+                continue
+            sides = self._sides(node) if choices else ()
             scalars = [i for i in node.inputs if self.nodes[i].type.is_scalar]
             fields = [i for i in node.inputs if self.nodes[i].type.is_field]
             divided = node.op == "div" and scalars == [*node.inputs[1:]]
-            if len(fields) != 1 or not (node.op in ("mul", "restrict") or divided):
+            scaled = node.op in ("mul", "restrict") or divided
+            if sides and len(found) + len(left) < _SIDES:
+                left += sides
+            elif scaled and len(fields) == 1:
+                found += scalars
+                left += fields
+            else:
                 return None
-            found += scalars
-            node = self.nodes[fields[0]]
         return found
+
+    def _sides(self, node: DraftNode) -> Sequence[int]:
+        """What a condition that is one for all tensors chooses from."""
+        source = self.nodes[node.inputs[0]] if node.inputs else node
+        if node.op == "where" and source.type.is_scalar:
+            return node.inputs[1:]
+        if node.op == "item" and source.op == "if":
+            return [region.results[int(node["index"])] for region in source.regions]
+        return ()
 
 
 def walk(region: DraftRegion) -> Iterator[DraftNode]:

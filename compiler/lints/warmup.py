@@ -96,7 +96,7 @@ def _check_length(subject: Subject, rate: Rate, report: Diagnostics) -> None:
     run = length(subject)
     for given in schedules(subject, rate.stage):
         argument, steps = given.arguments.get("warmup", (None, 0))
-        if argument is None or isinstance(steps, bool | str):
+        if argument is None or isinstance(steps, bool | str) or not math.isfinite(steps):
             continue
         told = [given.arguments[name][1] for name in LENGTHS if name in given.arguments]
         totals = [x for x in told if not isinstance(x, bool | str)] or ([run.total] if run else [])

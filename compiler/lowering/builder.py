@@ -210,6 +210,10 @@ class Builder:
         JAX takes a quotient or root of int32 in float32, under x64 too, keeps integers in
         `round`, and lets their powers overflow.
         """
+        if op.name == "where" and inputs[0].type.is_field:
+            # What is chosen for each element is a field, and those hold floats.
+            whole = all(side.type.dtype == "int" for side in inputs[1:])
+            return (inputs[0], *map(self.as_float, inputs[1:])) if whole else inputs
         leaves = (op.gives == "float" and op.name != "float") or op.name == "pow"
         if not leaves or any(v.type.is_field or v.type.dtype != "int" for v in inputs):
             return inputs

@@ -1,6 +1,7 @@
 """What lowering knows while it walks: scopes of names, the program so far, mistakes found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -8,14 +9,15 @@ from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, Label, Rule, correction, declare, did_you_mean
 from ...grammar.source import Span
 from .. import coverage
+from ..constants import known_value
 from ..declarations import DUPLICATE_NAME, Declarations
 from ..ops import OPS
 from ..parameters import Bounds
-from ..records import Domain, Hyperparameter, Refusal, Scalar, Slot, Term, View, distinct
-from ..types import INT, TUPLE, Type
+from ..predicate import OPPOSITES
+from ..records import TRUE, Domain, Hyperparameter, Refusal, Scalar, Slot, Term, View, distinct
+from ..types import INT, Type
 from . import views
-from .builder import MISTAKE, Builder, Value
-from .draft import DraftRegion
+from .builder import MISTAKE, Builder, TooLargeError, Value
 
 UNKNOWN_NAME = declare(
     "unknown-name",
@@ -37,6 +39,21 @@ TYPE_MISMATCH = declare(
     and `where` take conditions; reductions take fields; a rule's parameters take scalars.
     """,
 )
+
+REFUSED = declare(
+    "refused",
+    "a rule refuses this combination",
+    """
+    A rule says `error "..."` where it has no meaning; the headline is its own sentence, and the
+    label shows the line of the rule that says it. Values that an optimizer gives, and the defaults
+    of its parameters, are refused when it is checked, other values when they are bound, and tensors
+    by `init`.
+    """,
+)
+REFUSES = "the rule refuses here"
+
+_LONGEST = 200
+"""No condition of more parts is worked out before the program runs."""
 
 
 @dataclass
@@ -113,6 +130,8 @@ class Context(Builder):
     starts: list[Value] = field(default_factory=list)
     stochastic: set[int] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
+    assumed: list[Term] = field(default_factory=list)
+    choices: int = 0
     random_sites: int = 0
     micro_step: Value | None = None
 
@@ -184,7 +203,9 @@ class Context(Builder):
             chain.append(number)
         chain = [n for n in chain if self.view_of(n) == self.view_of(self.domain)]
         known = [self.domains[n].predicate for n in chain]
-        refused = [self.domains[r.domain] for r in self.refusals]
+        assumed = [_all(self.assumed[:n]) for n in range(len(self.assumed) + 1)]
+        surely = [r.domain for r in self.refusals if r.condition in assumed]
+        refused = [self.domains[domain] for domain in surely if domain is not None]
         known += [Term(op="not", arguments=(d.predicate,)) for d in refused if d.parent in chain]
         return coverage.implies(known, term)
 
@@ -225,17 +246,41 @@ class Context(Builder):
 
     # ---- refusals
 
-    def refuse_if(self, condition: Value, message: str) -> None:
-        """Refuse, when the program is bound, values of static parameters."""
-        with self.open_block("branch") as block:
-            self.node("refuse", (), TUPLE, attributes={"message": message})
-        then = DraftRegion(nodes=tuple(block.nodes), results=())
-        otherwise = DraftRegion(nodes=(), results=())
-        self.node("if", (condition,), TUPLE, regions=(then, otherwise))
+    def refuse(self, refuse: syntax.Refuse, domain: int | None = None) -> None:
+        """Refuse, where all that is assumed holds, weights that have tensors of `domain`.
 
-    def refuse_tensors(self, domain: int, message: str) -> None:
-        """Refuse, when a state is made, weights that have tensors of `domain`."""
-        self.refusals.append(Refusal(domain=domain, message=message, stage=self.stage))
+        Without one, and outside all choices by tensor, it is the values that are refused.
+        """
+        if domain is None and self.choices:
+            domain = self.domain
+        message, condition = refuse.message.value, _all(self.assumed)
+        self.refusals.append(Refusal(domain, message, self.stage, condition))
+        known = {h.name: h.default for h in self.hyperparameters.values() if h.default is not None}
+        if domain is None and known_value(condition, known):
+            self.blame(REFUSED, refuse.span, message, REFUSES)
+
+    @contextmanager
+    def assuming(self, condition: Value, holds: bool) -> Iterator[None]:
+        """Lower for a while what a choice by static parameters guards."""
+        term = self._term(condition, [_LONGEST])
+        self.assumed.append(term if holds else _not(term))
+        yield
+        self.assumed.pop()
+
+    def _term(self, value: Value, left: list[int]) -> Term:
+        """A static value as what a caller can work out, of no more than `left` parts."""
+        left[0] -= 1
+        if left[0] < 0:
+            raise TooLargeError
+        node = self.made[value.id]
+        match node.op:
+            case "const":
+                return Term("literal", (node["value"],))
+            case "parameter":
+                return Term("parameter", (node["name"],))
+            case _:
+                inputs = (Value(i, self.made[i].type) for i in node.inputs)
+                return Term(node.op, tuple(self._term(each, left) for each in inputs))
 
     # ---- mistakes
 
@@ -276,3 +321,19 @@ class Context(Builder):
             )
         )
         return MISTAKE
+
+
+def _all(conditions: Sequence[Term]) -> Term:
+    """That all of some conditions hold."""
+    together, *more = conditions or [TRUE]
+    for each in more:
+        together = Term("and", (together, each))
+    return together
+
+
+def _not(condition: Term) -> Term:
+    """That a condition does not hold."""
+    opposite = OPPOSITES.get(condition.op)
+    if opposite:
+        return Term(opposite, condition.arguments)
+    return condition.terms[0] if condition.op == "not" else Term("not", (condition,))

@@ -10,7 +10,7 @@ from ..types import Type, dynamic
 from . import expressions
 from .arguments import NOT_STATIC
 from .builder import MISTAKE, Cell, Value
-from .context import Binding, Context, Scope, Site
+from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
 from .states import declare_state
 
 NOT_A_STATE = declare(
@@ -22,14 +22,6 @@ NOT_A_STATE = declare(
 
         state mu = zeros(g)
         mu <- b1 * mu + (1 - b1) * g
-    """,
-)
-REFUSED = declare(
-    "refused",
-    "a rule refuses this combination",
-    """
-    A rule says `error "..."` where it has no meaning; the headline is its own sentence, and the
-    label shows the line of the rule that says it.
     """,
 )
 NOT_A_STATEMENT = declare(
@@ -177,9 +169,20 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
         ctx.report.add(NOT_STATIC.at(when.condition.span, message, help=help))
         return MISTAKE
     for refused, other, flip in _refused_sides(when):
-        ctx.refuse_if(ctx.apply("not", condition) if flip else condition, refused.message.value)
+        with ctx.assuming(condition, holds=not flip):
+            ctx.refuse(refused)
         return _block(ctx, site, Scope(scope), other) if other else None
-    return _branch(ctx, site, scope, condition, when.then, when.otherwise)
+
+    def side(block: syntax.Block | None, holds: bool) -> Value | None:
+        with ctx.assuming(condition, holds):
+            return _block(ctx, site, Scope(scope), block) if block else None
+
+    return ctx.branch(
+        condition,
+        lambda: side(when.then, True),
+        lambda: side(when.otherwise, False),
+        name=site.result,
+    )
 
 
 def _when_shape(
@@ -230,14 +233,17 @@ def _when_tensor(
     outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
     first = named or (lambda: Scope(scope))
     for refused, other, flip in _refused_sides(when):
-        ctx.refuse_tensors(outside if flip else inside, refused.message.value)
+        ctx.refuse(refused, outside if flip else inside)
         return _block(ctx, site, first() if flip else Scope(scope), other) if other else None
-    return ctx.choose(
+    ctx.choices += 1
+    chosen = ctx.choose(
         inside,
         outside,
         lambda: _block(ctx, site, first(), when.then),
         lambda: _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None,
     )
+    ctx.choices -= 1
+    return chosen
 
 
 def _refused_sides(
@@ -292,13 +298,13 @@ def _evaluate(ctx: Context, site: Site, scope: Scope, evaluate: syntax.Evaluate)
 
 
 def _refuse(ctx: Context, refuse: syntax.Refuse) -> Value:
-    if len(ctx.frame.blocks) > ctx.pipeline_depth:
+    # A choice by static parameters is a block too, but is made before.
+    if len(ctx.frame.blocks) > ctx.pipeline_depth + len(ctx.assumed):
         message = "an `error` cannot be raised while the program runs"
         help = "let a `when` hold nothing but the `error`, so that it is decided before"
         ctx.report.add(REFUSED.at(refuse.span, message, help=help))
     elif ctx.place is not None:
-        others = (Label(refuse.span, "the rule refuses here"),)
-        ctx.report.add(REFUSED.at(ctx.place, refuse.message.value, others=others))
+        ctx.blame(REFUSED, refuse.span, refuse.message.value, REFUSES)
     return MISTAKE
 
 

@@ -168,7 +168,16 @@ def _blank(ctx: Context, type: Type) -> Value:
     with ctx.in_frame(ctx.start):
         if not type.is_field:
             return ctx.constant(0.0 if type.dtype == "float" else False)
-        return ctx.node("zeros", (_shaped(ctx, type),), type)
+        zeros = ctx.node("zeros", (_shaped(ctx, type),), replace(type, dtype="float"))
+        if type.dtype == "float":
+            return zeros
+        never = ctx.apply("lt", zeros, zeros)
+        return never if type.dtype == "bool" else _choice(ctx, never)
+
+
+def _choice(ctx: Context, condition: Value) -> Value:
+    """1 where a condition holds and 0 elsewhere, as whole numbers."""
+    return ctx.apply("where", condition, ctx.constant(1), ctx.constant(0))
 
 
 def _shaped(ctx: Context, type: Type) -> Value:
@@ -197,8 +206,7 @@ def _names(expr: syntax.Expr, shapes: bool) -> Iterator[str]:
         case syntax.Call():
             only_shape = expressions.dotted(expr.function) in ("zeros", "ones")
             for argument in expr.arguments:
-                plain = isinstance(argument.value, syntax.Name)
-                if shapes or not (only_shape and plain):
+                if shapes or not (only_shape and _is_part(argument.value)):
                     yield from _names(argument.value, shapes)
         case syntax.Unary():
             yield from _names(expr.operand, shapes)
@@ -209,6 +217,18 @@ def _names(expr: syntax.Expr, shapes: bool) -> Iterator[str]:
             yield from _names(expr.value, shapes)
         case _:
             pass
+
+
+def _is_part(expr: syntax.Expr) -> bool:
+    """Whether an expression is a value or a reduction of one, whose shape needs no value."""
+    match expr:
+        case syntax.Name() | syntax.Number():
+            return True
+        case syntax.Call():
+            is_known = expressions.dotted(expr.function) in ("abs", "max", "mean", "norm", "sum")
+            return is_known and all(_is_part(argument.value) for argument in expr.arguments)
+        case _:
+            return False
 
 
 def _calls(expr: syntax.Expr) -> Iterator[syntax.Call]:

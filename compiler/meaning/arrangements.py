@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from .algebra import Algebra, Value
+from .algebra import Algebra
+from .values import Value
 
 _AXIS = re.compile(r"[A-Za-z_]\w*")
 

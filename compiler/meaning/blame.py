@@ -13,8 +13,9 @@ import numpy as np
 
 from ..graph import Graph, Node, index
 from ..ops import OPS
-from .compare import Parting, Setting, Together, compare
+from .compare import Parting
 from .side import Program, Side, Values
+from .stand_in import stand_in
 from .tapes import Array, tape
 from .trajectory import Trajectory, UnfitError
 
@@ -78,17 +79,9 @@ def blame(a: Side, b: Side, parting: Parting) -> Blame:
 
 def _spec(side: Side, values: Values, parting: Parting) -> tuple[Side, Values]:
     """A spec that stands for a side, and its values; the side itself where there is none."""
-    found = side.spec(values)
-    if found is None or found[0] is side:
-        return side, values
-    program, own = found
     taped = replace(parting.tape, batches=parting.tape.batches[: parting.step])
-    try:
-        together = compare(program, side, taped, Setting(own, values, ""))
-    except UnfitError:
-        return side, values
-    is_same = isinstance(together, Together) and not together.reason
-    return (program, own) if is_same else (side, values)
+    found = stand_in(side, values, [taped])
+    return (found.program, found.values) if found else (side, values)
 
 
 def _culprit(

@@ -13,10 +13,11 @@ from itertools import combinations, permutations, product
 
 import numpy as np
 
+from ..constants import value_of
 from ..records import Hyperparameter, Scalar, Term
 from .side import Side, Values, admits, drawn
 from .tapes import Array, tape
-from .trajectory import UnfitError, value_of
+from .trajectory import UnfitError
 
 RUNS = 300
 """How often B is followed while all of A's parameters are free."""
@@ -54,6 +55,11 @@ class ParameterMap:
     def shown(self, name: str) -> str:
         """As a call: `lion(b1 = beta, b2 = beta, lr = lr)`."""
         return f"{name}({', '.join(f'{n} = {term_text(t)}' for n, t in self.given.items())})"
+
+
+def literals(values: Values) -> dict[str, Term]:
+    """Values as terms."""
+    return {name: Term("literal", (value,)) for name, value in values.items()}
 
 
 def term_text(term: Term) -> str:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pydantic import BaseModel, model_validator
 
 from ..graph import Frozen, Graph, walk
-from ..notation.formula import formula, tensors
+from ..notation.formula import formula, refused
 from ..printing.declared import declaration
 from .normal import normal_form
 
@@ -81,13 +81,13 @@ def meaning(graph: Graph) -> Meaning:
         name: Part(digest=digest, formula=written.get(name, "")) for name, digest in digests.items()
     }
     hyperparameters = {h.name: declaration(h) for h in graph.hyperparameters}
-    refused = sorted({tensors(graph, refusal.domain) for refusal in graph.refusals})
+    declined = sorted({refused(graph, refusal) for refusal in graph.refusals})
     return Meaning(
-        hash=_hash(FORM, normal.digest, hyperparameters, refused, slots, results),
+        hash=_hash(FORM, normal.digest, hyperparameters, declined, slots, results),
         form=FORM,
         map=normal.digest,
         hyperparameters=hyperparameters,
-        refused=refused,
+        refused=declined,
         slots=slots,
         results=results,
         values=_values(graph),

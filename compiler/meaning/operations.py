@@ -5,7 +5,8 @@ from fractions import Fraction
 from math import ceil, floor, isinf, isnan
 
 from ..records import Scalar
-from .algebra import AT_MOST_ONE, NONNEGATIVE, POSITIVE, Algebra, Value
+from .algebra import Algebra
+from .values import AT_MOST_ONE, NONNEGATIVE, POSITIVE, Value
 
 _CONDITIONS = ("isfinite",)
 _FACTS = {"exp": POSITIVE, "cosh": POSITIVE, "sin": AT_MOST_ONE, "cos": AT_MOST_ONE}

@@ -1,15 +1,15 @@
 """A verdict in words for people, and as plain data for other tools."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..finite import finite
 from ..graph import index
 from ..notation.formula import formula
-from ..records import Scalar
 from .blame import Counterpart, Culprit
 from .compare import Parting
 from .maps import term_text
+from .matching import shown
 from .side import Program, Side
 from .verdict import Found, Verdict
 
@@ -39,12 +39,27 @@ def _lines(verdict: Verdict) -> Iterator[str]:
             yield f"  {verdict.reason}"
     if verdict.same:
         yield f"  {_support(verdict)}"
+    if verdict.differences:
+        yield f"  {_differences(verdict)}"
+    claims = [found for found in verdict.maps if found.claimed]
+    for found in claims:
+        yield from _map(found)
     if verdict.parting is not None:
         yield from _parting(verdict, verdict.parting)
     for found in verdict.maps:
-        yield from _map(found)
+        if not found.claimed:
+            yield from _map(found)
     for note in verdict.notes:
         yield f"  note: {note}"
+
+
+def _differences(verdict: Verdict) -> str:
+    a, b = verdict.a.name, verdict.b.name
+    parts = [
+        f"`{each.name}` is {shown(each.a)} in {a} and {shown(each.b)} in {b}"
+        for each in verdict.differences
+    ]
+    return f"{', '.join(parts)}; at equal values they are one map"
 
 
 def _support(verdict: Verdict) -> str:
@@ -69,7 +84,9 @@ def _parting(verdict: Verdict, parting: Parting) -> Iterator[str]:
     for side, value in ((verdict.a, parting.a), (verdict.b, parting.b)):
         yield f"    {side.name:<{names}}  {entry} {value:.10g}"
     yield f"  {parting.apart:.1e} apart, where rounding may be worth {parting.bound:.1e}"
-    if parting.apart < SINGLE * max(abs(parting.a), abs(parting.b)) and not _both_specs(verdict):
+    near = parting.apart < SINGLE * max(abs(parting.a), abs(parting.b))
+    # What a spec stands for on the tape works nothing out in float32.
+    if near and not _both_specs(verdict) and not any(found.claimed for found in verdict.maps):
         yield "  this is what one value in float32 would do: optax may have worked one out there"
     blamed = verdict.blame
     if blamed is None:
@@ -97,8 +114,8 @@ def _named(side: Side, culprit: Culprit) -> str:
 
 
 def _culprit(culprit: Culprit) -> Iterator[str]:
-    shown, place = _shown(culprit)
-    yield f"    {shown}"
+    text, place = _shown(culprit)
+    yield f"    {text}"
     when = f"step {culprit.step}"
     yield f"    {when}, {place}" if place else f"    {when}"
 
@@ -118,7 +135,7 @@ def _shown(culprit: Culprit) -> tuple[str, str]:
 
 
 def _map(found: Found) -> Iterator[str]:
-    held = " and ".join(f"{n} = {_scalar(x)}" for n, x in found.map.fixed.items())
+    held = " and ".join(f"{n} = {shown(x)}" for n, x in found.map.fixed.items())
     how = "by normal form" if found.proved else "on tapes"
     yield (
         f"  {found.name}{f' with {held}' if held else ''} is {found.map.shown(found.of)}, {how}"
@@ -126,29 +143,13 @@ def _map(found: Found) -> Iterator[str]:
     )
 
 
-def _scalar(value: Scalar) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value}"
-
-
 # ---- data
 
 
 def data(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON has it; numbers that JSON lacks are the texts `inf`, `-inf` and `nan`."""
-    found: dict[str, Any] = _finite(_data(verdict))
+    found: dict[str, Any] = finite(_data(verdict))
     return found
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _finite(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_finite(each) for each in value]
-        case float() if not math.isfinite(value):
-            return str(value)
-        case _:
-            return value
 
 
 def _data(verdict: Verdict) -> dict[str, Any]:
@@ -167,6 +168,7 @@ def _data(verdict: Verdict) -> dict[str, Any]:
             "bound": max((found.bound for found in verdict.together), default=None),
         },
         "difference": _difference(verdict) if verdict.parting else None,
+        "values": [{"name": x.name, "a": x.a, "b": x.b} for x in verdict.differences],
         "maps": [_map_data(found) for found in verdict.maps],
         "notes": list(verdict.notes),
     }
@@ -199,9 +201,9 @@ def _difference(verdict: Verdict) -> dict[str, Any]:
 def _node(blamed: Culprit | Counterpart | None) -> Mapping[str, Any] | None:
     match blamed:
         case Culprit():
-            shown, place = _shown(blamed)
+            text, place = _shown(blamed)
             spec = blamed.program.name
-            return {"spec": spec, "formula": shown, "step": blamed.step, "line": place}
+            return {"spec": spec, "formula": text, "step": blamed.step, "line": place}
         case Counterpart():
             return {"name": blamed.name, "off": blamed.off}
         case None:
@@ -216,4 +218,5 @@ def _map_data(found: Found) -> dict[str, Any]:
         "held": dict(found.map.fixed),
         "proved": found.proved,
         "evaluates": found.evaluates,
+        "claimed": found.claimed,
     }

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from ..graph import Graph
 from ..records import Hyperparameter, Term
-from .algebra import AT_MOST_ONE, BELOW_ONE, NONNEGATIVE, POSITIVE, Algebra, Value
+from .algebra import Algebra
 from .operations import Operations
+from .values import AT_MOST_ONE, BELOW_ONE, NONNEGATIVE, POSITIVE, Value
 
 _WHOLE = ("ndim", "size", "rows", "cols")
 _TEXTS = ("path", "dtype")

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..constants import value_of
 from ..graph import Graph
 from ..interpret import Extern, Fields, Interpreter
-from ..ops import OPS
-from ..records import Scalar, Term
+from ..records import Scalar
 from .tapes import Array, Tape
 
 
@@ -113,28 +113,11 @@ def bind(graph: Graph, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 
 def _admit(graph: Graph, tape: Tape, masks: Sequence[Sequence[bool]]) -> None:
-    """Raise UnfitError where `init` would refuse the weights of the tape."""
-    for refusal in graph.refusals:
-        if any(masks[refusal.domain]):
-            raise UnfitError(refusal.message)
+    """Raise UnfitError where `init` would find a tensor in no group."""
     if graph.groups:
         for place, path in enumerate(tape.paths):
             if not any(masks[group.domain][place] for group in graph.groups):
                 raise UnfitError(f"`{path}` falls into no group")
-
-
-def value_of(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
-    """A term over hyperparameters at these values."""
-    if term.op == "parameter":
-        return bound[str(term.arguments[0])]
-    if term.op == "literal":
-        (literal,) = term.arguments
-        assert not isinstance(literal, Term)
-        return literal
-    meaning = OPS[term.op].scalar
-    assert meaning is not None
-    value: Scalar = meaning(*(value_of(each, bound) for each in term.terms))
-    return value
 
 
 def _stored(graph: Graph, slots: list[Any]) -> list[Any]:

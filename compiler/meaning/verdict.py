@@ -1,19 +1,24 @@
 """Whether two optimizers are the same map: on tapes, by normal form, and by parameter maps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
 
 from ..graph import walk
-from ..ops import ASKED
-from ..records import Hyperparameter, Scalar, Term
+from ..records import Term
 from .blame import Blame, blame
 from .compare import Parting, Setting, Together, compare
-from .maps import Budget, ParameterMap, search
+from .maps import Budget, ParameterMap, literals, search
+from .matching import Matched, known, matched, missing
 from .normal import same_map
-from .side import Program, Side, Values, drawn, shared
+from .notes import program_notes, value_notes
+from .side import Program, Side, Values, drawn
+from .stand_in import Difference, StandIn, differences, stand_in
 from .substitute import substituted
-from .tapes import TreeName, tape
+from .tapes import Tape, TreeName, tape
 from .trajectory import UnfitError
 
 TAPES: Sequence[tuple[TreeName, int]] = (("layers", 0), ("ranks", 1), ("positive", 2))
@@ -34,7 +39,7 @@ class Found:
     """A map that was verified: `name` is `of` with these parameters.
 
     `proved` is whether the normal forms agree; without `evaluates` the weights to evaluate with
-    differ all the same.
+    differ all the same. `claimed` is whether the library said so, and nobody searched.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Found:
     map: ParameterMap
     proved: bool
     evaluates: bool
+    claimed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +55,9 @@ class Verdict:
     """What was found out about two sides.
 
     `same` is None where it is not decided, for the `reason`. `together` are the tapes on which
-    they stayed together.
+    they stayed together. With `differences` they are one map at equal values of hyperparameters;
+    without, `blame` is where they differ. `maps` are those that claims of the library say, and then
+    one that was searched for.
     """
 
     a: Side
@@ -60,17 +68,9 @@ class Verdict:
     together: tuple[Together, ...] = ()
     parting: Parting | None = None
     blame: Blame | None = None
+    differences: tuple[Difference, ...] = ()
     maps: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Matched:
-    """Hyperparameters that both have by the same name, and values of the others of each side."""
-
-    both: tuple[Hyperparameter, ...]
-    a: Mapping[str, Scalar] = field(default_factory=dict)
-    b: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def decide(
@@ -89,146 +89,122 @@ def decide(
     side has, or that `set_a` and `set_b` name, keep their value. Where the answer is no, maps of
     parameters are looked for that would make it yes.
     """
-    matched = _matched(a, b, set_a or {}, set_b or {})
-    notes = tuple(_notes(a, b, matched, set_a or {}, set_b or {}))
-    valued = {h.name for h in matched.both if h.default is not None}
-    missing = [
-        f"`{h.name}` of {side.name} has no default; give it a value"
-        for side, own in ((a, matched.a), (b, matched.b))
-        for h in side.hyperparameters
-        if h.default is None and h.name not in own and h.name not in valued
-    ]
-    if missing:
-        return Verdict(a, b, None, reason=missing[0], notes=notes)
-    proved = _is_proved(a, b, _held(matched.a), _held(matched.b))
-    verdict = replace(_on_tapes(a, b, matched, seed, steps), notes=notes)
-    if proved:
-        return _proved(verdict)
-    if verdict.same and (late := _parts_late(a, b, _defaults(matched))) is not None:
+    set_a, set_b = set_a or {}, set_b or {}
+    both = matched(a, b, set_a, set_b)
+    kept, notes = tuple(value_notes(a, b, both, set_a, set_b)), tuple(program_notes(a, b))
+    if lacking := missing(a, b, both):
+        return Verdict(a, b, None, reason=lacking, notes=(*kept, *notes))
+    verdict = _on_tapes(a, b, both, seed, steps)
+    if _is_proved(a, b, literals(both.a), literals(both.b)):
+        verdict = _proved(verdict)
+    elif verdict.same and (late := _parts_late(a, b, both.defaults)) is not None:
         note = f"with fresh states at step {late + 1} they part: later steps than the tapes' matter"
-        verdict = replace(verdict, notes=(*notes, note))
-    if verdict.same is False and verdict.parting is not None:
+        notes = (*notes, note)
+    # Compiling a transformation for another tree takes longer than all else.
+    trees = TAPES if verdict.same else TAPES[:1]
+    tapes = [tape(seed + offset, tree, steps) for tree, offset in trees]
+    tapes += [verdict.parting.tape] if verdict.parting else []
+    ours, theirs = stand_in(a, both.defaults.a, tapes), stand_in(b, both.defaults.b, tapes)
+    claimed = tuple(_claimed(x) for x in (ours, theirs) if x and x.program is not x.side)
+    apart = differences(ours, theirs) if verdict.same is False and ours and theirs else ()
+    notes = (*verdict.notes, *(() if claimed or apart else kept), *notes)
+    verdict = replace(verdict, differences=apart, maps=claimed, notes=notes)
+    if verdict.same is not False or apart:
+        return verdict
+    if verdict.parting is not None:
         verdict = replace(verdict, blame=blame(a, b, verdict.parting))
-    if verdict.same is False and maps:
-        found = _maps(a, b, set_a or {}, set_b or {}, seed, steps)
-        verdict = replace(verdict, maps=tuple(islice(found, 1)))
+    if maps:
+        one, other = ours.program if ours else a, theirs.program if theirs else b
+        found = _maps(one, other, set_a, set_b, seed, steps)
+        verdict = replace(verdict, maps=(*claimed, *islice(found, 1)))
     return verdict
 
 
+def _claimed(found: StandIn) -> Found:
+    """The map that a claim is."""
+    map = ParameterMap(literals(found.values))
+    return Found(found.side.name, found.program.name, map, False, True, claimed=True)
+
+
 def _proved(verdict: Verdict) -> Verdict:
-    """The verdict where the normal forms agree, which tapes support and do not decide."""
-    notes = verdict.notes
-    if (parting := verdict.parting) is not None:
+    """The verdict where the normal forms agree: the same, unless tapes show where they do not hold.
+
+    They speak of numbers. Where a step works out what is none, such as 0 / 0, two ways to write one
+    formula may go two ways.
+    """
+    notes, parting = verdict.notes, verdict.parting
+    if parting is not None and _is_undefined(verdict, parting):
+        note = (
+            "their normal forms agree: they part only where one of them divides by 0, or the like"
+        )
+        return replace(verdict, notes=(*notes, note))
+    if parting is not None:
         far = f"{parting.apart:.1e} apart after step {parting.step}"
         notes = (*notes, f"in float64 they are {far}, {parting.setting.words}, by rounding alone")
     return replace(verdict, same=True, proved=True, parting=None, reason="", notes=notes)
 
 
-# ---- hyperparameters
-
-
-def _matched(a: Side, b: Side, set_a: Values, set_b: Values) -> _Matched:
-    theirs = {h.name: h for h in b.hyperparameters}
-    both = []
-    for each in a.hyperparameters:
-        other = theirs.get(each.name)
-        if other is None or each.name in set_a or each.name in set_b:
-            continue
-        together = shared(each, other)
-        if together is not None:
-            default = each.default if each.default is not None else other.default
-            both.append(replace(together, default=default))
-    names = {h.name for h in both}
-    ours, others = (
-        {
-            h.name: given.get(h.name, h.default)
-            for h in side.hyperparameters
-            if h.name not in names and (h.name in given or h.derived is None)
+def _is_undefined(verdict: Verdict, parting: Parting) -> bool:
+    """Whether one of two specs has worked out what is no finite number, until they part."""
+    for side, values in ((verdict.a, parting.setting.a), (verdict.b, parting.setting.b)):
+        assert isinstance(side, Program)
+        given = {
+            node.id
+            for region in side.graph.regions()
+            for node in walk(region)
+            if node.op == "const"
         }
-        for side, given in ((a, set_a), (b, set_b))
-    )
-    return _Matched(tuple(both), _known(ours), _known(others))
+        run = side.follow(parting.tape, values, steps=parting.step, keep=True)
+        for moment in run.moments:
+            found = (value for id, value in moment.values.items() if id not in given)
+            if not all(_is_finite(value) for value in found):
+                return True
+    return False
 
 
-def _known(values: Mapping[str, Scalar | None]) -> dict[str, Scalar]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _notes(a: Side, b: Side, matched: _Matched, set_a: Values, set_b: Values) -> Iterator[str]:
-    theirs = {h.name: h for h in b.hyperparameters}
-    for each in matched.both:
-        other = theirs[each.name].default
-        if other is not None and other != each.default:
-            yield (
-                f"`{each.name}` is {_shown(each.default)} in {a.name} and {_shown(other)} in "
-                f"{b.name} by default; both have one value here"
-            )
-    for side, own, given in ((a, matched.a, set_a), (b, matched.b, set_b)):
-        kept = [f"{name} = {_shown(value)}" for name, value in own.items() if name not in given]
-        if kept:
-            yield f"{side.name} alone has {', '.join(kept)}: kept"
-    for side in (a, b) if a is not b else (a,):
-        narrow = _narrow(side) if isinstance(side, Program) else ()
-        if narrow:
-            yield f"{side.name} keeps {', '.join(narrow)}, which is left out of account"
-    if isinstance(a, Program) and isinstance(b, Program):
-        ours, others = _asked(a), _asked(b)
-        for side, more in ((a, ours - others), (b, others - ours)):
-            if more:
-                yield f"{side.name} alone asks for {', '.join(sorted(more))}"
-
-
-def _shown(value: Scalar | None) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value}"
-
-
-def _narrow(program: Program) -> list[str]:
-    """The states that are rounded when they are kept; rounding to whole numbers is followed."""
-    slots = [slot for slot in program.graph.slots if slot.dtype not in (None, "int8")]
-    return [f"`{slot.name}` in {slot.dtype}" for slot in slots]
-
-
-def _asked(program: Program) -> set[str]:
-    return {node.op for node in walk(program.graph.step) if node.op in ASKED}
+def _is_finite(value: Any) -> bool:
+    tensors = value if isinstance(value, list) else [value]
+    numbers = [x for x in tensors if isinstance(x, float | np.ndarray | np.floating)]
+    return all(bool(np.isfinite(x).all()) for x in numbers)
 
 
 # ---- on tapes
 
 
-def _on_tapes(a: Side, b: Side, matched: _Matched, seed: int, steps: int) -> Verdict:
+def _on_tapes(a: Side, b: Side, matched: Matched, seed: int, steps: int) -> Verdict:
     together: list[Together] = []
-    refused: list[str] = []
-    for setting in _settings(matched, seed):
-        for tree, offset in TAPES:
-            try:
-                found = compare(a, b, tape(seed + offset, tree, steps), setting)
-            except UnfitError as error:
-                refused.append(str(error))
-                continue
-            if isinstance(found, Together):
-                together.append(found)
-                continue
-            same = None if _both_draw(a, b) else False
-            reason = "" if same is False else "both draw random fields, each its own"
-            return Verdict(a, b, same, reason=reason, together=tuple(together), parting=found)
-    if not any(found.steps > 1 for found in together):
-        reasons = [*refused, *(found.reason for found in together)]
-        return Verdict(a, b, None, reason=reasons[0], together=tuple(together))
-    return Verdict(a, b, True, together=tuple(together))
+    refused: dict[str, str] = {}
+    tapes = [tape(seed + offset, tree, steps) for tree, offset in TAPES]
+    for setting, taped in product(matched.settings(seed, DRAWS), tapes):
+        try:
+            found = compare(a, b, taped, setting)
+        except UnfitError as error:
+            refused.setdefault(str(error), _refusal(a, b, taped, setting))
+            continue
+        if isinstance(found, Parting):
+            draw = _both_draw(a, b)
+            reason = "both draw random fields, each its own" if draw else ""
+            verdict = Verdict(a, b, None if draw else False, reason=reason, parting=found)
+            break
+        together.append(found)
+    else:
+        verdict = Verdict(a, b, True)
+        if not any(found.steps > 1 for found in together):
+            reasons = [*refused, *(found.reason for found in together)]
+            verdict = Verdict(a, b, None, reason=reasons[0])
+    notes = tuple(note for note in refused.values() if note and verdict.same is not None)
+    return replace(verdict, together=tuple(together), notes=notes)
 
 
-def _settings(matched: _Matched, seed: int) -> Iterator[Setting]:
-    yield _defaults(matched)
-    defaults = _known({h.name: h.default for h in matched.both})
-    for number in range(DRAWS if matched.both else 0):
-        values = {**defaults, **drawn(matched.both, 100 * seed + number)}
-        words = ", ".join(f"{name} = {_brief(value)}" for name, value in values.items())
-        yield Setting({**matched.a, **values}, {**matched.b, **values}, f"at {words}")
-
-
-def _defaults(matched: _Matched) -> Setting:
-    values = _known({h.name: h.default for h in matched.both})
-    return Setting({**matched.a, **values}, {**matched.b, **values}, "at the defaults")
+def _refusal(a: Side, b: Side, taped: Tape, setting: Setting) -> str:
+    """That one side alone refuses a tape, and why, in words; empty where both do."""
+    refusals = []
+    for side, values in ((a, setting.a), (b, setting.b)):
+        try:
+            side.follow(taped, values, steps=1)
+        except UnfitError as error:
+            refusals.append(f"{side.name} alone refuses some weights of the tapes: {error}")
+    return refusals[0] if len(refusals) == 1 else ""
 
 
 def _parts_late(a: Side, b: Side, setting: Setting) -> int | None:
@@ -250,10 +226,6 @@ def _parts_late(a: Side, b: Side, setting: Setting) -> int | None:
     return None
 
 
-def _brief(value: Scalar) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _shown(value)
-
-
 def _both_draw(a: Side, b: Side) -> bool:
     return all(isinstance(side, Program) and side.draws for side in (a, b))
 
@@ -266,10 +238,6 @@ def _is_proved(a: Side, b: Side, ours: Mapping[str, Term], theirs: Mapping[str, 
     if not isinstance(a, Program) or not isinstance(b, Program):
         return False
     return same_map(substituted(a.graph, ours), b.graph, theirs)
-
-
-def _held(values: Values) -> dict[str, Term]:
-    return {name: Term("literal", (value,)) for name, value in values.items()}
 
 
 # ---- maps
@@ -311,8 +279,8 @@ def _verified(
     if followed < steps:
         return None  # too little was seen of it
     rest = {h.name: h.default for h in b.hyperparameters if h.derived is None}
-    terms = {**_held(_known(rest)), **_held(given), **map.given}
-    proved = _is_proved(a, b, _held(kept), terms)
+    terms = {**literals(known(rest)), **literals(given), **map.given}
+    proved = _is_proved(a, b, literals(kept), terms)
     if not proved and _parts_late(a, b, setting) is not None:
         return None
     return Found(a.name, b.name, map, proved, evaluates)

@@ -44,13 +44,6 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    """The values that were given are refused."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class If:
     """A choice made while running."""
 
@@ -91,7 +84,7 @@ class Where:
     statements: "tuple[Statement, ...]"
 
 
-Statement = Let | Assign | Report | Count | Refuse | Stop | If | Repeat | Examples | Where
+Statement = Let | Assign | Report | Count | Stop | If | Repeat | Examples | Where
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from ..ops import OPS
 from ..records import Group as GroupRecord
 from ..records import Hyperparameter
 from .box import Assign, Body, Box, Count, Group, Input, Interval, Part, Report, State, parts
-from .formula import literal, tensors
+from .formula import literal, refused, tensors
 from .lines import Lines
 from .naming import Naming
 from .statements import Line, Statements, end, stage_of, targets
@@ -41,7 +41,6 @@ class _Builder:
         graph = self._graph
         title, _, notes = graph.doc.partition("\n")
         start = self._start()  # first, since the states' own lines speak of its values
-        refused = ((tensors(graph, each.domain), each.message) for each in graph.refusals)
         return Box(
             name=graph.name,
             file=graph.file,
@@ -51,7 +50,7 @@ class _Builder:
             inputs=tuple(self._input(each) for each in graph.hyperparameters),
             states=tuple(self._states()),
             groups=tuple(Group(each.name, _members(each)) for each in graph.groups),
-            refusals=tuple(f"{words or 'any tensor'}: {message}" for words, message in refused),
+            refusals=tuple(f"{refused(graph, each)}: {each.message}" for each in graph.refusals),
             start=start,
             step=self._step(),
             evaluation=self._evaluation(),
@@ -187,11 +186,11 @@ class _Builder:
             return ()
         naming = self._naming
         naming.time = "t"
-        made = Statements(naming, naming.lines(region, {}))
+        (result,) = region.results
+        made = Statements(naming, naming.lines(region, {result: False}))
         lines: list[Line] = []
         for node in region.nodes:
             made.node(node, lines)
-        (result,) = region.results
         target: Symbol = naming.names.take(replace(naming.weights, below=("eval",)))
         averages = (n for n, s in enumerate(self._graph.stages) if s.label.startswith("average"))
         stage = max(self._nodes[result].stage, *averages, -1)

@@ -5,8 +5,8 @@ from typing import assert_never
 
 from ..graph import Graph, Node, index
 from ..ops import OPS, knots
-from ..predicate import TENSOR_NAMES
-from ..records import Scalar, Term
+from ..predicate import OPPOSITES, TENSOR_NAMES
+from ..records import TRUE, Refusal, Scalar, Term
 from .plain import TextWriter
 from .symbols import symbol
 from .tree import (
@@ -91,6 +91,13 @@ def tensors(graph: Graph, number: int, within: int = 0) -> str:
     return " and ".join(c for c in _conditions(graph, number) if c not in said)
 
 
+def refused(graph: Graph, refusal: Refusal) -> str:
+    """What is refused, of the tensors and of the values, in words."""
+    values = "" if refusal.condition == TRUE else spoken(refusal.condition, 4)
+    which = "" if refusal.domain is None else tensors(graph, refusal.domain)
+    return " and ".join(filter(None, (which, values))) or "any tensor"
+
+
 def _conditions(graph: Graph, number: int) -> list[str]:
     groups = {group.domain: group.name for group in graph.groups}
     words: list[str] = []
@@ -120,9 +127,11 @@ def spoken(term: Term, binding: int = 0) -> str:
     if term.op == "literal":
         (value,) = term.arguments
         return f'"{value}"' if isinstance(value, str) else str(value)
+    if term.op == "parameter":
+        return str(term.arguments[0])
     if term.op in TENSOR_NAMES:
         return term.op
-    if term.op == "not" and (opposite := _OPPOSITES.get(term.terms[0].op)):
+    if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
         return spoken(Term(opposite, term.terms[0].arguments), binding)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
     parts = [spoken(part, strength) for part in term.terms]
@@ -131,12 +140,11 @@ def spoken(term: Term, binding: int = 0) -> str:
             text = f"not {parts[0]}"
         case "matches" | "and" | "or":
             text = f" {term.op} ".join(parts)
-        case _:
-            text = f" {OPS[term.op].notation[1]} ".join(parts)
+        case op if OPS[op].notation[0] in ("infix", "fraction"):
+            text = f" {OPS[op].notation[1] or '/'} ".join(parts)
+        case op:
+            text = f"{op}({', '.join(parts)})"
     return f"({text})" if strength < binding else text
-
-
-_OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
 
 
 class Formulas:
@@ -214,7 +222,8 @@ class Formulas:
                 return Call(f"{self._path(node)}.init", (inputs[0],))
             case "per_example_mean":
                 region = node.regions[0]
-                return Call("mean", (self.use(region.results[0]),), "examples")
+                each, value = self.use(region.arguments[0]), self.use(region.results[0])
+                return Call("mean", (Infix("↦", each, value),), "examples")
             case _:
                 return Call(name, tuple(inputs), self._part(node))
 

@@ -14,7 +14,6 @@ from .box import (
     Interval,
     Let,
     Part,
-    Refuse,
     Repeat,
     Report,
     Statement,
@@ -189,8 +188,6 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
             return [_line(f"{_word('report')} <code>{escape(name)}</code>{shown}")]
         case Count(condition):
             return [_line(f"{_word('the step counts if')} {_math(condition)}")]
-        case Refuse(message):
-            return [_line(f"{_word('refused')} {escape(message)}")]
         case Stop(unless):
             return [_line(f"{_word('stop unless')} {_math(unless)}")]
         case Examples(gradient, body):

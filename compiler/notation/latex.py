@@ -1,6 +1,6 @@
 r"""Boxes in LaTeX. A box needs the packages amsmath and amssymb, and nothing else.
 
-It is a `tabbing` between rules: it breaks across pages and columns, and its lines are plain to
+It is a `tabbing` between rules: it breaks across pages, and its lines are plain to
 edit. What comes from a spec is escaped, character by character.
 """
 
@@ -19,7 +19,6 @@ from .box import (
     Interval,
     Let,
     Part,
-    Refuse,
     Repeat,
     Report,
     State,
@@ -54,12 +53,12 @@ def latex(box: Box, *, standalone: bool = False) -> str:
         r"\begingroup",
         r"\setlength{\parindent}{0pt}\setlength{\parskip}{2pt}\raggedright",
         r"\setlength{\topsep}{4pt}\setlength{\partopsep}{0pt}",
-        r"\hrule height 0.8pt \vskip 3pt",
+        r"\par\addvspace{6pt}\hrule height 0.8pt \vskip 3pt",
         rf"\textbf{{Algorithm}} \texttt{{{escaped(box.name)}}}{title}\par",
         r"\vskip 2pt \hrule height 0.4pt \vskip 3pt",
         *_given(box),
         *_Body(box).rows(),
-        r"\vskip 3pt \hrule height 0.8pt",
+        r"\vskip 3pt \hrule height 0.8pt \vskip 6pt",
         r"\endgroup",
     ]
     text = "\n".join(rows) + "\n"
@@ -193,8 +192,6 @@ class _Body:
                 return [self._row(indent, said)]
             case Count(condition):
                 return [self._row(indent, f"the step counts if ${_WRITER.write(condition)}$")]
-            case Refuse(message):
-                return [self._row(indent, rf"\textbf{{refused}} {escaped(message)}")]
             case Stop(unless):
                 return [self._row(indent, rf"\textbf{{stop unless}} ${_WRITER.write(unless)}$")]
             case Examples(gradient, body):
@@ -263,8 +260,6 @@ def _room(statement: Statement) -> int:
             return _NARROW + 3 + sum(map(width, targets)) + sum(map(_extent, values))
         case Report(name, value):
             return len(name) + width(value) + 10
-        case Refuse(message):
-            return len(message) + 8
         case Count(condition) | If(condition):
             return width(condition) + 20
         case Repeat(count, condition):

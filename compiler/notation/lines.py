@@ -145,8 +145,8 @@ def width(formula: Formula) -> int:
 
 
 def is_debiased(node: Node, nodes: Mapping[int, Node]) -> bool:
-    """Whether a value is another one over `1 - b^t`, without a name of its own."""
-    if node.op != "div" or node.name:
+    """Whether a value is another one over `1 - b^t`."""
+    if node.op != "div":
         return False
     numerator, bias = (nodes[i] for i in node.inputs)
     if bias.op != "sub" or not numerator.name:

@@ -17,7 +17,6 @@ from .box import (
     If,
     Let,
     Part,
-    Refuse,
     Repeat,
     Report,
     Statement,
@@ -165,8 +164,6 @@ def _statement(
             return [rf"{space}{align}\text{{report {_WRITER.letters(name)}}}{shown}"]
         case Count(condition):
             return [rf"{space}{align}\text{{the step counts if }} {_WRITER.write(condition)}"]
-        case Refuse(message):
-            return [rf"{space}{align}\text{{refused: {_WRITER.letters(message)}}}"]
         case Stop(unless):
             return [rf"{space}{align}\textbf{{stop unless }} {_WRITER.write(unless)}"]
         case Examples(gradient, body):

@@ -1,13 +1,16 @@
 """Which symbol stands for which value of a graph."""
 
+import re
 from dataclasses import replace
 
 from ..graph import Graph, Node, Region, index
 from ..records import Slot
 from .formula import Formulas, literal
 from .lines import Lines, is_debiased
-from .symbols import Names, hatted, symbol
+from .symbols import Names, Role, hatted, symbol
 from .tree import Formula, Symbol, Time
+
+_NUMBERED_BETA = re.compile("b[0-9]+")
 
 
 class Naming:
@@ -25,7 +28,9 @@ class Naming:
         self.names = Names()
         self.weights = self.names.take(symbol("w"))
         self.count = self.names.take(Symbol("t"))
-        self.names.take(Symbol("L"))
+        ops = {node.op for node in self.nodes.values()}
+        for sign in ("L", *("F" for _ in ops & {"outputs"}), *("B" for _ in ops & {"examples"})):
+            self.names.take(Symbol(sign))
         self.parameters = {
             h.name: self.names.take(symbol(h.name, "hyperparameter")) for h in graph.hyperparameters
         }
@@ -101,11 +106,19 @@ class Naming:
         if is_debiased(node, self.nodes):
             biased = self.use(node.inputs[0])
             if isinstance(biased, Symbol) and not biased.accent:
-                return self.names.take(hatted(biased))
+                # A name that says no more than the letter of what it is made of, `m` of `mu`.
+                letter = replace(biased, time="")
+                if node.name is None or symbol(node.name) == letter:
+                    return self.names.take(hatted(biased))
         if node.name is None:
             return self.names.spare()
         group = self.graph.stages[node.stage].group if node.stage >= 0 else ""
-        return self.names.take(symbol(node.name), group)
+        return self.names.take(symbol(node.name, self._role(node.name)), group)
+
+    def _role(self, name: str) -> Role:
+        """A value of a rule may go on from the hyperparameters, as `b3 = sqrt(b2)` does."""
+        betas = any(each.base == "beta" for each in self.parameters.values())
+        return "hyperparameter" if betas and _NUMBERED_BETA.fullmatch(name) else "value"
 
     def constant(self, node: Node) -> tuple[Symbol, bool]:
         """The symbol of a literal with a name, and whether it is new."""

@@ -13,7 +13,6 @@ from .box import (
     If,
     Let,
     Part,
-    Refuse,
     Repeat,
     Statement,
     Stop,
@@ -63,8 +62,6 @@ class Statements:
             case "per_example_mean":
                 self._examples(node, lines)
                 self._value(node, lines)
-            case "refuse":
-                self._add(node, Refuse(str(node["message"])), lines)
             case "item" | "const" | "argument":
                 pass
             case _:

@@ -91,6 +91,7 @@ SIGNS: dict[str, tuple[str, str]] = {
 """Signs and functions that mathematics knows: as characters, and in LaTeX. Others are words."""
 
 RELATIONS: dict[str, tuple[str, int]] = {
+    "↦": (r"\mapsto", 0),
     "∨": (r"\vee", 1),
     "∧": (r"\wedge", 2),
     "<": ("<", 6),
@@ -127,6 +128,8 @@ def symbol(name: str, role: Role = "value") -> Symbol:
     first, *rest = name.split("_")
     if role == "state" and rest and rest[-1] in STATES:
         return replace(_read(STATES[rest[-1]]), below=(name.rpartition("_")[0],))
+    if role == "state" and rest[1:] and rest[-1].isdigit() and rest[-2] in STATES:
+        return replace(_read(STATES[rest[-2]]), below=("_".join((first, *rest[:-2])), rest[-1]))
     letter = first.rstrip("0123456789")
     below = (first[len(letter) :], *rest) if letter != first else tuple(rest)
     found = _read(table.get(letter, letter) if letter in _STEMS else letter or first)

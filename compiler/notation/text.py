@@ -15,7 +15,6 @@ from .box import (
     If,
     Interval,
     Let,
-    Refuse,
     Repeat,
     Report,
     Statement,
@@ -137,8 +136,6 @@ class _Body:
                 return _hanging(f"{space}report {name}{shown}", "  ")
             case Count(condition):
                 return _hanging(f"{space}the step counts if {_WRITER.write(condition)}", "  ")
-            case Refuse(message):
-                return _hanging(f"{space}refused: {message}", "  ")
             case Stop(unless):
                 return _hanging(f"{space}stop unless {_WRITER.write(unless)}", "  ")
             case Examples(gradient, body):

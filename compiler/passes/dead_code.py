@@ -1,7 +1,7 @@
 """Drop what no result needs, also results of branches that nobody reads.
 
 Needs: a verified graph. Guarantees: the results are what they were, and every node that stays
-is needed by one of them, or refuses a binding.
+is needed by one of them.
 """
 
 from ..graph import Graph, Node, Region, walk
@@ -24,7 +24,7 @@ def _clean(region: Region) -> Region:
 def _needed(region: Region) -> set[int]:
     nodes = {node.id: node for node in walk(region)}
     needed: set[int] = set()
-    todo = list(region.results) + [n.id for n in nodes.values() if _acts(n)]
+    todo = list(region.results)
     while todo:
         id = todo.pop()
         if id in needed:
@@ -35,10 +35,6 @@ def _needed(region: Region) -> set[int]:
         for inner in node.regions:
             todo.extend(inner.results)
     return needed
-
-
-def _acts(node: Node) -> bool:
-    return node.op == "refuse" or any(_acts(n) for r in node.regions for n in r.nodes)
 
 
 def _drop(region: Region, needed: set[int]) -> Region:

@@ -5,9 +5,11 @@ that differs from its parent by its view alone is no longer used; those in it ke
 their predicates need.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..graph import Graph, Node, Region
+from ..records import Refusal
 from .rewrite import over_regions, with_regions
 
 
@@ -39,7 +41,11 @@ def settle(graph: Graph) -> Graph:
         update={
             "domains": tuple(replace(d, parent=to(d.parent)) for d in domains),
             "stages": tuple(replace(s, domain=to(s.domain)) for s in graph.stages),
-            "refusals": tuple(replace(r, domain=to(r.domain)) for r in graph.refusals),
+            "refusals": tuple(_refusal(r, to) for r in graph.refusals),
             "slots": tuple(slots),
         }
     )
+
+
+def _refusal(old: Refusal, to: Callable[[int], int]) -> Refusal:
+    return old if old.domain is None else replace(old, domain=to(old.domain))

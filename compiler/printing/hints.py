@@ -10,13 +10,13 @@ RESERVED = {
     *keyword.kwlist,
     *keyword.softkwlist,
     *dir(builtins),
-    *("jax", "jnp", "rt", "slots", "h", "oracles", "tensor", "init", "step", "evaluate"),
+    *("jax", "jnp", "rt", "slots", "h", "oracles", "tensor", "init", "step", "evaluate", "check"),
     *("HYPERPARAMETERS", "GROUPS", "LIMITED"),
     *("l", "O", "I"),  # linters take them for digits
 }
 """Names that a printed program uses itself, or that Python does."""
 
-LOCAL = RESERVED - {"step", "evaluate", "init"}
+LOCAL = RESERVED - {"step", "evaluate", "init", "check"}
 """Names that a variable cannot have; functions of the module may be shadowed inside functions."""
 
 _LONGEST = 24

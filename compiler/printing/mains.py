@@ -302,23 +302,11 @@ class _MainWriter(Function):
                 for item, result in zip(statement.defines, inner.results, strict=False)
             ]
             body += assignments([(n, v) for n, v in pairs if n != v], indent + 1)
-            if self._refuses(node, inner):
-                message = next(
-                    n["message"]
-                    for region in node.regions
-                    for n in region.nodes
-                    if n.op == "refuse"
-                )
-                body += lines(call("ValueError", quoted(str(message))), indent + 1, "raise ")
             if body:
                 alone = head == "else:" and not rows
                 head = f"if not {self.expressions.operand(node.inputs[0], 6)}:" if alone else head
                 rows += [INDENT * indent + head, *body]
         return rows
-
-    def _refuses(self, node: Node, inner: Inner) -> bool:
-        place = 0 if inner.name.startswith("do") else 1
-        return any(n.op == "refuse" for n in node.regions[place].nodes)
 
     def _control_text(
         self,

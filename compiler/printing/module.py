@@ -7,7 +7,7 @@ from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..plan import Block, Kernel, Plan
 from ..quoting import quoted, worded
-from ..records import Hyperparameter, Stage, Term, distinct
+from ..records import TRUE, Hyperparameter, Refusal, Stage, Term, distinct
 from .expressions import literal
 from .externs import extern_names, maker_lines, modules
 from .function import Program, program, view_piece
@@ -123,6 +123,7 @@ class _Module:
 
     def rows(self) -> list[str]:
         body = [*self._hyperparameters(), *self._predicates(), *self._groups()]
+        body += self._check()
         body += maker_lines(self.graph, self.plan.nodes, self.program.extern_names)
         body += self._function("start", self.plan.start, self._start)
         body += self._function("step", self.plan.step, self._step)
@@ -184,7 +185,7 @@ class _Module:
     def _domains_in_main(self) -> set[int]:
         nodes = self.plan.nodes.values()
         found = {n.type.domain for n in nodes if OPS[n.op].op_class in ("fill", "random")}
-        found |= {r.domain for r in self.graph.refusals}
+        found |= {r.domain for r in self.graph.refusals if r.domain is not None}
         found |= {s.domain for s in self.graph.stages if self._is_limited(s)}
         return found - {0}
 
@@ -248,6 +249,24 @@ class _Module:
         group = (f"group={quoted(stage.group)}",) if stage.group else ()
         return call("rt.Limited", quoted(stage.label), takes, *group)
 
+    # ---- refusals
+
+    def _refused_values(self) -> list[Refusal]:
+        return [refusal for refusal in self.graph.refusals if refusal.domain is None]
+
+    def _place(self, refusal: Refusal) -> str:
+        return self.graph.stages[refusal.stage].place
+
+    def _check(self) -> list[str]:
+        refused = self._refused_values()
+        rows = ["def check(h):", f'{INDENT}"""Raise ValueError for values that a rule refuses."""']
+        for refusal in refused:
+            message = f"{refusal.message} ({self._place(refusal)})"
+            rows += _guarded(refusal.condition, call("ValueError", quoted(message)), "raise ")
+        return ["", "", *rows] if refused else []
+
+    # ---- functions
+
     def _function(self, which: str, block: Block, write: Callable[[Block], list[str]]) -> list[str]:
         rows: list[str] = []
         for kernel in _kernels(self.plan, block):
@@ -257,10 +276,10 @@ class _Module:
     def _start(self, block: Block) -> list[str]:
         head = ["def init(w, h):", f'{INDENT}"""The slots of a fresh state."""']
         for refusal in self.graph.refusals:
-            stage = self.graph.stages[refusal.stage]
-            tensors = self._mask(refusal.domain)
-            message, place = quoted(refusal.message), quoted(stage.place)
-            head += lines(call("rt.refuse", "w", tensors, message, place), 1)
+            if refusal.domain is not None:
+                tensors, place = self._mask(refusal.domain), self._place(refusal)
+                refuse = call("rt.refuse", "w", tensors, quoted(refusal.message), quoted(place))
+                head += _guarded(refusal.condition, refuse)
 
         def result(value: Callable[[int], Piece]) -> Piece:
             pieces: list[tuple[str, str, Piece]] = []
@@ -323,6 +342,7 @@ class _Module:
             "init=init",
             "step=step",
         ]
+        entries += ["check=check"] if self._refused_values() else []
         entries += ["evaluate=evaluate"] if graph.evaluation else []
         entries += ["random=True"] if random else []
         entries += [Labelled("observed=", tuple_of(observed))] if observed else []
@@ -359,6 +379,17 @@ def _hyperparameter(parameter: Hyperparameter) -> Piece:
         entries += ["static=True", f'type="{parameter.kind}"']
     entries.append(f"line={quoted(parameter.place)}")
     return call("rt.Hyperparameter", *entries)
+
+
+def _guarded(condition: Term, statement: Piece, before: str = "") -> list[str]:
+    """The lines of a statement that is for some values of hyperparameters only."""
+    if condition == TRUE:
+        return lines(statement, 1, before)
+    first, *more = (term_text(part, _read, 5) for part in _chain(condition, "and"))
+    if not more and condition.op in ("or", "not"):
+        first = first[1:-1]  # alone it needs no parentheses
+    chain = Chain((first, *(f"and {part}" for part in more)))
+    return [*lines(chain, 1, "if ", ":"), *lines(statement, 2, before)]
 
 
 def _read(name: str) -> str:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, SpecError
 from ...grammar.parse import parse
+from ..allow import UNUSED_ALLOW, without_allowed
 from ..budget.tensors import Tree
 from ..check import chosen, resolved
 from ..declarations import Found, gather
 from ..freeze import freeze
+from ..lints import lint
 from ..locate import Located, open_use
 from ..lowering.pipeline import lower
 from ..spec import Spec
@@ -32,7 +34,7 @@ def reviews(old: Located, new: Located, tree: Tree | None = None) -> list[Review
         pairs = list(_pairs(before, after))
     else:
         pairs = [(chosen(old, before, report), chosen(new, after, report))]
-    found = [(_outline(a, report), _outline(b, report)) for a, b in pairs]
+    found = [(_outline(a, old, report), _outline(b, new, report)) for a, b in pairs]
     if report.has_errors:
         raise SpecError(report.sorted())
     result = [review for a, b in found if (review := _review(a, b, tree)) is not None]
@@ -56,11 +58,20 @@ def _pairs(before: list[Spec], after: list[Spec]) -> Iterator[tuple[Spec | None,
     yield from ((None, spec) for spec in fresh)
 
 
-def _outline(spec: Spec | None, report: Diagnostics) -> Outline | None:
+def _outline(spec: Spec | None, located: Located, report: Diagnostics) -> Outline | None:
     if spec is None:
         return None
-    draft = lower(spec, report)
-    return None if report.has_errors else outline(spec, freeze(draft))
+    own = Diagnostics()
+    draft = lower(spec, own)
+    for each in own:
+        report.add(each)
+    if report.has_errors:
+        return None
+    lint(spec, draft, own)
+    found = without_allowed(own, located.source)
+    # Whether an `allow` is needed is a question to its whole file.
+    said = (f"{each.code}: {each.message}" for each in found if each.code != UNUSED_ALLOW.code)
+    return outline(spec, freeze(draft), tuple(dict.fromkeys(said)))
 
 
 def _review(before: Outline | None, after: Outline | None, tree: Tree | None) -> Review | None:

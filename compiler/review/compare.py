@@ -41,6 +41,7 @@ def compare(old: Outline, new: Outline, tree: Tree | None = None) -> Review:
         Section("observations", tuple(_observations(old, new, found))),
         Section("claims", tuple(_in_either([old.claim], [new.claim]))),
         Section("assertions", tuple(_in_either(old.assertions, new.assertions))),
+        Section("warnings", tuple(_in_either(old.warnings, new.warnings))),
         Section("documentation", documentation(old.doc, new.doc)),
     )
     kept = tuple(s for s in sections if any(change.counts for change in s.changes))

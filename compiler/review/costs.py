@@ -34,13 +34,12 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...
 
 
 def _figures(graph: Graph) -> dict[str, str]:
-    state = f"{summary(graph).state_bytes_per_weight:g}"
     try:
         oracles = _oracles(budget(graph, _ANY))
     except BudgetError:
         # Nothing is known before a hyperparameter has a value.
         oracles = {}
-    return {"state bytes per weight": state, **oracles}
+    return {"state bytes per weight": summary(graph).state, **oracles}
 
 
 def _oracles(found: Budget) -> dict[str, str]:

@@ -100,11 +100,12 @@ class Outline:
     observations: tuple[Observation, ...]
     declarations: calls.Reached
     slots: tuple[Slot, ...]
+    warnings: tuple[str, ...]
     graph: Graph
 
 
-def outline(spec: Spec, graph: Graph) -> Outline:
-    """What a review sees of a spec and of the graph that it was lowered to."""
+def outline(spec: Spec, graph: Graph, warnings: tuple[str, ...]) -> Outline:
+    """What a review sees of a spec, of its graph, and of what `check` warns of."""
     return Outline(
         name=spec.name,
         doc=spec.doc,
@@ -119,6 +120,7 @@ def outline(spec: Spec, graph: Graph) -> Outline:
         observations=tuple(map(_observation, spec.observes)),
         declarations=_declarations(spec),
         slots=graph.slots,
+        warnings=warnings,
         graph=graph,
     )
 

@@ -60,7 +60,10 @@ def _rate(said: Said | None) -> str:
 
 
 def _decays(line: Line) -> str:
-    return " and ".join(map(_rate, line.decays))
+    """The decays; the rate multiplies those that stand before it too."""
+    place = -1 if line.rate is None else line.rate.place
+    said = (f"{_rate(d)}{' before the rate' * (d.place < place)}" for d in line.decays)
+    return " and ".join(said)
 
 
 def _named(lines: Sequence[Line]) -> str:

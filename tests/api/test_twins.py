@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from optc.api.twins import ALLOWED, TwinError, claimant, expression, names, value
+from optc.api.claimant import claimant
+from optc.api.twins import ALLOWED, TwinError, expression, names, value
 
 
 def test_an_expression_makes_the_transformation_of_optax():
@@ -38,6 +39,13 @@ def test_names_are_those_that_need_a_value():
         ("optax.sgd(0.1)", "sgd", {"lr": 0.1}),
         ("sgd(0.1, 0.5)", "momentum", {"lr": 0.1, "momentum": 0.5}),
         ("sgd(0.1, momentum = 0.5, nesterov = true)", "sgd_nesterov", {"lr": 0.1, "momentum": 0.5}),
+        (
+            "chain(add_decayed_weights(0.1), sgd(0.5, 0.9))",
+            "sgd_coupled",
+            {"lr": 0.5, "momentum": 0.9, "decay": 0.1},
+        ),
+        ("contrib.dadapt_adamw(1.0, tuple(0.8, 0.9))", "dadapt_adamw", {"b1": 0.8, "b2": 0.9}),
+        ("contrib.mechanize(sgd(0.3))", "mechanic_sgd", {"lr": 0.3}),
         ("contrib.adopt(lr, use_clipping = false)", "adopt_unclipped", {"lr": 0.2}),
     ],
 )
@@ -53,6 +61,9 @@ def test_the_optimizer_that_claims_an_expression_is_found(text, optimizer, value
         "adam(1e-3, nesterov = true, eps_root = 0.1)",  # no parameter of ours says this
         "adam(linear_schedule(1.0, 0.0, 10))",
         "clip(1.0)",
+        "chain(add_decayed_weights(0.1))",
+        "chain(add_decayed_weights(0.1), sgd(0.5, 0.9), clip(1.0))",
+        "chain(sgd(0.5, 0.9), add_decayed_weights(0.1))",
     ],
 )
 def test_nothing_claims_what_no_parameter_says(text):

@@ -67,3 +67,15 @@ def test_the_mark_of_an_editor_stays(optc, tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + SLIP.encode())
     assert optc("check", "--fix", path).code == 0
     assert path.read_bytes() == b"\xef\xbb\xbf" + RIGHT.encode()
+
+
+def test_a_file_is_fixed_again_when_one_that_it_uses_was(optc, tmp_path):
+    rules, user = tmp_path / "rules.opt", tmp_path / "user.opt"
+    rules.write_text("rule precondition squared() { return g ** 2 }\n")
+    stages = "{ precondition squared() tune step lr / k }"
+    user.write_text(f'use "rules.opt"\noptimizer one(lr = 0.1, k: int = 2) {stages}\n')
+    code, out, err = optc("check", "--fix", user, rules)
+    assert (code, out) == (0, "")
+    assert err.endswith("2 specs checked: nothing to report\n")
+    assert "k = 2" in user.read_text()
+    assert optc("check", "--fix", user, rules).err == "2 specs checked: nothing to report\n"

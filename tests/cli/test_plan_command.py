@@ -41,7 +41,7 @@ def test_json_has_what_other_tools_need(optc, small):
     assert (plan["weights"], plan["weight_bytes"]) == (weights, 4 * weights)
     assert plan["state_bytes"] == 2 * 4 * weights + 5 * 4 + 4
     assert plan["oracles"] == {"loss": 1, "grad": 1}
-    assert plan["flops_per_weight"] > 20
+    assert 19 < plan["flops_per_weight"] < 20
     assert plan["groups"] == [
         {
             "name": None,
@@ -63,6 +63,31 @@ def test_json_has_what_other_tools_need(optc, small):
         "rate": {"stage": "tune", "text": "lr", "at_1": 0.5},
         "decay": [{"stage": "decay", "text": "weights(decay)", "at_1": 0.01}],
     }
+
+
+FIELDS = {
+    "schema optimizer params ok hyperparameters weights weight_bytes state_bytes state left_out "
+    "flops_per_weight flops at_most uncounted oracles groups tensors findings assertions",
+    "slots hyperparameters count key",
+    "stage name dtype tensors bytes groups",
+    "group bytes",
+    "name where line view tensors weights state_bytes",
+    "path shape dtype group view stages rate decay",
+    "stage text at_1",
+    "kind group tensors message",
+    "text line holds sides quantities",
+}
+"""The fields of each sort of object in schema 1; others than these mean another number."""
+
+
+def test_the_fields_are_those_of_schema_1(optc, small, tmp_path):
+    spec = tmp_path / "grouped.opt"
+    spec.write_text(GROUPED, encoding="utf-8")
+    plan = json.loads(optc("plan", spec, "--params", small, "--format", "json")[1])
+    objects = [plan, plan["state"], *plan["state"]["slots"], *plan["state"]["slots"][0]["groups"]]
+    objects += [*plan["groups"], *plan["tensors"], *plan["findings"], *plan["assertions"]]
+    objects += [tensor["rate"] for tensor in plan["tensors"] if tensor["rate"]]
+    assert {frozenset(found) for found in objects} == {frozenset(f.split()) for f in FIELDS}
 
 
 def test_tensors_that_are_alike_are_folded_unless_all_are_asked_for(optc, small):

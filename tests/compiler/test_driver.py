@@ -80,11 +80,13 @@ def test_all_mistakes_of_a_file_come_at_once():
 @pytest.mark.parametrize(
     ("name", "oracles", "state_bytes"),
     [
-        ("sgd", {"loss": 1, "grad": 1}, 0),
-        ("adamw", {"loss": 1, "grad": 1}, 8),
-        ("sam", {"loss": 1, "grad": 2}, 4),
-        ("cdat_gd", {"loss": 1, "grad": 1, "curvature": 1}, 0),
-        ("fsam", {"loss": 1, "grad": 1, "outputs_grad": 1, "pullback": 1, "hvp": 1}, 8),
+        ("sgd", {"loss": 1, "grad": 1}, (0, 0)),
+        ("adamw", {"loss": 1, "grad": 1}, (8, 8)),
+        ("sam", {"loss": 1, "grad": 2}, (4, 4)),
+        ("cdat_gd", {"loss": 1, "grad": 1, "curvature": 1}, (0, 0)),
+        ("fsam", {"loss": 1, "grad": 1, "outputs_grad": 1, "pullback": 1, "hvp": 1}, (8, 8)),
+        ("adafactor", {"loss": 1, "grad": 1}, (0, 4)),
+        ("sm3", {"loss": 1, "grad": 1}, (4, 8)),
     ],
 )
 def test_a_summary_counts_oracles_and_state(name, oracles, state_bytes):
@@ -98,10 +100,31 @@ def test_a_narrow_state_counts_for_what_it_is():
     rule precondition own() { state m: bf16 = zeros(g)  m <- m + g  return m }
     optimizer one() { precondition own()  tune step 0.1 }
     """
-    assert compile_spec(located(text)).summary.state_bytes_per_weight == 2
+    assert compile_spec(located(text)).summary.state_bytes_per_weight == (2, 2)
+
+
+def test_a_weight_has_the_state_of_its_own_group_alone():
+    text = """
+    optimizer one() {
+      group hidden where ndim >= 2 and not path matches "embed" {
+        precondition adam()
+        tune step 0.1
+      }
+      group rest { precondition adam()  tune step 0.1 }
+      average ema_from_start(0.9)
+    }
+    """
+    assert compile_spec(located(text)).summary.state_bytes_per_weight == (12, 12)
 
 
 def test_everything_in_the_library_has_a_documentation_and_no_mistake():
     for entry in library.entries():
         assert entry.doc, f"{entry.kind} {entry.name}"
         assert mistakes(entry.text) == []
+
+
+def test_a_range_may_be_open_on_both_ends():
+    spec = "optimizer free(lr = -0.1 in (-inf, inf), top = 1 in (-inf, 2]) { tune step -lr * top }"
+    program = compile_spec(located(spec))
+    free, top = program.graph.hyperparameters
+    assert (free.low, free.high, top.low, top.high) == (None, None, None, 2)

@@ -87,6 +87,12 @@ def test_an_unused_allow_goes_with_its_line_or_its_space():
     assert fix(unneeded)[0] == GOOD
 
 
+def test_a_code_that_is_no_warning_stays_in_its_allow():
+    mixed = "  tune step    lr  # allow: lost-stage, nosuch, out-of-range, empty-group"
+    text, count = fix(GOOD.replace("  tune step    lr", mixed))
+    assert (count, "lr  # allow: nosuch, out-of-range\n" in text) == (2, True)
+
+
 @pytest.mark.parametrize("codes", ["empty-group, lost-stage", "lost-stage, empty-group"])
 def test_the_needed_code_of_an_allow_stays(codes):
     spec = "optimizer a(lr = 0.1) {\n  tune step lr\n  decay weights(0.1)  # allow: %s  since\n"

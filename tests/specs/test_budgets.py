@@ -112,12 +112,20 @@ rule precondition counted() {
   state cols = zeros(norm(g, per = column))
   state share = norm(w, per = row) / max(norm(w, per = matrix), 1)
   state signs: i8 = zeros(g)
+  state exact: f64 = zeros(g)
+  state marks = g > 0
+  state times = where(g > 0, 1, 0)
+  state ups = w > 0
   seen <- true
   steps <- steps + 1
   rows <- norm(g, per = row)
   cols <- norm(g, per = column)
   signs <- sign(g)
-  return where(seen, g + signs, g) * steps * share + rows * cols
+  exact <- g
+  marks <- g > 1
+  times <- times + where(marks and ups, 1, 2)
+  ups <- g > 0
+  return where(seen, g + signs + exact, g * times) * steps * share + rows * cols
 }
 rule precondition lowered() {
   state mean: bf16 stochastic = zeros(g)
@@ -134,7 +142,7 @@ def grouped(text=GROUPED):
     return lowered_graph(located)[0], optc.compile(text)
 
 
-@pytest.mark.filterwarnings("ignore::optc.GroupWarning")
+@pytest.mark.filterwarnings("ignore::optc.GroupWarning", "ignore:Explicitly requested dtype")
 def test_states_of_every_sort_in_groups_with_views_are_counted():
     graph, program = grouped()
     planned = budget(graph, TREE)

@@ -42,6 +42,9 @@ rule clip rows() { return g / max(norm(g, per = row), 1) }
 """
 PLAIN = {"elementwise", "reduction", "shape", "local", "fill", "leaf"}
 
+PRODUCTS = {2: 1, 3: 2}
+"""What the whole powers of the library are made of."""
+
 
 @dataclass
 class Counting(Interpreter):
@@ -49,8 +52,13 @@ class Counting(Interpreter):
 
     counted: list[float] = field(default_factory=list)
 
+    def __post_init__(self):
+        self.literals = {node.id for node in walk(self.graph.step) if node.op == "const"}
+
     def _elementwise(self, node, inputs):
-        return self._noted(node, super()._elementwise(node, inputs))
+        value = super()._elementwise(node, inputs)
+        is_literal = node.op == "pow" and node.inputs[1] in self.literals
+        return self._noted(node, value, PRODUCTS.get(inputs[1]) if is_literal else None)
 
     def _reduction(self, node, inputs):
         masked = node.type.is_field
@@ -58,10 +66,10 @@ class Counting(Interpreter):
         self._noted(node, [x for x, inside in seen if inside] if masked else inputs[0])
         return super()._reduction(node, inputs)
 
-    def _noted(self, node, value):
+    def _noted(self, node, value, flops=None):
         tensors = value if isinstance(value, list) else [value]
         size = sum(np.size(x) for x in tensors if x is not None)
-        self.counted.append(OPS[node.op].flops * size)
+        self.counted.append((OPS[node.op].flops if flops is None else flops) * size)
         return value
 
 

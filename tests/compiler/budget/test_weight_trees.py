@@ -87,7 +87,10 @@ GARBAGE = {
     '{"a": {"shape": [3], "dtipe": "f32"}}': 'x.json: `a/dtipe` is "f32", not a shape',
     '{"a": [2], "a": [3]}': "x.json: the key `a` stands twice in one object",
     '{"a/b": [2], "a": {"b": [3]}}': "x.json has two tensors `a/b`",
-    '{"a": [9000000000000, 9000000000000]}': "x.json: `a` has 8.1e+25 elements",
+    '{"a": [9000000000000, 9000000000000]}': "x.json: `a` has 9.2e+18 elements or more",
+    '{"a": [' + "9" * 400 + "]}": "x.json: `a` has 9.2e+18 elements or more",
+    '{"a\\u001b[31m": [2]}': r"x.json has a path that cannot be printed: 'a\x1b[31m'",
+    '{"\\ud800": [2]}': r"x.json has a path that cannot be printed: '\ud800'",
     "[" * 1_000_000: "x.json is nested too deeply",
     '{"a":' * 5_000 + "[1]" + "}" * 5_000: "x.json is nested too deeply",
     '{"a": [' + "9" * 5_000 + "]}": "x.json is not JSON: Exceeds the limit",
@@ -143,6 +146,22 @@ def test_an_npz_file_is_read_by_its_headers(tmp_path):
         Tensor("half", (5,), "bfloat16"),
     )
     assert tree.left_out == ("n",)
+
+
+def test_what_is_no_number_in_an_npz_file_is_left_out(tmp_path):
+    path = tmp_path / "m.npz"
+    record = np.zeros(2, [("x", "f4")])
+    np.savez(path, w=np.zeros(2), text=np.array("a"), date=np.zeros(1, "M8[s]"), record=record)
+    tree = find(path)
+    assert tree.tensors == (Tensor("w", (2,), "float64"),)
+    assert tree.left_out == ("text", "date", "record")
+
+
+def test_a_name_that_stands_twice_in_a_header_is_refused(tmp_path):
+    entry = json.dumps(ENTRY).encode()
+    path = safetensors(tmp_path / "m.safetensors", b'{"a": ' + entry + b', "a": ' + entry + b"}")
+    with pytest.raises(TreeError, match="the key `a` stands twice"):
+        find(path)
 
 
 @pytest.mark.parametrize("header", [b"\x00", b"[1]", b"{", b'{"a": 1}', b'{"a": {"shape": [1]}}'])

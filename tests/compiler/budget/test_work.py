@@ -1,5 +1,7 @@
 """Operations and oracles of a step, counted by hand; rates, decays and assertions."""
 
+import json
+
 import pytest
 
 from optc.compiler.budget.budget import BudgetError, budget
@@ -52,6 +54,59 @@ def test_below_accumulate_all_is_done_once_in_n_calls():
     assert per_weight(found)["precondition"] == 0.5
     assert found.oracles == {"loss": 1, "grad": 1}
     assert not found.work.at_most
+
+
+@pytest.mark.parametrize(
+    ("body", "share"),
+    [
+        ("every 4 { every 6 { x <- exp(x) } }", 1 / 12),
+        ("every 4 { every 4 { x <- exp(x) } }", 1 / 4),
+        ("if t % 4 == 1 { every 6 { x <- exp(x) } }", 1 / 12),
+        ("if t % 4 == 0 { every 6 { x <- exp(x) } }", 0),
+        ("if t % 4 == 0 { if (t + 2) % 6 == 0 { x <- exp(x) } }", 1 / 12),
+        ("if t % 4 == 1 { x <- x } else { every 6 { x <- exp(x) } }", 1 / 12),
+        ("every 4 { x <- x } every 6 { x <- exp(x) }", 1 / 6),
+        ("if t % 3 == 0 { x <- exp(x) } else { x <- exp(x) }", 1),
+    ],
+)
+def test_periods_inside_each_other_share_steps(body, share):
+    rules = f"rule precondition due() {{ var x = g\n{body}\nreturn x }}"
+    found = planned("precondition due() tune step lr", rules=rules)
+    assert found.work.flops.get("precondition", 0) == pytest.approx(8 * 1000 * share, abs=10)
+    assert not found.work.at_most
+
+
+@pytest.mark.parametrize("condition", ["n % 4 == 0", "(2 * t) % 4 == 0", "t % 4 < 2", "t == 4"])
+def test_of_what_is_no_period_the_dearer_side_counts(condition):
+    rules = f"""
+    rule precondition due() {{
+      state n = 0
+      n <- n + norm(g)
+      var x = g
+      if {condition} {{ x <- exp(x) }}
+      return x
+    }}
+    """
+    found = planned("precondition due() tune step lr", rules=rules)
+    assert per_weight(found)["precondition"] == pytest.approx(8 + 2, abs=0.1)
+    assert found.work.at_most
+    assert "asks in a step at most: loss 1" in str(found)
+
+
+def test_many_choices_inside_each_other_end_soon():
+    body = "x <- exp(x)"
+    for n in range(2, 40):
+        body = f"if t % {n} == 0 {{ x <- x }} else {{ {body} }}"
+    rules = f"rule precondition deep() {{ var x = g\n{body}\nreturn x }}"
+    assert planned("precondition deep() tune step lr", rules=rules).work.at_most
+
+
+@pytest.mark.parametrize(
+    ("power", "products"), [(2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (-2, 2), (0.5, 8), (1000, 8)]
+)
+def test_a_whole_power_is_as_many_products_as_squaring_takes(power, products):
+    rules = f"rule clip powered() {{ return g^({power}) }}"
+    assert per_weight(planned("clip powered() tune step lr", rules=rules))["clip"] == products
 
 
 def test_loops_count_their_rounds_and_choices_by_data_their_dearer_side():
@@ -121,6 +176,12 @@ def said(found, path):
         ),
         (
             'group m where ndim >= 2 view "a b -> b a" '
+            "{ tune step lr decay weights(2 * lr) where rows >= 3 decay weights(0.1) } "
+            "group rest { tune step 7 }",
+            (0.1, [0.2, 0.1]),
+        ),
+        (
+            'group m where ndim >= 2 view "a b -> b a" '
             "{ decay weights(0.5) tune step lr * width_scale(base = 40) } "
             "group rest { tune step 7 }",
             (0.2, [0.5]),
@@ -170,6 +231,14 @@ def test_a_static_parameter_without_a_default_must_be_given():
     with pytest.raises(BudgetError, match="`n` has no default"):
         planned(lines, parameters)
     assert said(planned(lines, parameters, n=2), "kernel") == (None, [])
+
+
+def test_a_rate_without_a_value_is_not_said_to_be_decided_by_data():
+    shown = str(planned("tune step lr", "lr in [0, inf)"))
+    assert "(30, 20)  float32  not known\n" in shown
+    assert "\n\nwithout a value: lr\n\n" in shown
+    assert "by data" not in shown
+    assert "float32  by data\n" in str(planned("tune step lr / norm(u)"))
 
 
 def test_values_that_a_rule_refuses_are_a_finding():
@@ -237,6 +306,14 @@ def test_assertions_change_nothing_of_the_program_and_are_not_inherited():
         assert [assertion.text for assertion in graph.assertions] == claims
 
 
-def test_sides_without_a_finite_value_are_shown():
-    shown = str(planned("tune step lr assert 10 ^ 1000 ^ tensors < 1 / (tensors - 2)"))
-    assert shown.endswith("DOES NOT HOLD, inf and nan (<string>:2)")
+def test_sides_without_a_finite_value_are_shown_and_are_texts_in_json():
+    found = planned("tune step inf assert 10 ^ 1000 ^ tensors < 1 / (tensors - 2)")
+    assert str(found).endswith("DOES NOT HOLD, inf and nan (<string>:2)")
+    plan = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plan["assertions"][0]["sides"] == ["inf", "nan"]
+    assert plan["tensors"][0]["rate"]["at_1"] == "inf"
+
+
+def test_a_comment_inside_an_assertion_is_none_of_its_text():
+    found = planned("tune step lr assert tensors == 2 and # both\n  not groups > 0 # none\n")
+    assert [v.assertion.text for v in found.verdicts] == ["tensors == 2 and not groups > 0"]

@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 from linted import OPTIMIZERS, followed, numbers, subject
 
+from optc.compiler.lints.dominant import Bounds
 from optc.compiler.lints.interval import ALL, Interval, Intervals
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_value_of_a_run_lies_in_its_interval(name):
-    intervals = subject(name).intervals
+    intervals, bounds = subject(name).intervals, Bounds(subject(name))
     for t, values in enumerate(followed(name), 1):
         first = Intervals(subject(name).draft, count=Interval(1.0, 1.0)) if t == 1 else intervals
         for id, value in values.items():
             found = numbers(value)
             if found is None:
                 continue
-            for low, high in {intervals[id], first[id]}:
+            size = bounds.of(id)
+            bounded = Interval(-math.inf, math.inf) if size is None else Interval(-size, size)
+            for low, high in {intervals[id], first[id], bounded}:
                 # The bounds are rounded as the numbers are: a few units in the last place.
                 slack = 1e-12 * (1 + np.abs(found))
                 outside = (found < low - slack) | (found > high + slack)
@@ -55,3 +58,24 @@ def interval(text):
 )
 def test_what_is_known_of_a_value(text, low, high):
     assert interval(text) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("stages", "size"),
+    [
+        ("clip global_norm(0.1)", 0.1),
+        ("clip global_norm(0.1) precondition average_gradient(0.9)", 0.1),
+        ("clip value(0.1) precondition momentum(0.9)", 1.0),
+        ("clip value(0.1) precondition scaled(-3)", 0.3),
+        ("precondition sign() precondition scaled(3)", 3.0),
+        ("clip value(0.1) decay weights(0.1)", None),
+        ("precondition momentum(0.9)", None),
+    ],
+)
+def test_a_clip_bounds_what_comes_after(stages, size):
+    text = f"optimizer one() {{ {stages} tune step 1 }}"
+    one = subject(text)
+    (step,) = one.ends
+    assert Bounds(one).of(step) == (None if size is None else pytest.approx(size, rel=1e-12))
+    for values in followed(text, steps=30, scale=3.0):
+        assert size is None or np.abs(numbers(values[step])).max() <= size * (1 + 1e-12)

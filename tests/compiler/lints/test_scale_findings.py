@@ -50,6 +50,31 @@ rule perturb elsewhere() {
 rule precondition backwards() { return -g }
 rule precondition damped(damping = 0.1) { return g / (norm(g) + damping) }
 rule clip bound(limit = 1.0) { return clamp(g, -limit, limit) }
+rule precondition soft() {
+  state nu = zeros(g)
+  nu <- 0.9 * nu + 0.1 * g^2
+  return g / (1 + sqrt(nu))
+}
+rule precondition inside(b2 = 0.999, eps = 1e-8) {
+  state nu = zeros(g)
+  nu <- b2 * nu + (1 - b2) * g^2
+  return g / sqrt(nu + eps)
+}
+rule precondition summed(eps = 1e-8) {
+  state sum = zeros(g)
+  sum <- sum + g^2
+  return g / (sqrt(sum) + eps)
+}
+rule clip cut(limit = 1.0) {
+  length = norm(g)
+  if length > limit { return g * (limit / length) } else { return g }
+}
+rule clip chosen(limit = 1.0) {
+  length = norm(g)
+  return where(length > limit, g * limit / length, g)
+}
+rule clip dropped(limit = 1.0) { return where(norm(g) > limit, 0, 1) * g }
+rule clip dropping(limit = 1.0) { if norm(g) > limit { return 0 * g } else { return g } }
 rule clip shorter(limit = 1.0) { return min(1, limit / norm(g)) * g }
 rule constrain up() { return w + eta * u }
 rule constrain down() { return w - eta * u }
@@ -126,6 +151,17 @@ FLAGGED = [
     ("clip global_norm(inf) tune step lr", "idle-stage"),
     ("precondition scaled(1) tune step lr", "idle-stage"),
     ("precondition momentum(0) tune step lr", "idle-stage"),
+    # An eps beside a root that is never larger.
+    ("clip value(0.001) precondition adam(eps = 0.001) tune step lr", "dominant-eps"),
+    ("clip global_norm(1.0) precondition adam(eps = 1.0) tune step lr", "dominant-eps"),
+    ("clip per_tensor(0.1) precondition free(eps = 0.1) tune step lr", "dominant-eps"),
+    ("clip shorter(0.1) precondition inside(eps = 0.01) tune step lr", "dominant-eps"),
+    ("precondition sign() precondition adam(eps = 1) tune step lr", "dominant-eps"),
+    ("precondition damped(0.1) precondition free(eps = 1) tune step lr", "dominant-eps"),
+    # A clip may be a choice.
+    ("clip cut() precondition sign() tune step lr", "dead-clip"),
+    ("clip chosen() precondition normalize(eps = 1e-12) tune step lr", "dead-clip"),
+    ("precondition sign() clip cut() tune step lr", "clip-after-sign"),
 ]
 
 NEAR = [
@@ -182,6 +218,18 @@ NEAR = [
     # Numbers that are there to be changed.
     "precondition momentum(0.9) tune step lr",
     "precondition identity() tune step lr",
+    # A large eps may be meant, and what is summed grows.
+    "precondition adam(eps = 1.0) tune step lr",
+    "clip value(0.001) precondition adam(eps = 0.0009) tune step lr",
+    "clip shorter(0.1) precondition inside(eps = 0.009) tune step lr",
+    "clip value(1) precondition summed(eps = 1) tune step lr",
+    "clip value(1) precondition soft() tune step lr",
+    "clip value(0.1) where ndim >= 2 precondition adam(eps = 0.1) tune step lr",
+    "clip value(0.1) decay weights(0.1) precondition momentum(0.9) tune step lr",
+    # What drops a step is more than a length.
+    "clip dropped() precondition sign() tune step lr",
+    "clip dropping() precondition sign() tune step lr",
+    "clip cut() precondition momentum(0.9) precondition sign() tune step lr",
 ]
 
 

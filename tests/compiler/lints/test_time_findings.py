@@ -72,6 +72,16 @@ rule precondition rms_f16(b2 = 0.99, eps = 1e-8) {
   nu <- b2 * nu + (1 - b2) * square(g)
   return g / (sqrt(nu) + eps)
 }
+rule precondition adagrad_bf16(eps = 1e-8) {
+  state sum: bf16 = zeros(g)
+  sum <- sum + g^2
+  return g / (sqrt(sum) + eps)
+}
+rule precondition damped(momentum = 0.9, dampening = 0) {
+  state trace = zeros(g)
+  trace <- momentum * trace + (1 - dampening) * g
+  return trace
+}
 rule precondition root_f16(b2 = 0.99, eps = 1e-8) {
   state size: f16 = zeros(g)
   size <- sqrt(b2 * size^2 + (1 - b2) * g^2)
@@ -140,6 +150,7 @@ FLAGGED = [
     # What happens once.
     ("tune step lr observe norm(g) as n every 1000", "long-period"),
     ("precondition refreshed(2000) tune step lr", "long-period"),
+    ("precondition refreshed(inf) tune step lr", "long-period"),
     # Warm-ups.
     ("tune step warmup_cosine_decay(0, lr, 10, total)", "idle-first-step"),
     ("tune step warmup_constant(0, lr, 10)", "idle-first-step"),
@@ -153,6 +164,8 @@ FLAGGED = [
     ("precondition drawn(0) tune step lr", "constant-state"),
     ("precondition drawn(0) tune step lr guard finite", "constant-state"),
     ("accumulate 2 precondition drawn(0) tune step lr", "constant-state"),
+    ("precondition damped(dampening = 1) tune step lr", "constant-state"),
+    ("precondition damped(dampening = 1) where ndim > 1 tune step lr", "constant-state"),
     # Tensors.
     ("decay weights(0.1) where ndim > 3 and ndim < 3 tune step lr", EMPTY),
     ("group a where ndim > 1 { clip value(1) where ndim < 2 } group rest { } tune step lr", EMPTY),
@@ -160,6 +173,7 @@ FLAGGED = [
     # Numbers that a dtype cannot hold.
     ("precondition rms_bf16(0.999) tune step lr", "stuck-state"),
     ("precondition rms_bf16(1 - 1e-3) where ndim >= 2 tune step lr guard finite", "stuck-state"),
+    ("precondition adagrad_bf16() tune step lr", "stuck-state"),
     ("precondition rms_f16(0.9) tune step lr", "underflowing-state"),
     ("precondition rms(eps = 1e-39) tune step lr", "vanishing-eps"),
 ]
@@ -207,6 +221,10 @@ SILENT = [
     "precondition refreshed(10) tune step lr",
     "precondition drawn(0.5) tune step lr",
     "precondition momentum(0) tune step lr",
+    "precondition damped() tune step lr",
+    "tune step lr * reduce_on_plateau()",
+    "tune step warmup_cosine(lr, inf, total)",
+    "tune step warmup_cosine(lr, 10, inf)",
     "tune step lr average lookahead(slow_step_size = 1)",
     "group a where ndim > 1 { clip value(1) where ndim > 2 } group rest { } tune step lr",
     'decay weights(0.1) where ndim > 1 and not path matches "embed" tune step lr',

@@ -11,7 +11,6 @@ from agreement import (
     assert_weights,
     bowl,
     by_hand,
-    execute,
     gradient,
     interpret,
     mistakes,
@@ -97,6 +96,20 @@ def test_a_state_of_one_value_for_each_part_of_a_tensor():
     trace = agree(text, bowl())
     shapes = [np.shape(x) for x in trace.last.slots["precondition", "largest"]]
     assert shapes == [(1, 1, 1, 2), (1,), (1, 1), (1, 3, 2), (1, 2)]
+
+
+def test_zeros_of_a_reduction_wait_for_no_gradient():
+    text = rule("""
+        state largest = zeros(norm(g, per = unit))
+        largest <- max(largest, norm(g, per = unit))
+        return g / largest
+    """)
+    waiting = text.replace("zeros(norm(g, per = unit))", "0 * norm(g, per = unit)")
+    trace, same = agree(text, bowl()), agree(waiting, bowl())
+    for one, other in zip(trace.last.weights, same.last.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "where" in specimen(waiting).text
+    assert "where" not in specimen(text).text
 
 
 @pytest.mark.parametrize(
@@ -245,6 +258,11 @@ def test_when_by_a_text():
     assert_weights(agree(text, bowl(), mode="no"), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
 
 
+def test_whole_numbers_that_are_chosen_for_each_element_are_floats():
+    text = rule("return where(g > 0, 1, where(g < 0, -1, 0))")
+    assert_weights(agree(text, bowl()), by_hand(bowl(), lambda t, w, g: w - 0.1 * np.sign(g)))
+
+
 # ---- refusals
 
 
@@ -272,17 +290,87 @@ def test_an_error_by_a_static_parameter_refuses_the_value():
     )
     case = specimen(text)
     agree(case, steps=1)
-    refused = case.program(n=4)
-    with pytest.raises(ValueError, match="at most 3"):
-        execute(refused, steps=1)
+    with pytest.raises(ValueError, match=r"at most 3 \(<test>:3\)"):
+        case.program(n=4)
     with pytest.raises(ValueError, match="at most 3"):
         interpret(case.graph, steps=1, values={"n": 4})
 
 
 def test_an_error_that_always_holds_is_a_mistake_of_the_spec():
     assert mistakes(rule('error "never"')) == ["refused: never"]
-    text = rule('when n > 3 { error "at most 3" } else { return n * g }', params="n: int = 5")
+    three = 'when n > 3 { error "at most 3" } else { return n * g }'
+    assert mistakes(rule(three, params="n: int = 5")) == ["refused: at most 3"]
+
+
+def test_a_default_that_is_refused_is_a_mistake_of_the_spec():
+    text = 'when n > 3 { error "at most 3" } else { return n * g }'
+    text = rule(text, params="n: int", optimizer="n: int = 4")
     assert mistakes(text) == ["refused: at most 3"]
+
+
+CHOICES = rule(
+    """
+    when mode == "deep" {
+      when ndim == 2 { error "no matrices" } else { return g }
+    } else when mode == "many" or mode == "few" {
+      when n < 1 or even { error "odd numbers from 1" }
+      return g / n
+    } else when mode == "vectors" {
+      when ndim == 1 { when n > 9 { error "at most 9" } return g / n } else { return g }
+    } else {
+      error "an unknown mode"
+    }
+    """,
+    params="mode: str, n: int, even: bool",
+    optimizer='mode: str = "few", n: int = 3, even: bool = false',
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, ""),
+        ({"n": 0}, r"^odd numbers from 1 \(<test>:14\)$"),
+        ({"mode": "many", "even": True}, "^odd numbers from 1"),
+        ({"mode": "none"}, "^an unknown mode"),
+        ({"mode": "deep", "n": 0, "even": True}, ""),
+        ({"mode": "vectors", "n": 10, "even": True}, ""),
+    ],
+)
+def test_values_are_refused_when_they_are_bound_if_their_choices_are_taken(values, message):
+    case = specimen(CHOICES)
+    if not message:
+        case.program(**values)
+        return
+    with pytest.raises(ValueError, match=message):
+        case.program(**values)
+    with pytest.raises(ValueError, match=message.split(r" \(")[0]):
+        interpret(case.graph, steps=1, values=values)
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ({"mode": "deep"}, {"matrix": "no matrices"}),
+        ({"mode": "vectors", "n": 10}, {"vector": "at most 9"}),
+        ({"mode": "vectors"}, {}),
+        ({"n": 10}, {}),
+    ],
+)
+def test_tensors_are_refused_by_init_if_their_choices_are_taken(values, refused):
+    optimizer = specimen(CHOICES).program(**values)
+    for name, shape in {"matrix": (2, 3), "vector": (2,)}.items():
+        if name in refused:
+            with pytest.raises(ValueError, match=rf"^{refused[name]} \(<test>:14\): {name}$"):
+                optimizer.init({name: np.zeros(shape, np.float32)})
+        else:
+            optimizer.init({name: np.zeros(shape, np.float32)})
+
+
+def test_a_condition_that_is_too_long_to_work_out_before_is_refused():
+    lines = " ".join(f"n{i + 1} = n{i} + n{i}" for i in range(40))
+    text = f'n0 = n {lines} when n40 > 3 {{ error "at most 3" }} return g'
+    assert mistakes(rule(text, params="n: int", optimizer="n: int = 2"))[0].startswith("program")
 
 
 # ---- choices while running

@@ -7,9 +7,10 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from optc.compiler.meaning.algebra import AT_MOST_ONE, BELOW_ONE, NONNEGATIVE, POSITIVE, Algebra
+from optc.compiler.meaning.algebra import Algebra
 from optc.compiler.meaning.operations import Operations
 from optc.compiler.meaning.prime import prime_above
+from optc.compiler.meaning.values import AT_MOST_ONE, BELOW_ONE, NONNEGATIVE, POSITIVE
 from optc.compiler.ops import OPS
 
 BINARY = ("add", "sub", "mul", "div", "min", "max", "add", "mul", "div")

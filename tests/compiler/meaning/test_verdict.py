@@ -74,7 +74,33 @@ rule perturb shaken() {
 
 PLAIN = "optimizer plain(lr = 0.1 in [0, inf)) { tune step lr }"
 
+TURNED = """
+optimizer turned(lr = 0.1 in [0, inf)) {
+  precondition held()
+  tune step    lr
+}
+rule precondition held() {
+  state old = zeros(g)
+  u = where(WHAT <= 0, 2 * g, g)
+  old <- g
+  return u
+}
+"""
+
+PICKY = """
+optimizer picky(lr = 0.1 in [0, inf)) {
+  precondition flat()
+  tune step    lr
+}
+rule precondition flat() {
+  when ndim <= 3 { return g } else { error "at most three axes" }
+}
+"""
+
 SPECS = {
+    "picky": PICKY,
+    "by_quotient": TURNED.replace("WHAT", "g / old"),
+    "by_product": TURNED.replace("WHAT", "g * old"),
     "averaged": AVERAGED,
     "signed": SIGNED,
     "inside": INSIDE.replace("ROOT", "sqrt(nu + eps)"),
@@ -191,6 +217,29 @@ def test_the_order_of_writes_shows_in_the_root():
 def test_different_defaults_are_said():
     notes = verdict("adam", "adam_keras").notes
     assert any("`eps` is 1e-08 in adam and 1e-07 in adam_keras" in note for note in notes)
+
+
+def test_two_that_differ_in_values_alone_say_in_which():
+    found = decide(
+        side("adamw"), side("adamw"), {"decay": 0.5, "b1": 0.5}, {"decay": 0.25, "b1": 0.5}
+    )
+    assert [(x.name, x.a, x.b) for x in found.differences] == [("decay", 0.5, 0.25)]
+    assert found.blame is None
+    assert found.maps == ()
+
+
+def test_what_differs_where_it_is_undefined_is_no_map():
+    """`g / old < 0` is `g * old < 0` but where `old` is 0: the two have one normal form."""
+    found = verdict("by_quotient", "by_product")
+    assert found.same is False
+    assert not found.proved
+    assert any("they part only where one of them divides by 0" in note for note in found.notes)
+
+
+def test_what_one_side_alone_refuses_is_noted():
+    (note,) = verdict("picky", "plain").notes
+    assert note == "picky alone refuses some weights of the tapes: at most three axes"
+    assert verdict("picky", "plain").proved
 
 
 def test_averages_differ_in_the_weights_to_evaluate_with():

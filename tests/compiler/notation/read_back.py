@@ -294,7 +294,7 @@ class Reader:
             elif text.startswith("report "):
                 name, _, formula = text.removeprefix("report ").partition(" = ")
                 self.observed[name] = self._value(formula or name)
-            elif text.startswith(("refused: ", "nothing of its own")):
+            elif text.startswith("nothing of its own"):
                 pass
             else:
                 self._assign(text)
@@ -330,7 +330,7 @@ def _joined(rows: list[str]) -> Iterator[str]:
     held = ""
     for row in rows:
         starts = re.search(r"[←∼]", row) or re.match(
-            r" *(if|else|repeat|with|report|for|refused|nothing)\b", row
+            r" *(if|else|repeat|with|report|for|nothing)\b", row
         )
         if held and not starts:
             held += " " + row.strip()

@@ -162,3 +162,12 @@ def test_mistakes_of_both_are_reported():
     with pytest.raises(SpecError) as caught:
         reviews(located("optimizer a() { tune step x }", "a.opt"), located("rule clip", "b.opt"))
     assert {d.span.source.name for d in caught.value.diagnostics} == {"a.opt", "b.opt"}
+
+
+def test_what_a_comment_allows_is_no_warning():
+    before = (CASES / "warnings.before.opt").read_text(encoding="utf-8")
+    after = (CASES / "warnings.after.opt").read_text(encoding="utf-8")
+    allowed = after.replace("weights(decay)", "weights(decay)  # allow: coupled-decay")
+    assert allowed != after
+    (review,) = reviews(located(before), located(allowed))
+    assert [section.title for section in review.sections] == ["stages"]
