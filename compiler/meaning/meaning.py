@@ -115,25 +115,25 @@ def _formulas(old: Meaning, new: Meaning) -> Iterator[str]:
     """The formulas that are others, and then what is another for their sake alone."""
     yield from _gone("stage", old.values, new.values)
     for stage, values in old.values.items():
-        now = new.values.get(stage, {})
-        yield from _others(f"in `{stage}`,", values, now)
-    parts = [
-        {
-            **{f"the state `{name}`": slot for name, slot in m.slots.items()},
-            **{f"the result `{name}`": part for name, part in m.results.items()},
-        }
-        for m in (old, new)
-    ]
+        yield from _others(f"in `{stage}`,", values, new.values.get(stage, {}))
+    was, now = _written(old), _written(new)
     followers = []
-    for name, (was, now) in ((n, (x, parts[1][n])) for n, x in parts[0].items() if n in parts[1]):
-        if was.digest == now.digest:
-            continue
-        if was.formula == now.formula:
+    for name in (n for n in was if n in now and was[n].digest != now[n].digest):
+        before, after = was[name].formula, now[name].formula
+        if before == after:
             followers.append(name)
         else:
-            yield f"{name}: {was.formula or 'always'} -> {now.formula or 'always'}"
+            yield f"{name}: {before or 'always'} -> {after or 'always'}"
     if followers:
         yield f"and what is made of these: {', '.join(followers)}"
+
+
+def _written(meaning: Meaning) -> dict[str, Slot | Part]:
+    """What has a formula, as a person calls it."""
+    return {
+        **{f"the state `{name}`": slot for name, slot in meaning.slots.items()},
+        **{f"the result `{name}`": part for name, part in meaning.results.items()},
+    }
 
 
 def _changed(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
