@@ -30,6 +30,12 @@ _UNTRACED = (
 )
 """What optax raises where it decides on a value in Python."""
 
+_REFUSED = (
+    *(TypeError, ValueError, ArithmeticError, AttributeError, LookupError, AssertionError),
+    NotImplementedError,
+)
+"""What it raises for arguments that it does not understand, at the first step or when made."""
+
 _Jitted = Callable[..., Any]
 
 
@@ -58,7 +64,7 @@ class Followed:
             made = value(self.expression, dict(values))
         except _UNTRACED:
             raise
-        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        except _REFUSED as error:
             raise TwinError(f"optax refuses `{self.expression.span.text}`: {error}") from error
         if not isinstance(made, optax.GradientTransformation):
             raise TwinError(f"`{self.expression.span.text}` makes no transformation")
@@ -91,7 +97,7 @@ class Followed:
                 return self._follow(tape, floats, rest, count, keep)
             except _UNTRACED:
                 return self._follow(tape, {}, own, count, keep)
-            except (TypeError, ValueError, NotImplementedError) as error:
+            except _REFUSED as error:
                 raise UnfitError(f"optax refuses it: {_first_line(error)}") from error
 
     def _follow(

@@ -46,12 +46,20 @@ ALLOWED: Mapping[str, Callable[..., Any]] = {
 }
 """Every function that may be called, by its path."""
 
+
+def _power(x: float, y: float) -> Any:
+    """The power; whole numbers of more than some hundred digits are floats, which overflow."""
+    if isinstance(x, int) and isinstance(y, int) and 0 <= y * x.bit_length() <= 1024:
+        return x**y
+    return float(x) ** float(y)
+
+
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
-    "^": operator.pow,
+    "^": _power,
 }
 
 CONSTANTS = {**NAMED, "inf": math.inf, "none": None}
@@ -113,7 +121,11 @@ def value(expr: syntax.Expr, known: Mapping[str, Any]) -> Any:
         case syntax.Unary(op="-"):
             return -value(expr.operand, known)
         case syntax.Binary() if expr.op in _ARITHMETIC:
-            return _ARITHMETIC[expr.op](value(expr.left, known), value(expr.right, known))
+            left, right = value(expr.left, known), value(expr.right, known)
+            found = _ARITHMETIC[expr.op](left, right)
+            if isinstance(left, str) or isinstance(right, str) or isinstance(found, complex):
+                raise TwinError(f"`{expr.span.text}` is no number")
+            return found
         case syntax.Call():
             function = called(expr)
             placed = [value(a.value, known) for a in expr.arguments if a.name is None]

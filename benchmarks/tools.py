@@ -31,7 +31,13 @@ HALF_A_SECOND = (
 )
 """What reads a spec or two, and answers while a person still looks."""
 
-PAIRS = (("adamw", "adam_coupled"), ("nadam", "nadam_torch"), ("signum", "lion"))
+PAIRS = (
+    ("adamw", "adam_coupled"),
+    ("nadam", "nadam_torch"),
+    ("signum", "lion"),
+    ("adamw", "optax:adamw(1e-3)"),
+    ("optax:adamw(1e-3)", "optax:nadamw(1e-3)"),
+)
 """Optimizers for `equiv`."""
 
 TENSORS = 100_000

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from ..compiler.budget.trees import find
+from ..compiler.budget.tensors import Tree
 from .changes import Format, for_git, report_on
-from .plan import read_folder
 from .spec import AllowExtern
 
 
@@ -41,7 +40,14 @@ def diff(
         return
     match specs:
         case [before, after]:
-            tree = None if params is None else find(params, read_folder)
+            tree = None if params is None else _tree(params)
             raise typer.Exit(report_on(before, after, format, tree, modules))
         case _:
             raise typer.BadParameter("it compares two optimizers", param_hint="'A B'")
+
+
+def _tree(params: str) -> Tree:
+    from ..compiler.budget.trees import find  # only those who have weights pay for it
+    from .plan import read_folder
+
+    return find(params, read_folder)

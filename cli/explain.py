@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..compiler import chain, library, schedules  # noqa: F401  # they declare every rule
+from ..compiler import library
 from ..compiler.graphs import lowered_graph, optimised, simplified
 from ..compiler.locate import Located
 from ..compiler.notation.build import build
-from ..compiler.notation.html import html
-from ..compiler.notation.latex import latex
-from ..compiler.notation.markdown import markdown
-from ..compiler.notation.text import text
 from ..compiler.records import Scalar
 from ..grammar.diagnostic import RULES, Rule, did_you_mean
 from ..grammar.render import render_text
@@ -62,10 +58,9 @@ def explain(
       optc explain own.opt --format latex --standalone -o own.tex
       optc explain unknown-rule
     """
-    if what in RULES:
-        deliver(output, _meaning(RULES[what]))
+    if not _is_spec(what):
+        deliver(output, _meaning(_rule(what)))
         return
-    _refuse_neither(what)
     located = locate(what, allow_extern or ())
     deliver(output, _box(located, format, settings.parse(set_ or []), executed, standalone))
 
@@ -74,12 +69,19 @@ def _meaning(rule: Rule) -> str:
     return f"{rule.severity.value}[{rule.code}]: {rule.summary}\n\n{rule.explanation}"
 
 
-def _refuse_neither(what: str) -> None:
-    """Ends the command for what is no code, no file and no optimizer."""
-    optimizers = library.names("optimizer")
-    if what in optimizers or what.endswith(".opt") or ".opt:" in what or "/" in what:
-        return
-    help = did_you_mean(what, [*RULES, *optimizers])
+def _is_spec(what: str) -> bool:
+    """Whether an argument is a file or an optimizer, none of which is called as a code is."""
+    is_file = what.endswith(".opt") or ".opt:" in what or "/" in what
+    return is_file or what in library.names("optimizer")
+
+
+def _rule(what: str) -> Rule:
+    """The kind of diagnostic that has a code; ends the command for what is no code."""
+    from ..compiler import chain, schedules  # noqa: F401  # the last that declare any
+
+    if what in RULES:
+        return RULES[what]
+    help = did_you_mean(what, [*RULES, *library.names("optimizer")])
     message = f"`{what}` is neither a diagnostic, a file that ends in .opt nor an optimizer"
     raise CommandError(f"{message} of the library" + (f"; {help}" if help else ""))
 
@@ -95,12 +97,20 @@ def _box(
     if warnings:
         note(render_text(warnings, color=wants_color(sys.stderr)))
     box = build(optimised(lowered) if executed else simplified(lowered))
-    match format:
+    match format:  # each is imported for those who ask for it
         case Format.TEXT:
+            from ..compiler.notation.text import text
+
             return text(box)
         case Format.LATEX:
+            from ..compiler.notation.latex import latex
+
             return latex(box, standalone=standalone)
         case Format.MARKDOWN:
+            from ..compiler.notation.markdown import markdown
+
             return markdown(box)
         case Format.HTML:
+            from ..compiler.notation.html import html
+
             return html(box)

@@ -17,8 +17,9 @@ def text(budget: "Budget", every: bool = False) -> str:
     """All of it; with `every` a line for each tensor."""
     sections = [
         [f"{budget.optimizer} for {budget.tree.name}: {_size(budget)}"],
-        _tensors(budget.table, every),
+        _tensors(budget, every),
         _lines(budget.table),
+        _unset(budget),
         _groups(budget),
         [f"! {finding.message}" for finding in budget.findings],
         _state(budget),
@@ -41,13 +42,14 @@ def _size(budget: "Budget") -> str:
     return f"{tensors:,} tensor{'s' * (tensors != 1)}, {budget.weights:,} weights"
 
 
-def _tensors(lines: Sequence["Line"], every: bool) -> list[str]:
+def _tensors(budget: "Budget", every: bool) -> list[str]:
     """The group table; numbers in paths become `*` where that makes several lines one."""
+    unknown = "not known" if _unset(budget) else "by data"
     folded: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
+    for line in budget.table:
         path = line.tensor.path
         key = path if every else re.sub(r"[0-9]+", "*", path)
-        folded.setdefault((key, *_cells(line)), []).append(line)
+        folded.setdefault((key, *_cells(line, unknown)), []).append(line)
     rows = [("tensor", "shape", "dtype", "group", "view", "rate at t = 1", "decay", "where")]
     for (pattern, *cells), alike in folded.items():
         path = alike[0].tensor.path or "(the only tensor)"
@@ -56,20 +58,20 @@ def _tensors(lines: Sequence["Line"], every: bool) -> list[str]:
     return _table(rows, "<<<<<<<<")
 
 
-def _cells(line: "Line") -> tuple[str, ...]:
+def _cells(line: "Line", unknown: str) -> tuple[str, ...]:
     return (
         str(line.tensor.shape),
         line.tensor.dtype,
         line.row.group or "",
         "" if line.row.view is None else str(line.row.view),
-        "" if line.rate is None else _value(line.rate),
-        " and ".join(_value(decay) for decay in line.decays),
+        "" if line.rate is None else _value(line.rate, unknown),
+        " and ".join(_value(decay, unknown) for decay in line.decays),
         ", ".join(line.row.stages),
     )
 
 
-def _value(said: Said) -> str:
-    return "by data" if said.value is None else f"{said.value:.6g}"
+def _value(said: Said, unknown: str) -> str:
+    return unknown if said.value is None else f"{said.value:.6g}"
 
 
 def _lines(table: Sequence["Line"]) -> list[str]:
@@ -77,6 +79,12 @@ def _lines(table: Sequence["Line"]) -> list[str]:
     said = [s for line in table for s in (line.rate, *line.decays) if s is not None]
     lines = sorted({(s.place, s.stage, s.text) for s in said})
     return _table([("line", "says"), *((stage, text) for _, stage, text in lines)], "<<")
+
+
+def _unset(budget: "Budget") -> list[str]:
+    """The hyperparameters without a value, on which rates may depend."""
+    names = [h.name for h in budget.hyperparameters if h.name not in budget.values]
+    return [f"without a value: {', '.join(names)}"] if names else []
 
 
 def _groups(budget: "Budget") -> list[str]:

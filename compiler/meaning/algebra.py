@@ -3,8 +3,9 @@
 A formula is a rational function of *atoms* (parameters, gradients, states, `exp` of something).
 It is held as its value at one point, where each atom is a number of a finite field that a hash of
 its description gives. Two formulas with one value are one rational function, but for a chance of
-degree / modulus, which is below 2^-120 here. So sums, products and quotients need no rules, no
-order and no expansion, and cost the same whatever they mean.
+degree / modulus (Schwartz and Zippel): degrees are at most 2^128, which makes it 2^-127. So sums,
+products and quotients need no rules, no order and no expansion, and cost the same whatever they
+mean.
 
 Roots and conditions are *generators* that are kept beside the numbers, with what is known of their
 squares: `r * r` is the radicand, and a condition, 0 or 1, is its own square. A value is then a sum
@@ -12,9 +13,9 @@ of products of distinct generators, in one way only. By them `abs(x)` is the roo
 `max(x, y)` is `(x + y + abs(x - y)) / 2`, `where(c, x, y)` is `y + c * (x - y)`, `not c` is
 `1 - c`, and the laws of all of these are laws of arithmetic.
 
-What is equal is equal over the reals, wherever both sides are defined. What is not known to be safe
-is an atom of its inputs, and equal to itself only. `inf` and NaN are *wild*: no arithmetic is done
-on them.
+What is equal is equal over the reals, wherever nothing that either side works out is undefined.
+What is not known to be safe is an atom of its inputs, and equal to itself only. `inf` and NaN are
+*wild*: no arithmetic is done on them.
 """
 
 from .order import Order

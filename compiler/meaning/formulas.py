@@ -88,9 +88,10 @@ class Formulas:
         self._algebra = algebra
         self._operations = Operations(algebra)
         self._terms = Terms(graph, parameters, known, algebra, self._operations)
-        sites = {n.get("site") for r in graph.regions() for n in walk(r)} - {None}
+        nodes = [node for region in graph.regions() for node in walk(region)]
+        sites = {int(site) for node in nodes if (site := node.get("site")) is not None}
         self._views = Arrangements(algebra)
-        self._sites = {site: place for place, site in enumerate(sorted(sites, key=str))}
+        self._sites = {site: place for place, site in enumerate(sorted(sites))}
         self._region = ""
         self._depth = 0
         self._states: Sequence[Formula] = ()
@@ -314,7 +315,7 @@ class Formulas:
 
     def _random(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         x, *rounds = inputs
-        site = self._sites[node.get("site")]
+        site = self._sites[int(node["site"])]
         form = x.form or _form(node.type)
         drawn = [each.value for each in rounds]
         if node.op == "round_stochastic":

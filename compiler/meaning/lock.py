@@ -56,7 +56,7 @@ class Lock(Frozen):
     """
 
     schema_version: Literal[1]
-    optimizer: str
+    optimizer: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
     spec: Annotated[str, Field(pattern=r"\.opt$")] | None
     settings: dict[str, int | float | bool | str]
     versions: dict[str, str]

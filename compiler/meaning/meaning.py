@@ -10,8 +10,8 @@ from hashlib import sha256
 from pydantic import BaseModel, model_validator
 
 from ..graph import Frozen, Graph, walk
-from ..notation.declared import declaration
 from ..notation.formula import formula, refused
+from ..printing.declared import declaration
 from .normal import normal_form
 
 FORM = 1
@@ -38,7 +38,7 @@ class Meaning(Frozen):
 
     `form` is the revision of the normal form that made the digests: those of two are not compared.
     `refused` are tensors that `init` does not take, in words. `values` are the formulas of what
-    else the spec names. Formulas are for people, and no part of the hash.
+    else the spec names, by stage. Formulas are for people, and no part of the hash.
     """
 
     hash: str
@@ -48,7 +48,7 @@ class Meaning(Frozen):
     refused: list[str]
     slots: dict[str, Slot]
     results: dict[str, Part]
-    values: dict[str, str]
+    values: dict[str, dict[str, str]]
 
     @model_validator(mode="after")
     def _check(self) -> "Meaning":
@@ -104,25 +104,44 @@ def changes(old: Meaning, new: Meaning) -> list[str]:
     found = [*_changed("hyperparameter", old.hyperparameters, new.hyperparameters)]
     if old.refused != new.refused:
         found.append(f"what is refused: {_list(old.refused)} -> {_list(new.refused)}")
+    found += _gone("state", old.slots, new.slots)
     stored = [{n: s.dtype or "as the weights" for n, s in m.slots.items()} for m in (old, new)]
-    found += _changed("stored dtype of", *stored)
+    found += _others("stored dtype of", *stored)
     found += _gone("result", old.results, new.results)
-    if old.form != new.form:
-        return found
-    for name in (n for n in old.slots if n in new.slots):
-        found += _reformed(f"the state `{name}`", old.slots[name], new.slots[name])
-    for name in (n for n in old.results if n in new.results):
-        found += _reformed(f"the result `{name}`", old.results[name], new.results[name])
-    found += (
-        f"{name}: {text} -> {new.values[name]}"
-        for name, text in old.values.items()
-        if new.values.get(name, text) != text
-    )
-    return found or ["the map as a whole"]
+    return found if old.form != new.form else [*found, *_formulas(old, new)]
+
+
+def _formulas(old: Meaning, new: Meaning) -> Iterator[str]:
+    """The formulas that are others, and then what is another for their sake alone."""
+    yield from _gone("stage", old.values, new.values)
+    for stage, values in old.values.items():
+        now = new.values.get(stage, {})
+        yield from _others(f"in `{stage}`,", values, now)
+    parts = [
+        {
+            **{f"the state `{name}`": slot for name, slot in m.slots.items()},
+            **{f"the result `{name}`": part for name, part in m.results.items()},
+        }
+        for m in (old, new)
+    ]
+    followers = []
+    for name, (was, now) in ((n, (x, parts[1][n])) for n, x in parts[0].items() if n in parts[1]):
+        if was.digest == now.digest:
+            continue
+        if was.formula == now.formula:
+            followers.append(name)
+        else:
+            yield f"{name}: {was.formula or 'always'} -> {now.formula or 'always'}"
+    if followers:
+        yield f"and what is made of these: {', '.join(followers)}"
 
 
 def _changed(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     yield from _gone(what, old, new)
+    yield from _others(what, old, new)
+
+
+def _others(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     for name in (n for n in old if n in new and old[n] != new[n]):
         yield f"{what} `{name}`: {old[name]} -> {new[name]}"
 
@@ -132,30 +151,22 @@ def _gone(what: str, old: Mapping[str, object], new: Mapping[str, object]) -> It
     yield from (f"{what} `{name}` is new" for name in new if name not in old)
 
 
-def _reformed(what: str, old: Slot | Part, new: Slot | Part) -> Iterator[str]:
-    if old.digest == new.digest:
-        return
-    if old.formula == new.formula:
-        yield f"{what}, by what its formula is made of: {new.formula}".removesuffix(": ")
-    else:
-        yield f"{what}: {old.formula} -> {new.formula}"
-
-
 def _result(role: str, name: str) -> str:
     if role in ("step", "weights"):
         return "weights"
     return f"observed {name}" if role == "observed" else role
 
 
-def _values(graph: Graph) -> dict[str, str]:
-    """Named values but for states and results: `value u of precondition`."""
-    found: dict[str, str] = {}
+def _values(graph: Graph) -> dict[str, dict[str, str]]:
+    """Named values of each stage but for states and results."""
+    found: dict[str, dict[str, str]] = {stage.label: {} for stage in graph.stages}
     for node in walk(graph.step):
         if node.name and node.stage >= 0 and node.id not in graph.step.results:
-            name = f"the value `{node.name}` of `{graph.stages[node.stage].label}`"
-            while name in found:
+            values = found[graph.stages[node.stage].label]
+            name = node.name
+            while name in values:
                 name += "'"
-            found[name] = formula(graph, node.id)
+            values[name] = formula(graph, node.id)
     return found
 
 

@@ -5,9 +5,10 @@ two states are one when they start alike and are written alike, given that state
 equal. So the states of two programs correspond where the programs do, whatever they are called and
 however often one is kept. A state that always keeps the number that it starts with is that number.
 
-Equal normal forms mean equal maps over the reals, wherever both are defined: for all weights,
-objectives, tensors and hyperparameters, the latter matched by name. Different normal forms mean
-nothing: the maps may still be equal.
+Equal normal forms mean equal maps over the reals, wherever nothing that either works out is
+undefined: for all weights, objectives, tensors and hyperparameters, the latter matched by name.
+That two of some thousand formulas look alike has a chance below 2^-100 (see `algebra`). Different
+normal forms mean nothing: the maps may still be equal.
 """
 
 from collections.abc import Mapping, Sequence

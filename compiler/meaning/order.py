@@ -63,11 +63,11 @@ class Order(Powers):
 
     def equal(self, x: Value, y: Value) -> Value:
         """Whether two values are the same, as a condition."""
-        if x.key == y.key:
-            return self.one
-        if x.wild or y.wild:
+        if x.wild or y.wild:  # NaN is not even itself
             pair = sorted((x, y), key=key_of)
             return self.condition("equal", of=pair, scalar=x.scalar and y.scalar)
+        if x.key == y.key:
+            return self.one
         rest = self.direction(self.sub(x, y))
         if rest.number is not None:
             return self.number(int(rest.number == 0))

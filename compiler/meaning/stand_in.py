@@ -29,11 +29,12 @@ def stand_in(side: Side, values: Values, tapes: Sequence[Tape]) -> StandIn | Non
     if found is None:
         return None
     program, own = found
+    ranges = {h.name: h for h in program.hyperparameters}
+    if program is not side and not all(admits(ranges[name], own[name]) for name in own):
+        return None
     bound = bind(program.graph, own)
     if program is side:
         return StandIn(side, program, bound)
-    if not all(admits(h, bound[h.name]) for h in program.hyperparameters):
-        return None
     followed = 0
     for tape in tapes:
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .notes import program_notes, value_notes
 from .side import Program, Side, Values, drawn
 from .stand_in import Difference, StandIn, differences, stand_in
 from .substitute import substituted
-from .tapes import TreeName, tape
+from .tapes import Tape, TreeName, tape
 from .trajectory import UnfitError
 
 TAPES: Sequence[tuple[TreeName, int]] = (("layers", 0), ("ranks", 1), ("positive", 2))
@@ -103,6 +103,7 @@ def decide(
     # Compiling a transformation for another tree takes longer than all else.
     trees = TAPES if verdict.same else TAPES[:1]
     tapes = [tape(seed + offset, tree, steps) for tree, offset in trees]
+    tapes += [verdict.parting.tape] if verdict.parting else []
     ours, theirs = stand_in(a, both.defaults.a, tapes), stand_in(b, both.defaults.b, tapes)
     claimed = tuple(_claimed(x) for x in (ours, theirs) if x and x.program is not x.side)
     apart = differences(ours, theirs) if verdict.same is False and ours and theirs else ()
@@ -172,24 +173,38 @@ def _is_finite(value: Any) -> bool:
 
 def _on_tapes(a: Side, b: Side, matched: Matched, seed: int, steps: int) -> Verdict:
     together: list[Together] = []
-    refused: list[str] = []
-    for setting in matched.settings(seed, DRAWS):
-        for tree, offset in TAPES:
-            try:
-                found = compare(a, b, tape(seed + offset, tree, steps), setting)
-            except UnfitError as error:
-                refused.append(str(error))
-                continue
-            if isinstance(found, Together):
-                together.append(found)
-                continue
-            same = None if _both_draw(a, b) else False
-            reason = "" if same is False else "both draw random fields, each its own"
-            return Verdict(a, b, same, reason=reason, together=tuple(together), parting=found)
-    if not any(found.steps > 1 for found in together):
-        reasons = [*refused, *(found.reason for found in together)]
-        return Verdict(a, b, None, reason=reasons[0], together=tuple(together))
-    return Verdict(a, b, True, together=tuple(together))
+    refused: dict[str, str] = {}
+    tapes = [tape(seed + offset, tree, steps) for tree, offset in TAPES]
+    for setting, taped in product(matched.settings(seed, DRAWS), tapes):
+        try:
+            found = compare(a, b, taped, setting)
+        except UnfitError as error:
+            refused.setdefault(str(error), _refusal(a, b, taped, setting))
+            continue
+        if isinstance(found, Parting):
+            draw = _both_draw(a, b)
+            reason = "both draw random fields, each its own" if draw else ""
+            verdict = Verdict(a, b, None if draw else False, reason=reason, parting=found)
+            break
+        together.append(found)
+    else:
+        verdict = Verdict(a, b, True)
+        if not any(found.steps > 1 for found in together):
+            reasons = [*refused, *(found.reason for found in together)]
+            verdict = Verdict(a, b, None, reason=reasons[0])
+    notes = tuple(note for note in refused.values() if note and verdict.same is not None)
+    return replace(verdict, together=tuple(together), notes=notes)
+
+
+def _refusal(a: Side, b: Side, taped: Tape, setting: Setting) -> str:
+    """That one side alone refuses a tape, and why, in words; empty where both do."""
+    refusals = []
+    for side, values in ((a, setting.a), (b, setting.b)):
+        try:
+            side.follow(taped, values, steps=1)
+        except UnfitError as error:
+            refusals.append(f"{side.name} alone refuses some weights of the tapes: {error}")
+    return refusals[0] if len(refusals) == 1 else ""
 
 
 def _parts_late(a: Side, b: Side, setting: Setting) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..notation.declared import declaration, default, limits
+from ..printing.declared import declaration, default, limits
 from ..records import Hyperparameter
 from .records import Change, Fact, How
 

@@ -74,6 +74,9 @@ def test_optax_is_told_from_a_spec_and_its_nearest_value_is_named(optc):
         (["adam", "optax:os.system(1)"], "`os.system` is no transformation"),
         (["adam", "optax:adam(1e-3).init"], "is no part of a transformation"),
         (["adam", "optax:"], "is no expression"),
+        (["adam", "optax:adam(10^10^10)"], "optax refuses `adam(10^10^10)`"),
+        (["adam", "optax:adam((0 - 8)^0.5)"], "`(0 - 8)^0.5` is no number"),
+        (["adam", 'optax:adam("x" * 9)'], '`"x" * 9` is no number'),
         (["adam", "optax:1)\nschedule x() = (1"], "is no expression"),
         (["adam", "optax:adam(1)", "--set-b", "lr=1"], "has no hyperparameters to set"),
     ],
@@ -84,6 +87,12 @@ def test_garbage_is_1_and_says_what_is_wrong(optc, arguments, words):
     assert words in err
     assert "Traceback" not in err
     assert "internal error" not in err
+
+
+def test_a_number_that_jax_refuses_is_not_decided(optc):
+    code, out, err = optc("equiv", "adam", "optax:adam(2^70)", "--steps", "2", "--no-map")
+    assert (code, err) == (1, "")
+    assert out.startswith("not decided: adam and optax:adam(2^70)\n  optax refuses it: ")
 
 
 def test_a_spec_with_mistakes_shows_them(optc, bad):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from optc.compiler import library
 from optc.grammar.diagnostic import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +15,10 @@ def test_explaining_knows_what_any_module_declares():
     folders = ("grammar", "compiler", "api", "cli")
     texts = (path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
     declared = {code for text in texts for code in re.findall(r'declare\(\s*"([a-z-]+)"', text)}
-    known = "import optc.cli.explain as explain; print(*sorted(explain.RULES))"
+    known = (
+        "from optc.cli.explain import RULES, explain; explain('unknown-rule', '/dev/null')\n"
+        "print(*sorted(RULES))"
+    )
     done = subprocess.run([sys.executable, "-c", known], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == declared
 
@@ -92,3 +96,7 @@ def test_a_spec_with_mistakes_has_no_box(optc, bad):
     code, out, err = optc("explain", bad)
     assert (code, out) == (1, "")
     assert "error[unknown-rule]" in err
+
+
+def test_no_optimizer_is_called_as_a_diagnostic_is():
+    assert not set(RULES) & set(library.names("optimizer"))

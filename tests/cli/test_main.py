@@ -108,7 +108,7 @@ def test_a_reader_that_has_had_enough_hears_nothing():
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("command", ["check", "diff", "fmt", "list", "lock", "plan"])
+@pytest.mark.parametrize("command", ["check", "diff", "explain", "fmt", "list", "lock", "plan"])
 def test_what_needs_no_jax_does_not_import_it(command, good):
     specs = {
         "diff": ["sgd", str(good)],

@@ -233,6 +233,14 @@ def test_a_static_parameter_without_a_default_must_be_given():
     assert said(planned(lines, parameters, n=2), "kernel") == (None, [])
 
 
+def test_a_rate_without_a_value_is_not_said_to_be_decided_by_data():
+    shown = str(planned("tune step lr", "lr in [0, inf)"))
+    assert "(30, 20)  float32  not known\n" in shown
+    assert "\n\nwithout a value: lr\n\n" in shown
+    assert "by data" not in shown
+    assert "float32  by data\n" in str(planned("tune step lr / norm(u)"))
+
+
 def test_values_that_a_rule_refuses_are_a_finding():
     rules = """
     rule clip powered(power: int = 2) {
@@ -304,3 +312,8 @@ def test_sides_without_a_finite_value_are_shown_and_are_texts_in_json():
     plan = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plan["assertions"][0]["sides"] == ["inf", "nan"]
     assert plan["tensors"][0]["rate"]["at_1"] == "inf"
+
+
+def test_a_comment_inside_an_assertion_is_none_of_its_text():
+    found = planned("tune step lr assert tensors == 2 and # both\n  not groups > 0 # none\n")
+    assert [v.assertion.text for v in found.verdicts] == ["tensors == 2 and not groups > 0"]

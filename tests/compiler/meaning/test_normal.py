@@ -190,6 +190,14 @@ NOT_SAME = {
         "when ndim >= 1 { return g } else { return w }",
     ),
     "a hyperparameter for another": ("return b * g", "return c * g"),
+    "NaN is not itself": (
+        "return where(inf - inf == inf - inf, g, w)",
+        "return g",
+    ),
+    "what may be undefined says nothing of its root": (
+        "x = sqrt(c - 1) return abs(c - 1) * g + 0 * x * w",
+        "return (c - 1) * g",
+    ),
     "infinity is no number": ("return g * where(norm(g) > 0, inf - inf, 0)", "return 0 * g"),
 }
 

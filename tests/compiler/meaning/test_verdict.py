@@ -87,7 +87,18 @@ rule precondition held() {
 }
 """
 
+PICKY = """
+optimizer picky(lr = 0.1 in [0, inf)) {
+  precondition flat()
+  tune step    lr
+}
+rule precondition flat() {
+  when ndim <= 3 { return g } else { error "at most three axes" }
+}
+"""
+
 SPECS = {
+    "picky": PICKY,
     "by_quotient": TURNED.replace("WHAT", "g / old"),
     "by_product": TURNED.replace("WHAT", "g * old"),
     "averaged": AVERAGED,
@@ -223,6 +234,12 @@ def test_what_differs_where_it_is_undefined_is_no_map():
     assert found.same is False
     assert not found.proved
     assert any("they part only where one of them divides by 0" in note for note in found.notes)
+
+
+def test_what_one_side_alone_refuses_is_noted():
+    (note,) = verdict("picky", "plain").notes
+    assert note == "picky alone refuses some weights of the tapes: at most three axes"
+    assert verdict("picky", "plain").proved
 
 
 def test_averages_differ_in_the_weights_to_evaluate_with():

@@ -1,8 +1,8 @@
 """Hyperparameters as a spec declares them."""
 
 from ...grammar.literals import quote
-from ..printing.terms import term_text
 from ..records import Hyperparameter, Scalar
+from .terms import term_text
 
 
 def declaration(each: Hyperparameter) -> str:
