@@ -37,8 +37,8 @@ class Meaning(Frozen):
     """What a program computes, and what its user calls by name.
 
     `form` is the revision of the normal form that made the digests: those of two are not compared.
-    `refused` are tensors that `init` does not take, in words. `values` are the formulas of what
-    else the spec names, by stage. Formulas are for people, and no part of the hash.
+    `refused` are the values and tensors that are not taken, in words. `values` are the formulas of
+    what else the spec names, by stage. Formulas are for people, and no part of the hash.
     """
 
     hash: str
@@ -117,7 +117,7 @@ def _formulas(old: Meaning, new: Meaning) -> Iterator[str]:
     for stage, values in old.values.items():
         now = new.values.get(stage, {})
         yield from _others(f"in `{stage}`,", values, now)
-    parts = [
+    parts: list[dict[str, Slot | Part]] = [
         {
             **{f"the state `{name}`": slot for name, slot in m.slots.items()},
             **{f"the result `{name}`": part for name, part in m.results.items()},
@@ -125,13 +125,14 @@ def _formulas(old: Meaning, new: Meaning) -> Iterator[str]:
         for m in (old, new)
     ]
     followers = []
-    for name, (was, now) in ((n, (x, parts[1][n])) for n, x in parts[0].items() if n in parts[1]):
-        if was.digest == now.digest:
+    for name in (name for name in parts[0] if name in parts[1]):
+        before, after = (each[name] for each in parts)
+        if before.digest == after.digest:
             continue
-        if was.formula == now.formula:
+        if before.formula == after.formula:
             followers.append(name)
         else:
-            yield f"{name}: {was.formula or 'always'} -> {now.formula or 'always'}"
+            yield f"{name}: {before.formula or 'always'} -> {after.formula or 'always'}"
     if followers:
         yield f"and what is made of these: {', '.join(followers)}"
 
