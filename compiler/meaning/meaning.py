@@ -115,9 +115,8 @@ def _formulas(old: Meaning, new: Meaning) -> Iterator[str]:
     """The formulas that are others, and then what is another for their sake alone."""
     yield from _gone("stage", old.values, new.values)
     for stage, values in old.values.items():
-        now = new.values.get(stage, {})
-        yield from _others(f"in `{stage}`,", values, now)
-    parts = [
+        yield from _others(f"in `{stage}`,", values, new.values.get(stage, {}))
+    parts: list[dict[str, Slot | Part]] = [
         {
             **{f"the state `{name}`": slot for name, slot in m.slots.items()},
             **{f"the result `{name}`": part for name, part in m.results.items()},
