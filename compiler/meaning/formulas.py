@@ -355,10 +355,8 @@ class Formulas:
         match node.op:
             case "if":
                 self._results[node.id] = self._branches(inputs[0].value, node)
-            case "loop":
-                self._results[node.id] = self._loop(node, inputs[0].value, inputs[1:])
             case _:
-                pass  # where a program is refused, it is no map
+                self._results[node.id] = self._loop(node, inputs[0].value, inputs[1:])
         return Formula(self._algebra.zero)
 
     def _branches(self, condition: Value, node: Node) -> list[Formula]:

@@ -37,8 +37,8 @@ class Meaning(Frozen):
     """What a program computes, and what its user calls by name.
 
     `form` is the revision of the normal form that made the digests: those of two are not compared.
-    `refused` are tensors that `init` does not take, in words. `values` are the formulas of what
-    else the spec names, by stage. Formulas are for people, and no part of the hash.
+    `refused` are the values and tensors that are not taken, in words. `values` are the formulas of
+    what else the spec names, by stage. Formulas are for people, and no part of the hash.
     """
 
     hash: str

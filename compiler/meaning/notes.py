@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ..graph import walk
 from ..ops import ASKED
+from ..printing.declared import limits
 from .matching import Matched, shown
 from .side import Program, Side, Values
 
@@ -24,6 +25,15 @@ def value_notes(a: Side, b: Side, matched: Matched, set_a: Values, set_b: Values
             yield f"{side.name} alone has {', '.join(kept)}: kept"
         elif kept:
             yield f"{side.name} is taken at {', '.join(kept)}"
+
+
+def range_notes(a: Side, b: Side, matched: Matched) -> Iterator[str]:
+    """Where ranges differ: two that are the same inside both may not be outside of one."""
+    ours, theirs = ({h.name: limits(h) for h in side.hyperparameters} for side in (a, b))
+    for name in (h.name for h in matched.both):
+        if ours[name] != theirs[name]:
+            one, other = (f"in {x}" if x else "any number" for x in (ours[name], theirs[name]))
+            yield f"`{name}` is {one} in {a.name} and {other} in {b.name}: compared inside both"
 
 
 def program_notes(a: Side, b: Side) -> Iterator[str]:

@@ -14,7 +14,7 @@ from .compare import Parting, Setting, Together, compare
 from .maps import Budget, ParameterMap, literals, search
 from .matching import Matched, known, matched, missing
 from .normal import same_map
-from .notes import program_notes, value_notes
+from .notes import program_notes, range_notes, value_notes
 from .side import Program, Side, Values, drawn
 from .stand_in import Difference, StandIn, differences, stand_in
 from .substitute import substituted
@@ -107,7 +107,8 @@ def decide(
     ours, theirs = stand_in(a, both.defaults.a, tapes), stand_in(b, both.defaults.b, tapes)
     claimed = tuple(_claimed(x) for x in (ours, theirs) if x and x.program is not x.side)
     apart = differences(ours, theirs) if verdict.same is False and ours and theirs else ()
-    notes = (*verdict.notes, *(() if claimed or apart else kept), *notes)
+    ranges = range_notes(a, b, both) if verdict.same else ()
+    notes = (*verdict.notes, *(() if claimed or apart else kept), *ranges, *notes)
     verdict = replace(verdict, differences=apart, maps=claimed, notes=notes)
     if verdict.same is not False or apart:
         return verdict

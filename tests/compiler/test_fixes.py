@@ -9,7 +9,11 @@ from optc.compiler.fixes import fixed
 from optc.compiler.locate import Located
 from optc.grammar.source import Source
 
-BAD = sorted((Path(__file__).parents[1] / "bad").glob("*.opt"))
+BAD = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "bad").glob("*.opt"))
+    if path.stem != "program-too-large"  # it takes seconds, and has nothing to fix
+]
 
 PLAIN = """\
 # A note on top.
@@ -105,6 +109,7 @@ def test_fixing_any_bad_spec_twice_changes_nothing_more(path):
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()
     once = fixed(Located(Source(path.name, text), folder=path.parent))
-    twice = fixed(Located(once.source, folder=path.parent))
-    assert (twice.source.text, twice.count) == (once.source.text, 0)
     assert (once.count == 0) == (once.source.text == text)
+    if once.count:
+        twice = fixed(Located(once.source, folder=path.parent))
+        assert (twice.source.text, twice.count) == (once.source.text, 0)

@@ -117,9 +117,9 @@ def test_a_refused_value_raises_with_the_words_of_the_rule():
     rule precondition own(n: int) { when n > 3 { error "at most 3" } else { return n * g } }
     optimizer one(n: int = 2) { precondition own(n) tune step 1 }
     """
-    runner(text).step(WEIGHTS, [], 1)
+    runner(text).start(WEIGHTS)
     with pytest.raises(ValueError, match="at most 3"):
-        runner(text, n=9).step(WEIGHTS, [], 1)
+        runner(text, n=9).start(WEIGHTS)
 
 
 def test_evaluation_weights_are_the_weights_where_nothing_else_is_said():

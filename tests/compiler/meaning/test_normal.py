@@ -208,6 +208,36 @@ def test_what_is_not_one_map_has_two_normal_forms(bodies):
     assert not agree(first, second)
 
 
+NOT_FOUND = {
+    "a tie": ("return where(g < w, g, w)", "return min(g, w)"),
+    "a size and its sign": ("return abs(g) * sign(g)", "return g"),
+    "a condition that follows": (
+        "return where(g > 0 and g > -1, g, w)",
+        "return where(g > 0, g, w)",
+    ),
+    "an exponent that is a parameter": ("return g * c^b * c^b", "return g * c^(2 * b)"),
+    "a law of exp": ("return g * exp(b) * exp(c)", "return g * exp(b + c)"),
+    "states in another scale": (
+        "state m = zeros(g) m <- b * m + (1 - b) * g return m",
+        "state m = zeros(g) m <- b * m + g return (1 - b) * m",
+    ),
+    "a state that counts": ("state k = 0.0 k <- k + 1 return g * k", "return g * t"),
+    "a sum of sums": ("return g * sum(g + w)", "return g * (sum(g) + sum(w))"),
+    "draws in another order": (
+        "x = normal(w) y = normal(w) return g + x + 2 * y",
+        "x = normal(w) y = normal(w) return g + 2 * x + y",
+    ),
+    "numbers that are too large": ("return g * 1e300 * 1e-300", "return g"),
+}
+
+
+@pytest.mark.parametrize("bodies", NOT_FOUND.values(), ids=NOT_FOUND)
+def test_what_the_page_says_is_not_found(bodies):
+    """One map each; `docs/equiv.md` lists these, and tapes decide."""
+    first, second = (own(body) for body in bodies)
+    assert not agree(first, second)
+
+
 def test_groups_are_one_program_where_they_do_the_same():
     grouped = one(
         "group a where ndim >= 2 { precondition momentum(b) } "

@@ -111,6 +111,8 @@ SPECS = {
     "rademacher": DRAWN.replace("KIND", "rademacher"),
     "plain": PLAIN,
     "pick": 'optimizer pick() { group one where path matches "nowhere" { tune step 1.0 } }',
+    "anywhere": "optimizer anywhere(p = 0.1) { tune step p }",
+    "size": "optimizer size(p = 0.1 in [0, inf)) { tune step abs(p) }",
     "needs": "optimizer needs(rate) { tune step rate }",
     "wild": "optimizer wild(lr = 0.1) { tune step lr / 0 * 0 }",
     "breaks": "optimizer breaks(lr = 0.1) { tune step lr / min(1, 3 - t) }",
@@ -240,6 +242,12 @@ def test_what_one_side_alone_refuses_is_noted():
     (note,) = verdict("picky", "plain").notes
     assert note == "picky alone refuses some weights of the tapes: at most three axes"
     assert verdict("picky", "plain").proved
+
+
+def test_ranges_that_differ_are_said_where_the_answer_is_yes():
+    (note,) = verdict("anywhere", "size").notes
+    assert note == "`p` is any number in anywhere and in [0, inf) in size: compared inside both"
+    assert verdict("anywhere", "size").proved
 
 
 def test_averages_differ_in_the_weights_to_evaluate_with():
