@@ -16,7 +16,7 @@ def test_explaining_knows_what_any_module_declares():
     texts = (path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
     declared = {code for text in texts for code in re.findall(r'declare\(\s*"([a-z-]+)"', text)}
     known = (
-        "from optc.cli.explain import RULES, explain; explain('unknown-rule', '/dev/null')\n"
+        "from optc.cli.boxes import RULES, report_on; report_on('unknown-rule', '/dev/null')\n"
         "print(*sorted(RULES))"
     )
     done = subprocess.run([sys.executable, "-c", known], capture_output=True, text=True, check=True)
