@@ -68,7 +68,7 @@ def _program(text: str, settings: Mapping[str, Scalar], allow_extern: tuple[str,
 
 def _twin(text: str, settings: Mapping[str, Scalar], other: Program | None) -> Side:
     from .followed import Followed  # JAX again
-    from .twins import TwinError, expression, names
+    from .twins import ALLOWED, TwinError, expression, names
 
     written = text.removeprefix(PREFIX)
     if settings:
@@ -81,7 +81,8 @@ def _twin(text: str, settings: Mapping[str, Scalar], other: Program | None) -> S
     for name in asked:
         if name not in known:
             where = other.name if other else "the other side, which is no spec"
-            raise TwinError(f"`{name}` is no hyperparameter of {where}")
+            call = f"; it is called as `{name}(...)`" if f"optax.{name}" in ALLOWED else ""
+            raise TwinError(f"`{name}` is no hyperparameter of {where}{call}")
     twin = Followed(text, parsed, tuple(known[name] for name in asked))
     twin.check()
     return twin

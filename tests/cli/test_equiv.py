@@ -68,6 +68,7 @@ def test_optax_is_told_from_a_spec_and_its_nearest_value_is_named(optc):
         (["adam", "optax:adam(1e-3"], "this `(` is never closed"),
         (["adam", "optax:adam()"], "optax refuses `adam()`"),
         (["adam", "optax:adam(rate)"], "`rate` is no hyperparameter of adam"),
+        (["adam", "optax:adam"], "of adam; it is called as `adam(...)`"),
         (["optax:adam(lr)", "optax:adam(1)"], "`lr` is no hyperparameter of the other side"),
         (["adam", "optax:constant_schedule(1)"], "makes no transformation"),
         (["adam", "optax:__import__('os')"], "is no expression"),
