@@ -1,7 +1,7 @@
 """Which optimizers of the library CI takes where each one is dear, and all of them are many.
 
-Those that between them have every op of the library, chosen greedily, and each fifteenth of the others.
-`pytest --all` takes every one.
+Those that between them have every op of the library, chosen greedily, and each fifteenth of the
+others. `pytest --all` takes every one.
 """
 
 from functools import cache
