@@ -21,18 +21,8 @@ from .lowering.draft import Draft
 from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
-from .records import TRUE, Hyperparameter, Scalar, Slot, Term
+from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
-
-_WIDTHS = {
-    None: 4.0,
-    "int8": 1.0,
-    "bfloat16": 2.0,
-    "float16": 2.0,
-    "float32": 4.0,
-    "float64": 8.0,
-}
-"""Bytes of a number as it is stored; weights are taken to be float32."""
 
 UNKNOWN_SETTING = declare(
     "unknown-setting",
@@ -113,8 +103,9 @@ def summary(graph: Graph) -> Summary:
     return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
 
 
-def _width(slot: Slot) -> float:
-    return 1.0 if slot.type.dtype == "bool" else _WIDTHS[slot.dtype]
+def _width(slot: Slot) -> int:
+    """Bytes of a number as it is stored; weights are taken to be float32."""
+    return 1 if slot.type.dtype == "bool" else BYTES[slot.dtype or "float32"]
 
 
 def _condition(graph: Graph, number: int) -> Term:

@@ -87,6 +87,10 @@ ALL = Domain("all", 0, TRUE)
 """Every weight tensor: the domain 0 of each program."""
 
 
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+"""The dtypes in which a state may be stored, and the bytes of one number."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """One state: `stage` and `name` are its keys in the program's state.

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from math import prod
 
 from ..graph import Graph, walk
-from ..records import Slot
+from ..records import BYTES, Slot
 from .extents import Extents
 from .members import Members, Row
 from .tensors import WIDTHS
 
-_DTYPES = {**WIDTHS, "int8": 1}
+_DTYPES = {**WIDTHS, **BYTES}
 _COUNT = 4
 _KEY = 8
 """Two words of 32 bits: `init` makes this sort of key unless it is given another."""
