@@ -10,23 +10,6 @@ from optc.compiler.types import SCALAR
 from optc.compiler.verify import InvalidGraphError, verify
 
 
-@pytest.fixture
-def graph():
-    made = graph_of("""
-        rule precondition own() {
-          state m = zeros(g)
-          m <- 0.5 * m + g * g
-          var a = 0
-          if t > 2 { a <- norm(m) } else { a <- sum(m) }
-          return a * m
-        }
-        optimizer one() { precondition own()  tune step 0.1 }
-    """)
-    for run in PIPELINE:
-        made = run(made)
-    return made
-
-
 def replaced(graph, change):
     """The graph with each node of the step, and of regions in it, changed."""
 

@@ -1,30 +1,11 @@
 """The networkx view."""
 
 import networkx as nx
-import pytest
 from agreement import graph_of
 from specimens import SPECIMENS
 
 from optc.compiler.graph import walk
-from optc.compiler.passes import PIPELINE
 from optc.compiler.view import view
-
-
-@pytest.fixture
-def graph():
-    made = graph_of("""
-        rule precondition own() {
-          state m = zeros(g)
-          m <- 0.5 * m + g * g
-          var a = 0
-          if t > 2 { a <- norm(m) } else { a <- sum(m) }
-          return a * m
-        }
-        optimizer one() { precondition own()  tune step 0.1 }
-    """)
-    for run in PIPELINE:
-        made = run(made)
-    return made
 
 
 def named(graph, op):
