@@ -11,6 +11,7 @@ from ..types import PERS, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
+from .by_tensor import chooses_tensors, where_tensors
 from .context import Context, Scope, Site
 from .examples import per_example_mean
 from .knots import interpolate
@@ -119,6 +120,8 @@ def _elementwise(
         return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
+    if op == "where" and chooses_tensors(scope, expr):
+        return where_tensors(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
     if placed is None:
         return MISTAKE
