@@ -7,7 +7,7 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-from ..types import PERS, Per, Type
+from ..types import PERS, SCALAR, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
@@ -22,8 +22,9 @@ RANDOM_OF = declare(
     "a random field is asked for something that is not the weights, or where none can be drawn",
     """
     `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
-    scale or shift it, use arithmetic. Each round of a loop draws another one; the condition of
-    `repeat ... while` is not part of a round, so it draws none.
+    scale or shift it, use arithmetic. `normal()`, `rademacher()` and `uniform()` draw one number.
+    Each round of a loop draws another one; the condition of `repeat ... while` is not part of a
+    round, so it draws none.
     """,
 )
 NO_AXIS = declare(
@@ -222,6 +223,10 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` of a matrix shape is not compiled yet"
         ctx.report.add(NOT_YET_COMPILED.at(expr.span, message, label="parsed only"))
         return MISTAKE
+    if function in RANDOM and not expr.arguments:
+        # What it is given is not looked at: every draw has the weights before its rounds.
+        like = ctx.input("input", "w", Type("field"), "w")
+        return _drawn(ctx, expr, function, like, SCALAR, name)
     placed = _placed(ctx, site, scope, expr, ("like",))
     if placed is None:
         return MISTAKE
@@ -240,13 +245,19 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
         return MISTAKE
+    return _drawn(ctx, expr, function, like, ctx.weights.type, name)
+
+
+def _drawn(
+    ctx: Context, expr: syntax.Call, function: str, like: Value, type: Type, name: str | None
+) -> Value:
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
     if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
         message = f"`{function}` cannot be drawn in the condition of a loop"
         ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
         return MISTAKE
-    return ctx.random(function, like, ctx.weights.type, name)
+    return ctx.random(function, like, type, name)
 
 
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
