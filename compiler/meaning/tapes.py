@@ -140,7 +140,7 @@ class Tape:
         return Tensors(self.paths, ["float32"] * len(self.paths))
 
     def draw(self, step: int) -> Draw:
-        """The random fields and numbers of a step, counted from 0: by op, site and rounds of loops alone."""
+        """The draws of a step, counted from 0: by op, site and rounds of loops alone."""
 
         def draw(op: str, site: int, rounds: tuple[int, ...], like: Fields | None) -> Any:
             source = random.Random(f"optc {self.seed} {step} {op} {site} {rounds}")

@@ -1,15 +1,21 @@
-"""Objectives in float64 for the interpreter, which remember where they were asked."""
+"""Objectives in NumPy for the interpreter, which remember where they were asked.
 
-from functools import cached_property
+Each is a function of one tensor of one axis.
+"""
 
-import jax
-import jax.numpy as jnp
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 from interpreted import Run
 
+TINY = 1e-30
+"""A complex step along a line gives a derivative that is exact to rounding: it subtracts nothing."""
+
 
 class Quadratic:
-    """0.5 x'Hx + noise'x of one tensor; all questions of a step see the same noise."""
+    """0.5 x'Hx + noise'x: all questions of a step see the same noise."""
 
     def __init__(self, hessian, noise=0.0):
         self.hessian, self.noise, self.points = np.atleast_2d(hessian), noise, []
@@ -26,68 +32,121 @@ class Quadratic:
         return [self.hessian @ vector[0]]
 
 
-class Smooth:
-    """A function of one vector, by JAX: the loss of outputs where it is given as both."""
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Mean of the softmax cross-entropy, one row of outputs for each label."""
 
-    def __init__(self, outputs, loss):
-        self.points = []
-        self._outputs, self._loss = outputs, loss
+    labels: Any
 
-    def _run(self, function, *arrays):
-        with jax.enable_x64(True):
-            return np.asarray(function(*(jnp.asarray(x, float) for x in arrays)))
+    def value(self, z):
+        picked = z[np.arange(len(z)), self.labels]
+        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - picked)
 
-    @cached_property
-    def _whole(self):
-        return jax.jit(lambda x: self._loss(self._outputs(x)))
+    def grad(self, z):
+        share = np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)
+        return (share - np.eye(z.shape[1])[self.labels]) / len(z)
 
-    @cached_property
-    def _grad(self):
-        return jax.jit(jax.grad(lambda x: self._loss(self._outputs(x))))
 
-    @cached_property
-    def _pulled(self):
-        return jax.jit(lambda c, x: jax.vjp(self._outputs, x)[1](c)[0])
+@dataclass(frozen=True)
+class Straight:
+    """A loss that is linear in the outputs."""
 
-    @cached_property
-    def matrices(self):
+    weights: Any
+
+    def value(self, z):
+        return np.sum(self.weights * z)
+
+    def grad(self, z):
+        return self.weights + 0 * z
+
+
+@dataclass(frozen=True)
+class Curved:
+    """sin z + z^2 / 2, summed over the outputs."""
+
+    def value(self, z):
+        return np.sum(np.sin(z) + z**2 / 2)
+
+    def grad(self, z):
+        return np.cos(z) + z
+
+
+@dataclass
+class Net:
+    """A loss of a net without biases, whose kernels lie in one vector: tanh, or linear layers."""
+
+    inputs: Any
+    widths: tuple[int, ...]
+    criterion: Any
+    linear: bool = False
+    points: list[Any] = field(default_factory=list)
+
+    def _kernels(self, x):
+        shapes = list(pairwise(self.widths))
+        ends = np.cumsum([a * b for a, b in shapes])
+        parts = np.split(x[: ends[-1]], ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _layers(self, x):
+        *hidden, last = self._kernels(x)
+        layers = [self.inputs]
+        for kernel in hidden:
+            z = layers[-1] @ kernel
+            layers.append(z if self.linear else np.tanh(z))
+        return [*layers, layers[-1] @ last]
+
+    def _pulled(self, x, cotangent):
+        *layers, _ = self._layers(x)
+        parts = []
+        for layer, kernel in zip(reversed(layers), reversed(self._kernels(x)), strict=True):
+            parts.append((layer.T @ cotangent).ravel())
+            cotangent = (cotangent @ kernel.T) * (1 if self.linear else 1 - layer**2)
+        return np.concatenate(parts[::-1])
+
+    def _gradient(self, x):
+        return self._pulled(x, self.criterion.grad(self._layers(x)[-1]))
+
+    def matrices(self, x):
         """The Gauss-Newton part of the Hessian at a point, and the rest of it."""
+        z = self._layers(x)[-1]
+        units = np.eye(z.size).reshape(-1, *z.shape)
+        jacobian = np.stack([self._pulled(x, unit) for unit in units])
+        steps = (self.criterion.grad(z + 1j * TINY * unit) for unit in units)
+        inner = np.stack([np.imag(step).ravel() / TINY for step in steps])
+        whole = np.stack(
+            [np.imag(self._gradient(x + 1j * TINY * unit)) / TINY for unit in np.eye(x.size)]
+        )
+        gauss_newton = jacobian.T @ inner @ jacobian
+        return gauss_newton, whole - gauss_newton
 
-        @jax.jit
-        def both(x):
-            jacobian = jax.jacobian(self._outputs)(x)
-            inner = jax.hessian(self._loss)(self._outputs(x))
-            flat = jacobian.reshape(-1, x.size)
-            gauss_newton = flat.T @ inner.reshape(len(flat), -1) @ flat
-            whole = jax.hessian(lambda x: self._loss(self._outputs(x)))(x)
-            return jnp.stack([gauss_newton, whole - gauss_newton])
-
-        return lambda x: self._run(both, x)
+    def value(self, x):
+        """The loss, of complex weights too."""
+        return self.criterion.value(self._layers(x)[-1])
 
     def loss(self, at):
-        return float(self._run(self._whole, at[0]))
+        return float(self.value(at[0]))
 
     def grad(self, at):
         self.points.append(at[0])
-        return [self._run(self._grad, at[0])]
+        return [self._gradient(at[0])]
 
     def hvp(self, at, vector):
         self.points.append(at[0])
-        return [self.matrices(at[0]).sum(axis=0) @ vector[0]]
+        return [np.imag(self._gradient(at[0] + 1j * TINY * vector[0])) / TINY]
 
     def ggn(self, at, vector):
         return [self.matrices(at[0])[0] @ vector[0]]
 
     def outputs(self, at):
-        return self._run(self._outputs, at[0])
+        return self._layers(at[0])[-1]
 
     def outputs_grad(self, at):
         self.points.append(at[0])
-        return self._run(jax.grad(self._loss), self.outputs(at))
+        return self.criterion.grad(self.outputs(at))
 
     def pullback(self, at, cotangent):
         self.points.append(at[0])
-        return [self._run(self._pulled, cotangent, at[0])]
+        return [self._pulled(at[0], cotangent)]
 
 
 class Asking(Run):
