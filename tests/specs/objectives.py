@@ -11,7 +11,7 @@ import numpy as np
 from interpreted import Run
 
 TINY = 1e-30
-"""A complex step along a line gives a derivative that is exact to rounding: it subtracts nothing."""
+"""A complex step along a line gives a derivative exact to rounding, since it subtracts nothing."""
 
 
 class Quadratic:
