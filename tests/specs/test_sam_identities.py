@@ -204,3 +204,33 @@ def test_a_normalised_step_flips_the_weights_at_its_edge():
         x = np.array([size / edge])
         step = lr * followed(f"sam(radius = {rho})", Quadratic(edge), x)
         np.testing.assert_allclose(x - step, -x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("net", [DEEP, LINEAR])
+def test_the_gradient_penalty_is_the_sum_of_its_parts(net):
+    x = KERNELS if net is DEEP else KERNELS[:9]
+    whole, gauss_newton, rest = (
+        followed(f"{rule}(strength = 0.3)", net, x)
+        for rule in (
+            *("gradient_penalty", "gradient_penalty_gauss_newton"),
+            "gradient_penalty_nme",
+        )
+    )
+    g = plain(net, x)
+    along = g / np.linalg.norm(g)
+    for found, part in zip((gauss_newton, rest), net.matrices(x), strict=True):
+        np.testing.assert_allclose(found, g + 0.3 * part @ along, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(gauss_newton + rest - g, whole, rtol=0, atol=ROUNDING)
+    if net is LINEAR:
+        np.testing.assert_allclose(rest, g, rtol=0, atol=ROUNDING)
+
+
+def test_the_gradient_penalty_is_the_limit_of_sam():
+    """(SAM - g) / rho -> H g / |g|: halving the radius halves what is left."""
+    g = plain(DEEP, KERNELS)
+    limit = followed("gradient_penalty(strength = 1)", DEEP, KERNELS) - g
+    left = [
+        np.linalg.norm((followed(f"sam(radius = {rho})", DEEP, KERNELS) - g) / rho - limit)
+        for rho in (2e-4, 1e-4)
+    ]
+    assert left[0] / left[1] == pytest.approx(2, rel=0.01)
