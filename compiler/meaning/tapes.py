@@ -72,6 +72,13 @@ class Batch:
         grad: Array = self.size / EXAMPLES * r / np.sqrt(1 + r**2)
         return grad
 
+    def sampled_outputs_grad(self, at: Fields, site: int, rounds: tuple[int, ...]) -> Array:
+        """The same for labels that are drawn around half of the outputs."""
+        source = random.Random(f"optc labels {self.size} {site} {rounds}")
+        outputs = self.outputs(at)
+        drawn = outputs / 2 + _array(np.shape(outputs), lambda: _bell(source))
+        return replace(self, targets=drawn).outputs_grad(at)
+
     def pullback(self, at: Fields, cotangent: Any) -> Fields:
         """The transposed Jacobian of the outputs times `cotangent`."""
         return self._split(_slope(_flat(at)) * self._transposed(cotangent))
@@ -89,7 +96,7 @@ class Batch:
         inner = self._transposed(second * self._apply(_slope(x) * v))
         return self._split(bend * v * self._transposed(self.outputs_grad(at)) + _slope(x) * inner)
 
-    def per_example_grads(self, at: Fields) -> list[Fields]:
+    def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]
 
