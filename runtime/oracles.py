@@ -62,8 +62,8 @@ class Oracles:
         """What is asked at a point, by name.
 
         "loss", "grad", "outputs", "outputs_grad" and "examples" become attributes; "pullback",
-        "hvp", "curvature", "ggn", "sampled_outputs_grad" and "per_example_grad" functions. A tensor that the point leaves
-        out is that of the weights.
+        "hvp", "curvature", "ggn", "sampled_outputs_grad" and "per_example_grad" functions. A
+        tensor that the point leaves out is that of the weights.
         """
         known: dict[str, Any] = {}
         at_weights = point is self._weights
@@ -115,8 +115,8 @@ class Point:
 
     loss: jax.Array
     grad: Field
-    outputs: PyTree
-    outputs_grad: PyTree
+    outputs: Field
+    outputs_grad: Field
     examples: jax.Array
 
     def __init__(self, found: Mapping[str, Any], evaluation: "_Evaluation | None") -> None:
