@@ -7,24 +7,15 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-from ..types import PERS, Per, Type
+from ..types import OUTPUTS, PERS, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
-from .examples import per_example_mean
+from .examples import mean_of, per_example_mean
 from .knots import interpolate
-from .oracles import PRODUCTS, RESULTS, ask, refuse_in_example
+from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
 
-RANDOM_OF = declare(
-    "random-of",
-    "a random field is asked for something that is not the weights, or where none can be drawn",
-    """
-    `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
-    scale or shift it, use arithmetic. Each round of a loop draws another one; the condition of
-    `repeat ... while` is not part of a round, so it draws none.
-    """,
-)
 NO_AXIS = declare(
     "no-axis",
     "an axis that some tensors may not have",
@@ -155,15 +146,21 @@ def _reduction(
     values = []
     for key in operands:
         value = expressions.expression(ctx, site, scope, matched[key].value)
-        wrong = _not_reducible(value, op)
-        if wrong is not None:
-            return ctx.mistyped(
-                matched[key].span, f"`{function}` takes {wrong}; this is {value.type}"
-            )
+        if value.type.kind == "examples" and op == "mean" and "per" not in matched:
+            return mean_of(ctx, value, expr, name)
+        needs = _not_reducible(value, op)
+        if needs is not None:
+            message = f"`{function}` takes {needs}; this is {value.type}"
+            return ctx.mistyped(matched[key].span, message, expressions.of_examples(value))
         values.append(value)
     if any(v.type.is_unknown for v in values):
         return MISTAKE
     placed = tuple(matched[key].span for key in operands)
+    if (wrong := expressions.outputs_and_fields(ctx, values, placed)) is not None:
+        return wrong
+    if "per" in matched and values[0].type.kind == "outputs":
+        message = f"`{function}` of model outputs runs over all of them, and has no `per`"
+        return ctx.mistyped(matched["per"].span, message)
     if op == "dot" or "per" in matched:
         mixed = expressions.differently_arranged(ctx, tuple(values), placed)
         if mixed is not None:
@@ -184,7 +181,7 @@ def _not_reducible(value: Value, op: str) -> str | None:
     if value.type.is_unknown:
         return None
     wanted = "bool" if op in _VERDICTS else "float"
-    if value.type.is_field and (value.type.dtype == "bool") == (wanted == "bool"):
+    if value.type.has_tensors and (value.type.dtype == "bool") == (wanted == "bool"):
         return None
     return "a field of conditions" if wanted == "bool" else "a field"
 
@@ -225,6 +222,8 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
     like, piece = placed["like"]
     if like.type.is_unknown:
         return MISTAKE
+    if like.type.kind == "outputs" and function in FILLS:
+        return ctx.node(function, (like,), OUTPUTS, name=name)
     if not like.type.is_field:
         return ctx.mistyped(piece.span, f"`{function}` takes a field; this is {like.type}")
     type = Type("field", "float", like.type.per, ctx.domain)
@@ -239,9 +238,7 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         return MISTAKE
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
-    if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
-        message = f"`{function}` cannot be drawn in the condition of a loop"
-        ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
+    if refuse_in_condition(ctx, expr, f"`{function}`"):
         return MISTAKE
     return ctx.random(function, like, ctx.weights.type, name)
 

@@ -223,7 +223,7 @@ class Formulas:
             case "per_example_mean":
                 region = node.regions[0]
                 each, value = self.use(region.arguments[0]), self.use(region.results[0])
-                return Call("mean", (Infix("↦", each, value),), "examples")
+                return Call("mean", (Infix("↦", each, value), *inputs), "examples")
             case _:
                 return Call(name, tuple(inputs), self._part(node))
 
