@@ -57,8 +57,11 @@ class Oracles(Protocol):
         """The gradient of each example of the batch."""
 
 
-Draw = Callable[[str, int, tuple[int, ...], Fields], Fields]
-"""Random fields: op, site, rounds of the loops around it, and a field of their shapes."""
+Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
+"""Random fields: op, site, rounds of the loops around it, and a field of their shapes.
+
+Without a field it is one random number.
+"""
 
 
 class Extern(Protocol):
@@ -312,6 +315,8 @@ class Interpreter:
             return inputs[0]
         assert self.draw is not None
         rounds = tuple(int(i) for i in inputs[1:])
+        if not node.type.is_field:
+            return self.draw(node.op, int(node["site"]), rounds, None)
         drawn = self.draw(node.op, int(node["site"]), rounds, inputs[0])
         return [x if inside else None for x, inside in zip(drawn, self._mask(node), strict=True)]
 

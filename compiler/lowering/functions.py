@@ -7,15 +7,33 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
+<<<<<<< HEAD
 from ..types import OUTPUTS, PERS, Per, Type
+=======
+from ..types import PERS, SCALAR, Per, Type
+>>>>>>> perturb
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
+from .by_tensor import chooses_tensors, where_tensors
 from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .knots import interpolate
 from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
 
+<<<<<<< HEAD
+=======
+RANDOM_OF = declare(
+    "random-of",
+    "a random field is asked for something that is not the weights, or where none can be drawn",
+    """
+    `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
+    scale or shift it, use arithmetic. `normal()`, `rademacher()` and `uniform()` draw one number.
+    Each round of a loop draws another one; the condition of `repeat ... while` is not part of a
+    round, so it draws none.
+    """,
+)
+>>>>>>> perturb
 NO_AXIS = declare(
     "no-axis",
     "an axis that some tensors may not have",
@@ -110,6 +128,8 @@ def _elementwise(
         return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
+    if op == "where" and chooses_tensors(scope, expr):
+        return where_tensors(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
     if placed is None:
         return MISTAKE
@@ -216,6 +236,10 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` of a matrix shape is not compiled yet"
         ctx.report.add(NOT_YET_COMPILED.at(expr.span, message, label="parsed only"))
         return MISTAKE
+    if function in RANDOM and not expr.arguments:
+        # What it is given is not looked at: every draw has the weights before its rounds.
+        like = ctx.input("input", "w", Type("field"), "w")
+        return _drawn(ctx, expr, function, like, SCALAR, name)
     placed = _placed(ctx, site, scope, expr, ("like",))
     if placed is None:
         return MISTAKE
@@ -236,11 +260,17 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
         return MISTAKE
+    return _drawn(ctx, expr, function, like, ctx.weights.type, name)
+
+
+def _drawn(
+    ctx: Context, expr: syntax.Call, function: str, like: Value, type: Type, name: str | None
+) -> Value:
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
     if refuse_in_condition(ctx, expr, f"`{function}`"):
         return MISTAKE
-    return ctx.random(function, like, ctx.weights.type, name)
+    return ctx.random(function, like, type, name)
 
 
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

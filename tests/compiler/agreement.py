@@ -326,11 +326,13 @@ class Optax:
         return [None if s is None else np.asarray(x) for s, x in pairs], state
 
 
-def _draws(model: Model, key: jax.Array) -> Callable[..., list[Any]]:
-    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any]) -> list[Any]:
+def _draws(model: Model, key: jax.Array) -> Callable[..., Any]:
+    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any] | None) -> Any:
         own = key
         for number in rounds:
             own = jax.random.fold_in(own, number)
+        if like is None:
+            return float(rt.number(op, own, site))
         shapes = rt.Field([None if x is None else jnp.asarray(x) for x in like], model.tree)
         drawn = getattr(rt, op)(own, site, shapes).tensors
         return [None if x is None else np.asarray(x, np.float64) for x in drawn]
