@@ -7,11 +7,7 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-<<<<<<< HEAD
-from ..types import OUTPUTS, PERS, Per, Type
-=======
-from ..types import PERS, SCALAR, Per, Type
->>>>>>> perturb
+from ..types import OUTPUTS, PERS, SCALAR, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
@@ -21,19 +17,6 @@ from .examples import mean_of, per_example_mean
 from .knots import interpolate
 from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
 
-<<<<<<< HEAD
-=======
-RANDOM_OF = declare(
-    "random-of",
-    "a random field is asked for something that is not the weights, or where none can be drawn",
-    """
-    `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
-    scale or shift it, use arithmetic. `normal()`, `rademacher()` and `uniform()` draw one number.
-    Each round of a loop draws another one; the condition of `repeat ... while` is not part of a
-    round, so it draws none.
-    """,
-)
->>>>>>> perturb
 NO_AXIS = declare(
     "no-axis",
     "an axis that some tensors may not have",

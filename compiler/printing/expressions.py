@@ -144,6 +144,8 @@ class Expressions:
         return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
+        if not node.type.is_field:
+            return call("rt.number", quoted(node.op), self._key(node), str(node["site"]))
         like = self.operand(node.inputs[0])
         extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
         return call(OPS[node.op].python, self._key(node), str(node["site"]), like, *extra)
@@ -153,15 +155,7 @@ class Expressions:
         key = "oracles.key"
         for round in node.inputs[1:]:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
-<<<<<<< HEAD
         return key
-=======
-        if not node.type.is_field:
-            return call("rt.number", quoted(node.op), key, str(node["site"]))
-        like = self.operand(node.inputs[0])
-        extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
-        return call(OPS[node.op].python, key, str(node["site"]), like, *extra)
->>>>>>> perturb
 
 
 def literal(value: Scalar) -> tuple[str, int]:
