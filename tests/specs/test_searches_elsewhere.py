@@ -35,7 +35,7 @@ IN_NUMPY = Function(
 
 
 class SteepestArmijo(optimistix.AbstractGradientDescent):
-    """Steepest descent of optimistix with its backtracking search, which starts from 1 each time."""
+    """Steepest descent of optimistix with its backtracking search, which always starts from 1."""
 
     rtol: float = 0.0
     atol: float = 0.0
