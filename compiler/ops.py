@@ -307,9 +307,28 @@ ORACLES = (
     Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", ("call", "F")),
     Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", ("call", "∇ℓ")),
     Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", ("product", "Jᵀ")),
+    Op(
+        "sampled_outputs_grad",
+        "oracle",
+        ("any",),
+        "float",
+        "",
+        "{0}.sampled_outputs_grad({1}, {2})",
+        ("call", "∇ℓₛ"),
+    ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
-    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
+    Op(
+        "per_example_grad",
+        "oracle",
+        ("any",),
+        "float",
+        "",
+        "{0}.per_example_grad()",
+        ("call", "∇Lᵢ"),
+    ),
+    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.mean"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", ("product", "∇²L")),
+    Op("ggn", "oracle", ("any", "any"), "float", "", "{0}.ggn({1})", ("product", "G")),
     Op(
         "curvature",
         "oracle",
@@ -320,11 +339,13 @@ ORACLES = (
         ("quadratic", "∇²L"),
     ),
 )
-"""Questions to the objective. `point` linearises it once; the others ask at that point."""
+"""Questions to the objective. `point` linearises it once; the others ask at that point, but for
+`per_example_mean`, which asks the answer of `per_example_grad`: its region is a function of one
+example's gradient."""
 
 ASKED = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
-    "per_example_mean",
+    *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
+    *("hvp", "curvature", "ggn", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
 
@@ -351,10 +372,6 @@ _MATRIX_FUNCTIONS = (
 
 NOT_YET = {
     **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
-    **dict.fromkeys(("ggn", "cg"), "Gauss-Newton products and conjugate gradients"),
-    **dict.fromkeys(
-        ("per_example_grad", "sampled_outputs_grad"), "per-example and sampled gradients"
-    ),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
 

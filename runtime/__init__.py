@@ -44,7 +44,7 @@ from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
-from .random import normal, rademacher, round_stochastic, uniform
+from .random import normal, number, rademacher, round_stochastic, uniform
 from .reduce import (
     all,
     any,
@@ -105,6 +105,7 @@ __all__ = [
     "norm",
     "norm_per",
     "normal",
+    "number",
     "ones",
     "per_tensor",
     "rademacher",

@@ -3,7 +3,8 @@
 Operations are those of the op table: an addition is 1, a root 4, a power 8 (but a whole power the
 products that it takes). They are an average over steps: what `every n` holds counts as 1/n. Where
 data decide, the dearer side counts, and a loop counts all of its rounds; the numbers then are an
-upper bound. Random numbers, the objective and transformations of optax are not among them.
+upper bound. Random numbers, the objective, arithmetic on model outputs and transformations of optax
+are not among them; a function of one example's gradient counts once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -77,13 +78,14 @@ class _Counter:
         op = OPS[node.op]
         match op.op_class:
             case "elementwise":
-                size = self.extents.elements[node.id] if node.type.is_field else 1
+                size = 1 if node.type.is_scalar else self.extents.elements[node.id]
                 return {f"flops {node.stage}": self._operations(node) * size}
             case "reduction":
                 return {f"flops {node.stage}": op.flops * self.extents.reduced[node.id]}
             case "oracle" if node.op in ASKED:
-                inner = [self.region(region) for region in node.regions]
-                return _sum([{node.op: 1}, *inner])
+                return {node.op: 1}
+            case "oracle":
+                return _sum(self.region(region) for region in node.regions)
             case "control" if node.op == "if":
                 return self._if(node)
             case "control" if node.op == "loop":

@@ -82,6 +82,9 @@ class Expressions:
             return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
+        if node.op == "sampled_outputs_grad":
+            given = (self.operand(node.inputs[0]), self._key(node), str(node["site"]))
+            return op.python.format(*given)
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
@@ -141,12 +144,24 @@ class Expressions:
         return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
+        like = self.operand(node.inputs[0])
+        extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
+        return call(OPS[node.op].python, self._key(node), str(node["site"]), like, *extra)
+
+    def _key(self, node: Node) -> str:
+        """The key of what is drawn: the step's, and another for each round of the loops around."""
         key = "oracles.key"
         for round in node.inputs[1:]:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
+<<<<<<< HEAD
+        return key
+=======
+        if not node.type.is_field:
+            return call("rt.number", quoted(node.op), key, str(node["site"]))
         like = self.operand(node.inputs[0])
         extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
         return call(OPS[node.op].python, key, str(node["site"]), like, *extra)
+>>>>>>> perturb
 
 
 def literal(value: Scalar) -> tuple[str, int]:

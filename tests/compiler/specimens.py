@@ -56,7 +56,8 @@ SPECIMENS = {
     rule perturb noise() {
       var total = g
       repeat 2 { total <- total + 0.1 * normal(w) }
-      return total + 0.01 * rademacher(w) + 0.01 * uniform(w)
+      q = uniform()
+      return total + 0.01 * q * rademacher(w) + 0.01 * uniform(w) + 0.01 * (normal() - rademacher())
     }
     optimizer one() { perturb noise()  tune step 0.1 }
     """,
