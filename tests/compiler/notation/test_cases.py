@@ -62,8 +62,11 @@ CASES = {
     ),
     "a line search": (
         "armijo_gd",
-        "repeat 30 times while ¬(L(θₜ₋₁ − ηₜ g) ≤ L(θₜ₋₁) − c ηₜ slope):",
-        "    ηₜ    ← 0.8 ηₜ",
+        "repeat 31 times while ηₜ = 0:",
+        "accepted       ← finite(L(θ̂)) ∧ L(θ̂) ≤ L(θₜ₋₁) − c trial slope",
+        "ηₜ             ← ⎧ trial  if accepted",
+        "trial          ← ⎧ trial      if accepted",
+        "⎩ 0.8 trial  otherwise",
     ),
     "steps that do not count": (
         "sign_sgd_vote",
