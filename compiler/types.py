@@ -1,13 +1,15 @@
 """Types of graph values: scalars, fields, and what only oracles or externs make and take.
 
-A field has one tensor for every weight tensor of its domain. `per` says what one number of
+A field has one tensor for every weight tensor of its domain, a history the last few fields. `per` says what one number of
 it stands for: an element, or (broadcast over the rest) a whole tensor, an output unit, ...
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "opaque", "unknown"]
+Kind = Literal[
+    "scalar", "field", "history", "text", "point", "outputs", "tuple", "opaque", "unknown"
+]
 DType = Literal["float", "int", "bool"]
 Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
 """What one number stands for; an axis, counted from 0, is for one number at each of its places."""
@@ -62,6 +64,8 @@ class Type:
                 return "a field"
             case "text":
                 return "a text"
+            case "history":
+                return "a history"
             case "outputs":
                 return "model outputs"
             case "opaque":

@@ -118,7 +118,7 @@ class Degrees(Flow[Degree]):
                 return _fill(node, inputs)
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else FIXED
-            case "oracle" | "opaque" | "control":
+            case "history" | "oracle" | "opaque" | "control":
                 return FIXED if _are_fixed(inputs) else UNKNOWN
 
     def _leaf(self, node: DraftNode) -> Degree:

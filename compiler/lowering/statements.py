@@ -121,9 +121,10 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
             others=declared,
         )
         value = MISTAKE
-    elif info.type.is_scalar and info.domain != ctx.domain:
+    elif not info.type.is_field and info.domain != ctx.domain:
+        what = "one history of" if info.type.kind == "history" else "one number for"
         help = "let it be a field, or change it outside the choice"
-        message = f"`{update.name.id}` is one number for all tensors; some of them cannot change it"
+        message = f"`{update.name.id}` is {what} all tensors; some of them cannot change it"
         value = ctx.mistyped(update.name.span, message, help)
     ctx.cells[binding.cell] = value
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeGuard
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ..records import Slot, distinct
 from ..types import Type, dynamic
 from . import expressions
-from .builder import Cell, Value
+from .builder import MISTAKE, Cell, Value
 from .context import Binding, Context, Scope, Site
+from .histories import empty_history
 from .oracles import refuse_in_example
 
 STATE_IN_LOOP = declare(
@@ -50,7 +52,10 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
-    initial, deferred = _initial(ctx, site, scope, state)
+    if _is_history(site, state.initial):
+        initial, deferred = _as_stored(ctx, empty_history(ctx, site, scope, state.initial), state), False
+    else:
+        initial, deferred = _initial(ctx, site, scope, state)
     if initial.type.is_unknown:
         ctx.define(scope, state.name, Binding("state", state.name.span))
         return
@@ -112,7 +117,7 @@ def _initial(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> tup
 
 
 def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
-    if not (initial.type.is_scalar or initial.type.is_field or initial.type.is_unknown):
+    if initial.type.kind not in ("scalar", "field", "history", "unknown"):
         return ctx.mistyped(
             state.initial.span, f"a state keeps a number or a field; this is {initial.type}"
         )
@@ -120,6 +125,10 @@ def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
         return ctx.mistyped(
             state.dtype.span, f"only fields have a stored dtype; `{state.name.id}` is a number"
         )
+    if state.dtype and initial.type.kind == "history" and (state.stochastic or state.dtype.id == "i8"):
+        message = "the fields of a history are kept in `bf16`, `f16`, `f32` or `f64`"
+        ctx.report.add(UNKNOWN_DTYPE.at(state.dtype.span, message))
+        return MISTAKE
     return ctx.as_float(initial)
 
 
@@ -156,6 +165,12 @@ def _asks(call: syntax.Call) -> bool:
         "per_example_mean",
         *("normal", "rademacher", "uniform"),
     )
+
+
+def _is_history(site: Site, initial: syntax.Expr) -> TypeGuard[syntax.Call]:
+    """Whether a state is a history, and not what a function of that name gives."""
+    is_call = isinstance(initial, syntax.Call) and expressions.dotted(initial.function) == "history"
+    return is_call and site.declarations.find("func", "history") is None
 
 
 def _stored_type(ctx: Context, type: Type) -> Type:
