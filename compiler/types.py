@@ -1,7 +1,8 @@
 """Types of graph values: scalars, fields, and what only oracles or externs make and take.
 
-A field has one tensor for every weight tensor of its domain, a history the last few fields. `per` says what one number of
-it stands for: an element, or (broadcast over the rest) a whole tensor, an output unit, ...
+A field has one tensor for every weight tensor of its domain, and a history the last few fields.
+`per` says what one number of a field stands for: an element, or (broadcast over the rest) a whole
+tensor, an output unit, ...
 """
 
 from dataclasses import dataclass, replace

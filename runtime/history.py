@@ -68,7 +68,9 @@ def push(old: History, field: Field) -> History:
         return old
     place = old.pushed % old.size
     tensors = (
-        None if row is None or x is None else lax.dynamic_update_index_in_dim(row, x.astype(row.dtype), place, 0)
+        None
+        if row is None or x is None
+        else lax.dynamic_update_index_in_dim(row, x.astype(row.dtype), place, 0)
         for row, x in zip(old.rows.tensors, field.tensors, strict=True)
     )
     rows = Field(tuple(tensors), old.rows.tree, old.rows.declared)
@@ -94,15 +96,15 @@ def inverse_fisher(gradients: History, x: Field, damping: jax.Array | float) -> 
     small = products + size * damping * jnp.eye(size, dtype=products.dtype)
     solved = jax.scipy.linalg.solve(small, projected, assume_a="pos")
     tensors = (
-        None if row is None or t is None else (t - _combined(row, solved)) / jnp.asarray(damping, t.dtype)
+        None
+        if row is None or t is None
+        else (t - _combined(row, solved)) / jnp.asarray(damping, t.dtype)
         for row, t in zip(gradients.rows.tensors, x.tensors, strict=True)
     )
     return Field(tuple(tensors), x.tree)
 
 
-def inverse_hessian(
-    steps: History, changes: History, x: Field, scale: jax.Array | float
-) -> Field:
+def inverse_hessian(steps: History, changes: History, x: Field, scale: jax.Array | float) -> Field:
     """The L-BFGS product of the last pairs of a step s and the change y of the gradient, with x.
 
     `scale` times the identity is where the inverse Hessian starts from. Two loops over the pairs
@@ -130,7 +132,9 @@ def inverse_hessian(
 
     bare = Field(x.tensors, x.tree)
     inner, shares = lax.scan(newest_first, bare, order, reverse=True)
-    scaled = Field([None if t is None else jnp.asarray(scale, t.dtype) * t for t in inner.tensors], x.tree)
+    scaled = Field(
+        [None if t is None else jnp.asarray(scale, t.dtype) * t for t in inner.tensors], x.tree
+    )
     found, _ = lax.scan(oldest_first, scaled, (order, shares))
     return found
 
@@ -145,7 +149,7 @@ def _row(rows: Field, place: jax.Array) -> Field:
 
 
 def _plus(x: Field, factor: jax.Array, y: Field) -> Field:
-    """x + factor * y, in the dtypes of x."""
+    """The sum of x and `factor` times y, in the dtypes of x."""
     tensors = (
         None if a is None or b is None else a + factor.astype(a.dtype) * b.astype(a.dtype)
         for a, b in zip(x.tensors, y.tensors, strict=True)
@@ -156,7 +160,9 @@ def _plus(x: Field, factor: jax.Array, y: Field) -> Field:
 def _times(rows: Field, x: Field) -> jax.Array:
     """The inner product of each kept field with another."""
     pairs = zip(rows.tensors, x.tensors, strict=True)
-    return _added([_contracted(row, t[None])[:, 0] for row, t in pairs if row is not None and t is not None])
+    return _added(
+        [_contracted(row, t[None])[:, 0] for row, t in pairs if row is not None and t is not None]
+    )
 
 
 def _products(rows: Field) -> jax.Array:

@@ -23,7 +23,8 @@ Shape = tuple[int, ...]
 class Extents:
     """How many numbers values have over all tensors.
 
-    `elements` has each value that is a field or a history, and `reduced` for each reduction what it goes over.
+    `elements` has each value that is a field or a history, and `reduced` for each reduction what
+    it goes over.
     `slots` has the shapes of the slots of fields and histories, by their number and a tensor's
     sort, and `places` the size of each history, by the node that makes it.
     """

@@ -64,9 +64,7 @@ def state_bytes(
     slots = [
         SlotBytes(slot.stage, slot.name, None, 0, {}, opaque.get(number, 0))
         if slot.type.kind == "opaque"
-        else _slot(
-            number, slot, members, extents, _beside(graph, number, extents, scalar), scalar
-        )
+        else _slot(number, slot, members, extents, _beside(graph, number, extents, scalar), scalar)
         for number, slot in enumerate(graph.slots)
     ]
     floats = sum(not parameter.static for parameter in graph.hyperparameters)

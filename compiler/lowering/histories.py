@@ -59,7 +59,7 @@ def empty_history(ctx: Context, site: Site, scope: Scope, expr: syntax.Call) -> 
     if (products := matched.get("products")) is not None:
         if not isinstance(products.value, syntax.Bool):
             message = "`products` is `true` or `false`, written out"
-            ctx.report.add(HISTORY.at(products.span, message))
+            ctx.report.add(HISTORY.at(products.value.span, message))
             return MISTAKE
         attributes = {"products": True} if products.value.value else {}
     with ctx.in_frame(ctx.start):
@@ -90,7 +90,9 @@ def of_history(
         value = expressions.expression(ctx, site, scope, piece)
         if not _takes(key, value):
             wanted = _KINDS.get(key, "a history")
-            return ctx.mistyped(piece.span, f"`{function}` takes {wanted} here; this is {value.type}")
+            return ctx.mistyped(
+                piece.span, f"`{function}` takes {wanted} here; this is {value.type}"
+            )
         values[key] = value
     if any(value.type.is_unknown for value in values.values()):
         return MISTAKE
@@ -106,8 +108,8 @@ def of_history(
         return MISTAKE
     values["x"] = ctx.restricted(field)
     given = [ctx.as_float(value) if value.type.is_scalar else value for value in values.values()]
-    kind = "history" if function == "push" else "field"
-    return ctx.node(function, given, Type(kind, domain=ctx.domain), name=name)
+    type = Type("history" if function == "push" else "field", domain=ctx.domain)
+    return ctx.node(function, given, type, name=name)
 
 
 def _takes(key: str, value: Value) -> bool:

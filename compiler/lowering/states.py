@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeGuard
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
@@ -52,8 +51,8 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
-    if _is_history(site, state.initial):
-        initial, deferred = _as_stored(ctx, empty_history(ctx, site, scope, state.initial), state), False
+    if (call := _history(site, state.initial)) is not None:
+        initial, deferred = _as_stored(ctx, empty_history(ctx, site, scope, call), state), False
     else:
         initial, deferred = _initial(ctx, site, scope, state)
     if initial.type.is_unknown:
@@ -125,7 +124,11 @@ def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
         return ctx.mistyped(
             state.dtype.span, f"only fields have a stored dtype; `{state.name.id}` is a number"
         )
-    if state.dtype and initial.type.kind == "history" and (state.stochastic or state.dtype.id == "i8"):
+    if (
+        state.dtype
+        and initial.type.kind == "history"
+        and (state.stochastic or state.dtype.id == "i8")
+    ):
         message = "the fields of a history are kept in `bf16`, `f16`, `f32` or `f64`"
         ctx.report.add(UNKNOWN_DTYPE.at(state.dtype.span, message))
         return MISTAKE
@@ -167,10 +170,11 @@ def _asks(call: syntax.Call) -> bool:
     )
 
 
-def _is_history(site: Site, initial: syntax.Expr) -> TypeGuard[syntax.Call]:
-    """Whether a state is a history, and not what a function of that name gives."""
-    is_call = isinstance(initial, syntax.Call) and expressions.dotted(initial.function) == "history"
-    return is_call and site.declarations.find("func", "history") is None
+def _history(site: Site, initial: syntax.Expr) -> syntax.Call | None:
+    """The call that a state starts with where it is a history, and no function of that name."""
+    if not isinstance(initial, syntax.Call) or expressions.dotted(initial.function) != "history":
+        return None
+    return initial if site.declarations.find("func", "history") is None else None
 
 
 def _stored_type(ctx: Context, type: Type) -> Type:

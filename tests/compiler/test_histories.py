@@ -57,7 +57,7 @@ def test_the_inverse_fisher_is_that_of_the_dense_matrix(count):
     rows = np.stack([np.zeros(10), *map(flat, pushes[-SIZE:])])
     dense = damping * np.eye(10) + rows.T @ rows / SIZE
     expected = np.linalg.solve(dense, flat(x))
-    # Condition 1 + 30 / damping / SIZE, so some hundred times 2^-53 for each of a hundred roundings.
+    # The condition is 1 + 30 / damping / SIZE: some hundred times 2^-53 for each rounding.
     limit = {"rtol": 1e-12, "atol": 1e-12 * np.max(np.abs(expected))}
     np.testing.assert_allclose(
         flat(histories.inverse_fisher(kept, [x[0], x[2]], damping)), expected, **limit
