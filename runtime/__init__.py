@@ -35,10 +35,10 @@ from .field import (
     per_tensor,
     refuse,
     restrict,
-    stored,
     zeros,
 )
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
+from .history import History, history, inverse_fisher, inverse_hessian, push, stored
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
 from .objective import Objective
@@ -71,6 +71,7 @@ __all__ = [
     "Group",
     "GroupTable",
     "GroupWarning",
+    "History",
     "Hyperparameter",
     "Limited",
     "Mask",
@@ -93,7 +94,10 @@ __all__ = [
     "extent",
     "extern",
     "full",
+    "history",
     "interpolate",
+    "inverse_fisher",
+    "inverse_hessian",
     "mask",
     "matches",
     "max",
@@ -108,6 +112,7 @@ __all__ = [
     "number",
     "ones",
     "per_tensor",
+    "push",
     "rademacher",
     "rank_as",
     "refuse",

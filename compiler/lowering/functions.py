@@ -14,6 +14,7 @@ from .builder import MISTAKE, Value
 from .by_tensor import chooses_tensors, where_tensors
 from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
+from .histories import HISTORIES, of_history
 from .knots import interpolate
 from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
 
@@ -49,7 +50,7 @@ _VERDICTS = ("all", "any")
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, "per_example_mean"
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, "per_example_mean"
 }  # fmt: skip
 """Every function of the language."""
 
@@ -66,6 +67,8 @@ def language_function(
         return _reduction(ctx, site, scope, expr, name)
     if function in RANDOM or function in FILLS:
         return _fill(ctx, site, scope, expr, name)
+    if function in HISTORIES:
+        return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
     if function in RESULTS:

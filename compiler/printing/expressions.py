@@ -93,6 +93,10 @@ class Expressions:
             return self._extern(node)
         if op.op_class == "shape":
             return self._shape(node)
+        if node.op == "history":
+            given: list[Piece] = [self.operand(i) for i in node.inputs]
+            given += [Labelled("products=", "True")] if node.get("products") else []
+            return call(op.python, *given)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
