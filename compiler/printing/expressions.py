@@ -83,8 +83,8 @@ class Expressions:
         if op.op_class == "random":
             return self._random(node)
         if node.op == "sampled_outputs_grad":
-            given = (self.operand(node.inputs[0]), self._key(node), str(node["site"]))
-            return op.python.format(*given)
+            point = self.operand(node.inputs[0])
+            return op.python.format(point, self._key(node), str(node["site"]))
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
