@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -80,13 +80,17 @@ class Tensors:
     dtypes: Sequence[str]
 
 
+Observed: TypeAlias = float | dict[str, float]
+"""What is reported under one name: a number, or one for each tensor by its path."""
+
+
 @dataclass
 class Outcome:
     """The results of one step, by role."""
 
     weights: Fields
     slots: list[Any]
-    observed: dict[str, float]
+    observed: dict[str, Observed]
     loss: float
     applied: bool = True
 
@@ -123,12 +127,18 @@ class Interpreter:
                 case "slot":
                     new.slots[output.index] = value
                 case "observed":
-                    new.observed[output.name] = float(value)
+                    new.observed[output.name] = self._reported(value)
                 case "loss":
                     new.loss = float(value)
                 case "applied":
                     new.applied = bool(value)
         return new
+
+    def _reported(self, value: Any) -> Observed:
+        if not isinstance(value, list):
+            return float(value)
+        pairs = zip(self.tensors.paths, value, strict=True)
+        return {path: float(np.reshape(x, ())) for path, x in pairs if x is not None}
 
     @property
     def values(self) -> Mapping[int, Any]:
@@ -290,6 +300,9 @@ class Interpreter:
     def _fill(self, node: Node, inputs: list[Any]) -> Fields:
         if node.op == "full":
             return [np.full_like(x, inputs[1]) for x in inputs[0]]
+        if node.op == "nans":
+            one = [None if x is None else np.full((1,) * np.ndim(x), np.nan) for x in inputs[0]]
+            return [x if inside else None for x, inside in zip(one, self._mask(node), strict=True)]
         meaning = getattr(np, OPS[node.op].numpy)
         return [
             meaning(_at(inputs[0], place)) if inside else None

@@ -289,6 +289,7 @@ STRUCTURE = (
     Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict", ("same", "")),
     Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", ("sign", "0")),
     Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", ("sign", "𝟏")),
+    Op("nans", "fill", ("any",), "float", "", "rt.nans", ("sign", "NaN")),
     Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", ("second", "")),
     Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", "")),
     Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)")),

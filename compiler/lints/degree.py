@@ -174,7 +174,7 @@ def _fill(node: DraftNode, inputs: Sequence[Degree]) -> Degree:
     match node.op:
         case "zeros":
             return NOTHING
-        case "ones":
+        case "ones" | "nans":
             return FIXED
         case "full":
             return inputs[1]

@@ -300,11 +300,14 @@ class Builder:
             for key in cells.keys() - before.keys():
                 if (slot := self.cell_info[key].slot) >= 0:
                     before[key] = self.read(slot, self.cell_info[key])
-        return [
+        changed = [
             key
             for key, old in sorted(before.items())
             if any(cells.get(key, old).id != old.id for cells in after)
         ]
+        # What both sides make is there after them.
+        made = set.intersection(*(set(cells) for cells in after)) - before.keys()
+        return changed + sorted(made)
 
     def read(self, slot: int, cell: Cell) -> Value:
         """The stored value of a state, as the step finds it."""

@@ -310,6 +310,8 @@ class Formulas:
                 return Formula(self._algebra.one, form)
             case "full":
                 return Formula(inputs[1].value, form)
+            case "nans":
+                return Formula(self._operations.literal(float("nan")), _form(node.type))
             case _:
                 return Formula(inputs[0].value, form)
 

@@ -128,7 +128,7 @@ class Statements:
         for number, target in targets.items():
             result = self._nodes[region.results[number]]
             value = self._naming.use(result.id)
-            if value == target or result.op == "nan":
+            if value == target or result.op in ("nan", "nans"):
                 continue
             domain = max(self._place(result), within)
             assign = Line(stage, domain, Assign((target,), (value,)))
