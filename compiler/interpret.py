@@ -12,8 +12,9 @@ from math import prod
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import rearrange
+from . import rearrange, spectral
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
@@ -80,8 +81,8 @@ class Tensors:
     dtypes: Sequence[str]
 
 
-Observed: TypeAlias = float | dict[str, float]
-"""What is reported under one name: a number, or one for each tensor by its path."""
+Observed: TypeAlias = float | dict[str, float] | NDArray[np.float64]
+"""What is reported under one name: a number, one for each tensor by its path, or a spectrum."""
 
 
 @dataclass
@@ -135,6 +136,8 @@ class Interpreter:
         return new
 
     def _reported(self, value: Any) -> Observed:
+        if isinstance(value, np.ndarray) and np.ndim(value):
+            return value
         if not isinstance(value, list):
             return float(value)
         pairs = zip(self.tensors.paths, value, strict=True)
@@ -214,6 +217,8 @@ class Interpreter:
                 return self._random(node, inputs)
             case "oracle":
                 return self._ask(node, inputs)
+            case "spectral":
+                return self._spectral(node, inputs)
             case "control":
                 return self._control(node, inputs)
             case "opaque":
@@ -331,15 +336,42 @@ class Interpreter:
         return getattr(self.oracles, node.op)(*inputs)
 
     def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
-        (region,) = node.regions
-        found = []
-        for gradient in gradients:
-            self._values[region.arguments[0]] = gradient
-            (value,) = self._region(region)
-            found.append(value)
+        found = [self._applied(node, gradient) for gradient in gradients]
         if not node.type.is_field:
             return np.mean(found)
         return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
+
+    def _spectral(self, node: Node, inputs: list[Any]) -> Any:
+        match node.op:
+            case "no_spectrum":
+                return np.full((2, int(inputs[0])), np.nan)
+            case "highest":
+                return np.max(inputs[0][0])
+            case "lowest":
+                return np.min(inputs[0][0])
+            case "quadrature":
+                pairs = [(x, weight) for x, weight in zip(*inputs[0], strict=True) if weight != 0]
+                return sum(weight * self._applied(node, np.float64(x)) for x, weight in pairs)
+            case "lanczos":
+                start, steps = inputs
+                return spectral.lanczos(partial(self._applied, node), start, int(steps))
+        like, samples, *rounds = inputs
+        assert self.draw is not None
+        around = tuple(int(i) for i in rounds)
+        site = int(node["site"])
+        signs = node.op == "hutchinson"
+        estimate, law = (
+            (spectral.hutchinson, "rademacher") if signs else (spectral.xtrace, "normal")
+        )
+        drawn = [self.draw(law, site, (*around, i), like) for i in range(int(samples))]
+        return estimate(partial(self._applied, node), drawn)
+
+    def _applied(self, node: Node, argument: Any) -> Any:
+        """What the function makes that a node has as its region."""
+        (region,) = node.regions
+        self._values[region.arguments[0]] = argument
+        (value,) = self._region(region)
+        return value
 
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "select":

@@ -26,6 +26,7 @@ OpClass = Literal[
     "fill",
     "random",
     "oracle",
+    "spectral",
     "control",
     "leaf",
     "opaque",
@@ -329,6 +330,22 @@ ASKED = (
 )
 """The questions that are counted, where it is said what a step costs."""
 
+SPECTRAL = (
+    Op("lanczos", "spectral", ("any", "number"), "float", "", "rt.lanczos"),
+    Op("quadrature", "spectral", ("any",), "float", "", "rt.quadrature"),
+    Op("highest", "spectral", ("any",), "float", "", "rt.highest", ("call", "max")),
+    Op("lowest", "spectral", ("any",), "float", "", "rt.lowest", ("call", "min")),
+    Op("no_spectrum", "spectral", ("number",), "float", "", "rt.no_spectrum", ("sign", "NaN")),
+    Op("hutchinson", "spectral", ("any", "number"), "float", "", "rt.hutchinson", ("call", "tr")),
+    Op("xtrace", "spectral", ("any", "number"), "float", "", "rt.xtrace", ("call", "tr")),
+)
+"""What is asked of an operator on fields, which is a region with one argument.
+
+`lanczos` gives a spectrum, on which `quadrature` has a function of one node, a region too."""
+
+OPERATORS = ("lanczos", "hutchinson", "xtrace")
+"""Ops that apply an operator: as many times as their second input says, `xtrace` twice as often."""
+
 EXTERNS = (
     Op("extern_init", "opaque", ("any",)),
     Op("extern", "opaque", ("any", "any", "any"), "float", notation=("call", "T")),
@@ -341,7 +358,8 @@ the transformation; inputs follow the weights, and then the `extra` arguments of
 """
 
 OPS: dict[str, Op] = {
-    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
+    op.name: op
+    for op in (*(*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *SPECTRAL, *EXTERNS),)
 }
 """Every op by its name."""
 
@@ -358,6 +376,11 @@ NOT_YET = {
     ),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
+
+
+def draws(op: Op) -> bool:
+    """Whether an op draws random numbers."""
+    return op.op_class == "random" or op.name in ("hutchinson", "xtrace")
 
 
 def knots(node: Attributed) -> tuple[tuple[float, float], ...]:

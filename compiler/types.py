@@ -7,7 +7,17 @@ it stands for: an element, or (broadcast over the rest) a whole tensor, an outpu
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "opaque", "unknown"]
+Kind = Literal[
+    "scalar",
+    "field",
+    "text",
+    "point",
+    "outputs",
+    "spectrum",
+    "tuple",
+    "opaque",
+    "unknown",
+]
 DType = Literal["float", "int", "bool"]
 Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
 """What one number stands for; an axis, counted from 0, is for one number at each of its places."""
@@ -64,6 +74,8 @@ class Type:
                 return "a text"
             case "outputs":
                 return "model outputs"
+            case "spectrum":
+                return "a spectrum"
             case "opaque":
                 return "the state of a transformation"
             case "point" | "tuple" | "unknown":
@@ -77,6 +89,7 @@ FIELD = Type("field")
 TEXT = Type("text", static=True)
 POINT = Type("point")
 OUTPUTS = Type("outputs")
+SPECTRUM = Type("spectrum")
 TUPLE = Type("tuple")
 OPAQUE = Type("opaque")
 UNKNOWN = Type("unknown")

@@ -118,6 +118,10 @@ class Degrees(Flow[Degree]):
                 return _fill(node, inputs)
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else FIXED
+            case "spectral":
+                for region in node.regions:
+                    self.region(region, [UNKNOWN])
+                return UNKNOWN
             case "oracle" | "opaque" | "control":
                 return FIXED if _are_fixed(inputs) else UNKNOWN
 

@@ -7,13 +7,14 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-from ..types import PERS, Per, Type
+from ..types import PERS, SCALAR, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
 from .examples import per_example_mean
 from .knots import interpolate
+from .operators import lanczos, quadrature, refuse_in_operator, trace
 from .oracles import RESULTS, ask, refuse_in_example
 
 RANDOM_OF = declare(
@@ -53,11 +54,14 @@ REDUCTIONS = ("sum", "mean", "norm", "dot", "all", "any")
 """Functions of the language that reduce a field; `max` and `min` of one argument join them."""
 
 _VERDICTS = ("all", "any")
+_ENDS = {"largest": "highest", "smallest": "lowest"}
+"""What `max` and `min` mean of a spectrum."""
 
+SPECTRAL = {"lanczos": lanczos, "quadrature": quadrature, "hutchinson": trace, "xtrace": trace}
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, "per_example_mean"
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *SPECTRAL, *NOT_YET, "per_example_mean"
 }  # fmt: skip
 """Every function of the language."""
 
@@ -76,6 +80,8 @@ def language_function(
         return _fill(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
+    if function in SPECTRAL:
+        return SPECTRAL[function](ctx, site, scope, expr, name)
     if function in RESULTS:
         return _oracle(ctx, site, scope, expr, name)
     message = f"`{function}` ({NOT_YET[function]}) is not compiled yet"
@@ -155,6 +161,8 @@ def _reduction(
     values = []
     for key in operands:
         value = expressions.expression(ctx, site, scope, matched[key].value)
+        if value.type.kind == "spectrum" and op in _ENDS and "per" not in matched:
+            return ctx.node(_ENDS[op], (value,), SCALAR, name=name)
         wrong = _not_reducible(value, op)
         if wrong is not None:
             return ctx.mistyped(
@@ -239,11 +247,13 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         return MISTAKE
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
+    if refuse_in_operator(ctx, expr, f"`{function}` is drawn"):
+        return MISTAKE
     if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
         message = f"`{function}` cannot be drawn in the condition of a loop"
         ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
         return MISTAKE
-    return ctx.random(function, like, ctx.weights.type, name)
+    return ctx.random(function, (like,), ctx.weights.type, name)
 
 
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

@@ -52,6 +52,13 @@ RESULTS: dict[str, Type] = {
 """What each oracle gives."""
 
 
+PRODUCTS = ("pullback", "hvp")
+"""Oracles that act on a vector, and are linear in it."""
+
+_REPEATED = ("loop", "operator")
+"""Blocks that run more than once: what does not change in them is done outside."""
+
+
 def ask(
     ctx: Context, oracle: str, at: Value, vector: Value | None, call: syntax.Node, name: str | None
 ) -> Value:
@@ -96,7 +103,7 @@ def _point(ctx: Context, at: Value, private: bool) -> Value:
     """
     blocks = ctx.frame.blocks
     home = len(blocks) - 1
-    while home > 0 and blocks[home].kind == "loop" and at.id not in blocks[home].defined:
+    while home > 0 and blocks[home].kind in _REPEATED and at.id not in blocks[home].defined:
         home -= 1
     for depth in range(home, -1, -1):
         if at.id in blocks[depth].points:

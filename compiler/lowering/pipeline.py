@@ -9,6 +9,7 @@ from . import expressions, views
 from .builder import MISTAKE, Cell, TooLargeError, Value
 from .context import Context, Site
 from .draft import Draft
+from .operators import steps_of
 from .oracles import ask
 from .stages import WRONG_RETURN, Stages
 from .statements import every
@@ -135,7 +136,7 @@ class _Pipeline:
 
         def wait() -> None:
             for name, value in self.observed.items():
-                ctx.cells[results[f"observed {name}"]] = self._nothing(value.type)
+                ctx.cells[results[f"observed {name}"]] = self._nothing(value)
 
         results = self._result_cells(rest)
         ctx.branch(last, finish, wait)
@@ -255,11 +256,14 @@ class _Pipeline:
 
     # ---- observations
 
-    def _nothing(self, type: Type) -> Value:
+    def _nothing(self, due: Value) -> Value:
         """What stands for an observation that is not due: NaN for each of its numbers."""
-        ctx = self.ctx
+        ctx, type = self.ctx, due.type
         if type.is_unknown:
             return MISTAKE
+        if type.kind == "spectrum":
+            steps = ctx.transplant(steps_of(ctx, due))
+            return ctx.node("no_spectrum", (steps,), type)
         if type.is_field:
             with ctx.in_domain(type.domain):
                 return ctx.node("nans", (ctx.weights,), type)
@@ -294,7 +298,7 @@ class _Pipeline:
                 return due[0]
 
             def skip() -> Value:
-                return self._nothing(due[0].type)
+                return self._nothing(due[0])
 
             value = ctx.branch(every(ctx, period), look, skip, name=observe.name)
         return value or MISTAKE
@@ -306,7 +310,8 @@ class _Pipeline:
         )
         if value.type.is_unknown:
             return MISTAKE
-        is_number = value.type.is_scalar or (value.type.is_field and value.type.per == "tensor")
+        is_number = value.type.is_scalar or value.type.kind == "spectrum"
+        is_number = is_number or (value.type.is_field and value.type.per == "tensor")
         if not is_number or value.type.dtype == "bool":
             message = f"`observe` reports a number, or one for each tensor; this is {value.type}"
             help = None
@@ -356,4 +361,4 @@ class _Pipeline:
     def _rounded(self, slot: int, value: Value) -> Value:
         if slot not in self.ctx.stochastic:
             return value
-        return self.ctx.random("round_stochastic", value, value.type)
+        return self.ctx.random("round_stochastic", (value,), value.type)

@@ -10,6 +10,7 @@ from ..types import Type, dynamic
 from . import expressions
 from .builder import Cell, Value
 from .context import Binding, Context, Scope, Site
+from .operators import refuse_in_operator
 from .oracles import refuse_in_example
 
 STATE_IN_LOOP = declare(
@@ -46,7 +47,8 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
-    if refuse_in_example(ctx, state, f"the state `{state.name.id}` is kept"):
+    what = f"the state `{state.name.id}` is kept"
+    if refuse_in_example(ctx, state, what) or refuse_in_operator(ctx, state, what):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
@@ -154,7 +156,7 @@ def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
         *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback", "examples"),
         "per_example_mean",
-        *("normal", "rademacher", "uniform"),
+        *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
     )
 
 

@@ -117,10 +117,10 @@ def _apart(one: Any, other: Any) -> Any:
 
 
 def _size(observed: Any) -> float:
-    """An observation as one number: what is reported of each tensor by its length."""
+    """An observation as one number: what is reported of each tensor, or node, by its length."""
     if isinstance(observed, Mapping):
-        return _tensor(list(map(float, observed.values())) or [0.0])[0]
-    return float(observed)
+        observed = list(map(float, observed.values())) or [0.0]
+    return float(observed) if np.ndim(observed) == 0 else _tensor(observed)[0]
 
 
 def _tensor(x: Any) -> list[float]:

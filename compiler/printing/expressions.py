@@ -1,10 +1,10 @@
 """Python expressions of values: what is inlined, and in which parentheses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
 from ..graph import Node
-from ..ops import CALL, OPS, knots
+from ..ops import CALL, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
 from .layout import Labelled, Piece, call, flat, tuple_of
@@ -86,6 +86,8 @@ class Expressions:
             return self._reduction(node)
         if op.op_class == "fill":
             return self._fill(node)
+        if op.op_class == "spectral":
+            return self.spectral(node)
         if node.id in self._externs:
             return self._extern(node)
         if op.op_class == "shape":
@@ -140,10 +142,23 @@ class Expressions:
     def _sizes(self, node: Node) -> list[str]:
         return str(node["sizes"]).split()
 
-    def _random(self, node: Node) -> Piece:
+    def spectral(self, node: Node, *functions: str) -> Piece:
+        """What is asked of an operator or a spectrum, with the function that it is asked with."""
+        op = OPS[node.op]
+        operands = [self.operand(i) for i in node.inputs[: op.arity]]
+        if draws(op):
+            operands = [self._key(node.inputs[op.arity :]), str(node["site"]), *operands]
+        given = (*operands, *functions) if node.op == "quadrature" else (*functions, *operands)
+        return call(op.python, *given)
+
+    def _key(self, rounds: Sequence[int]) -> str:
         key = "oracles.key"
-        for round in node.inputs[1:]:
+        for round in rounds:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
+        return key
+
+    def _random(self, node: Node) -> Piece:
+        key = self._key(node.inputs[1:])
         like = self.operand(node.inputs[0])
         extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
         return call(OPS[node.op].python, key, str(node["site"]), like, *extra)

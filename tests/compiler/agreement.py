@@ -372,7 +372,7 @@ def execute(
         trace = Trace(_slots(model, state))
         for number in range(steps):
             params, state, report = step(params, state, model.batch(number), model.objective)
-            observed = {name: jax.tree.map(float, x) for name, x in report.observed.items()}
+            observed = {name: jax.tree.map(_array, x) for name, x in report.observed.items()}
             evaluation = optimizer.evaluation_params(params, state)
             trace.moments.append(
                 Moment(
@@ -385,6 +385,10 @@ def execute(
                 )
             )
     return trace
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.array(x, np.float64)
 
 
 def _tensors(params: Any) -> list[np.ndarray]:
