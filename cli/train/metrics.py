@@ -34,7 +34,7 @@ class Entry:
     def number(self, name: str) -> float:
         """An observation that is a number; nan where there is none."""
         value = self.observed.get(name, math.nan)
-        return value if isinstance(value, float) else math.nan
+        return value if isinstance(value, int | float) else math.nan
 
     def line(self) -> str:
         """The entry as one line of strict JSON."""
