@@ -37,16 +37,16 @@ from .field import (
     per_tensor,
     refuse,
     restrict,
-    stored,
     zeros,
 )
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
+from .history import History, history, inverse_fisher, inverse_hessian, push, stored
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
-from .random import normal, rademacher, round_stochastic, uniform
+from .random import normal, number, rademacher, round_stochastic, uniform
 from .reduce import (
     all,
     any,
@@ -74,6 +74,7 @@ __all__ = [
     "Group",
     "GroupTable",
     "GroupWarning",
+    "History",
     "Hyperparameter",
     "Limited",
     "Mask",
@@ -97,8 +98,11 @@ __all__ = [
     "extern",
     "full",
     "highest",
+    "history",
     "hutchinson",
     "interpolate",
+    "inverse_fisher",
+    "inverse_hessian",
     "lanczos",
     "lowest",
     "mask",
@@ -114,8 +118,10 @@ __all__ = [
     "norm",
     "norm_per",
     "normal",
+    "number",
     "ones",
     "per_tensor",
+    "push",
     "quadrature",
     "rademacher",
     "rank_as",

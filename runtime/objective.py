@@ -10,8 +10,9 @@ import numpy as np
 
 from .tree import PyTree, path_text
 
-_EXAMPLES_ONLY = frozenset({"examples", "per_example_mean"})
-_SPLIT_ONLY = frozenset({"outputs", "outputs_grad", "pullback", "ggn"})
+_EXAMPLES_ONLY = frozenset({"examples", "per_example_grad"})
+_SPLIT_ONLY = frozenset({"outputs", "outputs_grad", "sampled_outputs_grad", "pullback", "ggn"})
+_SAMPLED_ONLY = frozenset({"sampled_outputs_grad"})
 
 
 class Objective:
@@ -26,14 +27,18 @@ class Objective:
     look at single examples. The loss is then a mean over examples, and is evaluated on batches of
     one; arrays without that axis are the same for all examples.
 
+    `sampler` draws labels from the model, for optimizers that estimate its Fisher matrix: with
+    `f(outputs, batch, key)` it returns the batch with the drawn labels in the place of its own.
+
     Two objectives of the same functions are equal, so that neither compiles anew.
     """
 
-    __slots__ = ("batch_axis", "loss", "outputs")
+    __slots__ = ("batch_axis", "loss", "outputs", "sampler")
 
     loss: Callable[..., Any]
     outputs: Callable[..., Any] | None
     batch_axis: int | None
+    sampler: Callable[..., Any] | None
 
     def __init__(
         self,
@@ -41,9 +46,10 @@ class Objective:
         loss: Callable[..., Any],
         outputs: Callable[..., Any] | None = None,
         batch_axis: int | None = None,
+        sampler: Callable[..., Any] | None = None,
     ) -> None:
-        for name, function in (("loss", loss), ("outputs", outputs)):
-            if not callable(function) and not (name == "outputs" and function is None):
+        for name, function in (("loss", loss), ("outputs", outputs), ("sampler", sampler)):
+            if not callable(function) and not (name != "loss" and function is None):
                 raise TypeError(
                     f"`{name}` of an objective is a function, not a {type(function).__name__}"
                 )
@@ -54,6 +60,7 @@ class Objective:
         object.__setattr__(self, "batch_axis", batch_axis)
         object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "sampler", sampler)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("an objective does not change: make another one")
@@ -69,7 +76,8 @@ class Objective:
     def __repr__(self) -> str:
         outputs = f"outputs={self.outputs!r}, " if self.split else ""
         axis = "" if self.batch_axis is None else f", batch_axis={self.batch_axis}"
-        return f"Objective({outputs}loss={self.loss!r}{axis})"
+        sampler = "" if self.sampler is None else f", sampler={self.sampler!r}"
+        return f"Objective({outputs}loss={self.loss!r}{axis}{sampler})"
 
     @property
     def split(self) -> bool:
@@ -93,6 +101,11 @@ class Objective:
     def loss_of(self, outputs: PyTree, batch: PyTree) -> jax.Array:
         """The loss of some outputs of the model."""
         return _scalar(self.loss(outputs, batch))
+
+    def sampled(self, outputs: PyTree, batch: PyTree, key: jax.Array) -> PyTree:
+        """The batch with labels that the sampler draws for some outputs of the model."""
+        assert self.sampler is not None, "needs are checked where objectives come in"
+        return self.sampler(outputs, batch, key)
 
     def axes(self, batch: PyTree) -> PyTree:
         """For each array of a batch, the axis of the examples, or None where it has none."""
@@ -123,7 +136,8 @@ class Objective:
         return int(sizes[0])
 
     def _identity(self) -> tuple[Any, ...]:
-        return _function_identity(self.outputs), _function_identity(self.loss), self.batch_axis
+        functions = (self.outputs, self.loss, self.sampler)
+        return *map(_function_identity, functions), self.batch_axis
 
 
 def check_objective(objective: Any, needs: Mapping[str, str]) -> Objective:
@@ -150,6 +164,14 @@ def check_objective(objective: Any, needs: Mapping[str, str]) -> Objective:
         raise ValueError(
             f"the oracle `{oracle}`, which {needs[oracle]} asks for, needs the examples of "
             "a batch; say where they are: optc.Objective(..., batch_axis=0)"
+        )
+    sampled = [oracle for oracle in needs if oracle in _SAMPLED_ONLY]
+    if sampled and objective.sampler is None:
+        oracle = sampled[0]
+        raise ValueError(
+            f"the oracle `{oracle}`, which {needs[oracle]} asks for, needs labels drawn from the "
+            "model; give what draws them: optc.Objective(..., sampler=f) with "
+            "f(outputs, batch, key) that returns the batch with drawn labels"
         )
     return objective
 

@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from .examples import Examples
 from .field import Field, cast, scalar_dtype, widen
 from .objective import Objective
+from .outputs import outputs_field, outputs_tree
 from .reduce import dot
 from .tree import PyTree, Tree
 
@@ -60,8 +62,8 @@ class Oracles:
         """What is asked at a point, by name.
 
         "loss", "grad", "outputs", "outputs_grad" and "examples" become attributes; "pullback",
-        "hvp", "curvature", "ggn" and "per_example_mean" functions. A tensor that the point leaves
-        out is that of the weights.
+        "hvp", "curvature", "ggn", "sampled_outputs_grad" and "per_example_grad" functions. A
+        tensor that the point leaves out is that of the weights.
         """
         known: dict[str, Any] = {}
         at_weights = point is self._weights
@@ -80,6 +82,8 @@ class Oracles:
         aux = found.pop("aux", None)
         if at_weights and aux is not None:
             self.aux = aux
+        for name in found.keys() & {"outputs", "outputs_grad"}:
+            found[name] = outputs_field(found[name])
         return Point(found | known, evaluation)
 
     def loss_at(self, params: PyTree) -> jax.Array:
@@ -111,8 +115,8 @@ class Point:
 
     loss: jax.Array
     grad: Field
-    outputs: PyTree
-    outputs_grad: PyTree
+    outputs: Field
+    outputs_grad: Field
     examples: jax.Array
 
     def __init__(self, found: Mapping[str, Any], evaluation: "_Evaluation | None") -> None:
@@ -122,9 +126,9 @@ class Point:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f'`{name}` was not asked at this point: oracles.at(point, "{name}")')
 
-    def pullback(self, cotangent: PyTree) -> Field:
+    def pullback(self, cotangent: Field) -> Field:
         """The transposed Jacobian of the outputs times a derivative in the outputs."""
-        return self._evaluated("pullback").pullback(cotangent)
+        return self._evaluated("pullback").pullback(outputs_tree(cotangent))
 
     def hvp(self, v: Field) -> Field:
         """The Hessian of the loss times `v`."""
@@ -138,12 +142,14 @@ class Point:
         """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
         return self._evaluated("ggn").ggn(v)
 
-    def per_example_mean(self, function: Callable[[Field], Any]) -> Any:
-        """The mean over the batch of a function of one example's gradient: a field or a number.
+    def sampled_outputs_grad(self, key: jax.Array, site: int) -> Field:
+        """The derivative of the loss in the outputs under labels that the sampler draws."""
+        drawn = jax.random.fold_in(key, site)
+        return outputs_field(self._evaluated("sampled_outputs_grad").sampled_outputs_grad(drawn))
 
-        The gradients of all examples exist at once, as many as the batch has.
-        """
-        return self._evaluated("per_example_mean").per_example_mean(function)
+    def per_example_grad(self) -> Examples:
+        """The gradient of each example of the batch; all of them exist at once."""
+        return self._evaluated("per_example_grad").per_example_grad()
 
     def _evaluated(self, ask: str) -> "_Evaluation":
         if self._evaluation is None:
@@ -219,15 +225,20 @@ class _Evaluation:
         _, curved = jax.jvp(slope, (outputs,), (push,))
         return self.pullback(curved)
 
-    def per_example_mean(self, function: Callable[[Field], Any]) -> Any:
-        def one(batch: PyTree) -> Any:
+    def sampled_outputs_grad(self, key: jax.Array) -> PyTree:
+        outputs = self._outputs(self._tensors)
+        drawn = self._objective.sampled(outputs, self._batch, key)
+        return jax.grad(self._objective.loss_of)(outputs, drawn)
+
+    def per_example_grad(self) -> Examples:
+        def one(batch: PyTree) -> Field:
             batch = self._objective.batch_of_one(batch, self._batch)
             value = jax.grad(lambda x: self._objective.value(self._params(x), batch)[0])
-            return function(self._field(value(self._tensors)))
+            return self._field(value(self._tensors))
 
         self._objective.examples(self._batch)
         found = jax.vmap(one, in_axes=(self._objective.axes(self._batch),))(self._batch)
-        return jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
+        return Examples(found)
 
     def _gradient(self, x: Tensors, wanted: frozenset[str]) -> tuple[Tensors, dict[str, Any]]:
         if self._objective.split:

@@ -81,8 +81,8 @@ def train(
             reports.add(step, report)
             evaluated = plan.due(step, plan.evaluate_every)
             logged = evaluated or plan.due(step, plan.log_every)
-            saved = interrupt.asked or plan.due(step, plan.checkpoint_every)
-            if logged or saved:
+            saved = plan.due(step, plan.checkpoint_every)
+            if logged or saved or interrupt.asked:
                 measured = _evaluate(task, optimizer, params, state) if evaluated else {}
                 for place, loss, observed in reports.take(logged):
                     evaluation = measured if place == step else {}
@@ -93,7 +93,7 @@ def train(
                     # What has diverged is not saved: the checkpoint before it stays the newest.
                     if stop_when_not_finite and place == step and not math.isfinite(loss):
                         return Outcome(End.DIVERGED, step)
-            if saved:
+            if saved or interrupt.asked:
                 checkpoints.save(Snapshot(step, params, state))
             if interrupt.asked and step < plan.steps:
                 return Outcome(End.INTERRUPTED, step)

@@ -122,7 +122,9 @@ class Degrees(Flow[Degree]):
                 for region in node.regions:
                     self.region(region, [UNKNOWN])
                 return UNKNOWN
-            case "oracle" | "opaque" | "control":
+            case "oracle" if node.op == "per_example_mean":
+                return self.region(node.regions[0], inputs)[0]
+            case "history" | "oracle" | "opaque" | "control":
                 return FIXED if _are_fixed(inputs) else UNKNOWN
 
     def _leaf(self, node: DraftNode) -> Degree:

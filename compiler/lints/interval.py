@@ -120,7 +120,7 @@ class Intervals(Flow[Interval]):
                 for region in node.regions:
                     self.region(region, [ALL])
                 return ALL
-            case "control" | "opaque":
+            case "history" | "control" | "opaque":
                 return ALL
 
     def _leaf(self, node: DraftNode) -> Interval:
@@ -145,7 +145,7 @@ class Intervals(Flow[Interval]):
                 return ALL
             case "grad" if node.inputs[0] in self._weights:
                 return self._gradient
-            case "hvp" | "curvature":
+            case "hvp" | "curvature" | "ggn":
                 return ZERO if inputs[1] == ZERO else ALL
             case "per_example_mean":
                 return self.region(node.regions[0], [ALL])[0]

@@ -10,24 +10,13 @@ from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ..parameters import OUT_OF_RANGE, Bounds
 from ..types import FIELD, SCALAR, SPECTRUM
-from . import expressions
+from . import closures, expressions
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
 from .draft import DraftRegion
-from .oracles import PRODUCTS, ask, refuse_in_example
+from .oracles import BAD_OPERATOR, refuse_in_example, refuse_in_operator
 
-BAD_OPERATOR = declare(
-    "bad-operator",
-    "an operator on fields that is none",
-    """
-    `lanczos`, `hutchinson` and `xtrace` take an operator: a function that makes a field of a
-    field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps nothing,
-    since it runs as often as the algorithm needs.
-
-        max(lanczos(d => hvp(d) + decay * d, normal(w), 20))
-    """,
-)
 BAD_QUADRATURE = declare(
     "bad-quadrature",
     "a function of an eigenvalue that is none",
@@ -140,29 +129,21 @@ def operator(
     return DraftRegion((node, *block.nodes), (value.id,), (node.id,))
 
 
-def refuse_in_operator(ctx: Context, at: syntax.Node, what: str) -> bool:
-    """Whether this stands in an operator, which is then reported."""
-    if not any(block.kind == "operator" for block in ctx.frame.blocks):
-        return False
-    help = "do so outside, and give the value a name"
-    ctx.report.add(BAD_OPERATOR.at(at.span, f"{what} in an operator", help=help))
-    return True
-
-
 def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: Value) -> Value:
     """What an operator makes of a field."""
-    match expr:
-        case syntax.Lambda():
-            inner = Scope(scope)
-            ctx.define(inner, expr.parameter, Binding("let", expr.parameter.span, vector))
-            return expressions.expression(ctx, site, inner, expr.body)
-        case syntax.Name() if expr.id in PRODUCTS and expr.id != "pullback":
-            return ask(ctx, expr.id, ctx.weights, vector, expr, None)
-        case _:
-            message = "an operator is a function of a field"
-            help = "write `d => ...`, or the name of an oracle that acts on a field: `hvp`"
-            ctx.report.add(BAD_OPERATOR.at(expr.span, message, help=help))
-            return MISTAKE
+    function = closures.closure(ctx, site, scope, expr)
+    if function is None:
+        message = "an operator is a function of a field"
+        help = "write `d => ...`, or the name of an oracle that acts on a field: `hvp`"
+        ctx.report.add(BAD_OPERATOR.at(expr.span, message, help=help))
+        return MISTAKE
+    # A name that the language cannot write, so it stands for nothing else.
+    handed = syntax.Name(expr.span, "0")
+    inner = Scope()
+    inner.names[handed.id] = Binding("let", None, vector)
+    shown = expr if isinstance(expr, syntax.Name) else syntax.Name(expr.span, "operator")
+    call = syntax.Call(expr.span, shown, (syntax.Argument(expr.span, None, handed),))
+    return closures.apply(ctx, site, inner, call, function, None)
 
 
 def _whole(ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr) -> Value:

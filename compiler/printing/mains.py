@@ -343,7 +343,7 @@ class _MainWriter(Function):
         if node.op == "if":
             made = call("jax.lax.cond", inputs[0], *functions)
         elif node.op == "per_example_mean":
-            made = call(f"{inputs[0]}.per_example_mean", *functions)
+            made = call(f"{inputs[0]}.mean", *functions)
         elif is_called(node):
             made = self.expressions.spectral(node, *functions)
         else:

@@ -80,15 +80,21 @@ class Noise:
     def hvp(self, at, vector):
         return [2 * x for x in vector]
 
-    def outputs(self, at):
-        return at
+    ggn = hvp
 
-    outputs_grad = grad
+    def outputs(self, at):
+        return np.concatenate([np.ravel(x) for x in at])
+
+    def outputs_grad(self, at):
+        return self.outputs(self.grad(at))
+
+    def sampled_outputs_grad(self, at, site, rounds):
+        return -self.outputs_grad(at)
 
     def pullback(self, at, cotangent):
         return self.grad(at)
 
-    def per_example_grads(self, at):
+    def per_example_grad(self, at):
         return self._examples
 
 
