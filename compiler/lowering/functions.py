@@ -16,8 +16,16 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
-from .operators import lanczos, quadrature, refuse_in_operator, trace
-from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
+from .operators import lanczos, quadrature, trace
+from .oracles import (
+    PRODUCTS,
+    RANDOM_OF,
+    RESULTS,
+    ask,
+    refuse_in_condition,
+    refuse_in_example,
+    refuse_in_operator,
+)
 
 NO_AXIS = declare(
     "no-axis",

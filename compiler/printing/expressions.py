@@ -83,8 +83,8 @@ class Expressions:
         if op.op_class == "random":
             return self._random(node)
         if node.op == "sampled_outputs_grad":
-            given = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
-            return op.python.format(*given)
+            asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
+            return op.python.format(*asked)
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
@@ -98,7 +98,7 @@ class Expressions:
         if node.op == "history":
             given: list[Piece] = [self.operand(i) for i in node.inputs]
             given += [Labelled("products=", "True")] if node.get("products") else []
-            return call(op.python, *given)
+            return call(op.python, *asked)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
