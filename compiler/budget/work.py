@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..graph import Graph, Node, Region, index
-from ..ops import ASKED, OPS
+from ..ops import ASKED, OPERATORS, OPS
 from ..records import Scalar
 from .extents import Extents
 from .numbers import Numbers
@@ -89,6 +89,8 @@ class _Counter:
                 return {node.op: 1}
             case "oracle":
                 return _sum(self.region(region) for region in node.regions)
+            case "spectral":
+                return self._spectral(node)
             case "control" if node.op == "if":
                 return self._if(node)
             case "control" if node.op == "loop":
@@ -167,6 +169,18 @@ class _Counter:
         body, *condition = (self.region(region) for region in node.regions)
         self.at_most = self.at_most or bool(condition)
         return _times(rounds, _sum([body, *condition]))
+
+    def _spectral(self, node: Node) -> Tally:
+        """An operator is applied so many times; Lanczos' iteration also keeps fields orthogonal."""
+        if node.op not in OPERATORS:
+            return {}
+        times = self.numbers.of(node.inputs[1])
+        assert isinstance(times, int | float)
+        times = 2 * times if node.op == "xtrace" else times
+        size = self.extents.elements[node.inputs[0]]
+        own = 8 * times**2 * size if node.op == "lanczos" else 2 * times * size
+        inner = _sum(self.region(region) for region in node.regions)
+        return _sum([_times(times, inner), {f"flops {node.stage}": own}])
 
     def _residue(self, condition: Node) -> Residue | None:
         """The condition on `t` alone that a choice is made by, if it is one: `(t - 1) % n == 0`."""
