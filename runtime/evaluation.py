@@ -47,6 +47,7 @@ class _Evaluation:
     def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
         pushed = frozenset(_PUSHED[ask] for ask in wanted if ask in _PUSHED)
         made = wanted | pushed | {"pullback"} if "ggn" in wanted else wanted | pushed
+        found: dict[str, Any]
         if pushed:
 
             def derivatives(x: Tensors) -> tuple[dict[str, Any], Any]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from .evaluation import evaluate
 from .field import Field, cast, scalar_dtype
 from .objective import Beside, Inputs, Objective
+from .slices import evaluate_slices
 from .tree import PyTree
 
 
@@ -101,7 +102,8 @@ class Oracles:
             cast(w if x is None else x, leaf.dtype)  # the weights have every tensor
             for x, w, leaf in pairs
         )
-        return evaluate(self._objective, self._inputs, point.tree, tensors, wanted)
+        ask = evaluate if self._objective.micro_batches == 1 else evaluate_slices
+        return ask(self._objective, self._inputs, point.tree, tensors, wanted)
 
 
 class Point:
