@@ -1,7 +1,8 @@
 """The reference interpreter: any graph in NumPy float64, straight from the op table.
 
 It is slow, it shares no code with the printed programs, and it is what they are held against.
-A field is a list with one array for every weight tensor, or None outside its domain. Oracles,
+A field is a list with one array for every weight tensor, or None outside its domain, and model
+outputs are one array. Oracles,
 random draws and transformations of optax are functions handed in.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import rearrange
+from . import histories, rearrange
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
@@ -34,13 +35,16 @@ class Oracles(Protocol):
     def grad(self, at: Fields) -> Fields:
         """Its gradient."""
 
-    def outputs(self, at: Fields) -> Any:
-        """The model's outputs."""
+    def outputs(self, at: Fields) -> Tensor:
+        """The model's outputs, all in one array."""
 
-    def outputs_grad(self, at: Fields) -> Any:
+    def outputs_grad(self, at: Fields) -> Tensor:
         """The derivative of the loss in the outputs."""
 
-    def pullback(self, at: Fields, cotangent: Any) -> Fields:
+    def sampled_outputs_grad(self, at: Fields, site: int, rounds: tuple[int, ...]) -> Tensor:
+        """The same under labels that the model draws, another time at each site and round."""
+
+    def pullback(self, at: Fields, cotangent: Tensor) -> Fields:
         """The transposed Jacobian of the outputs times `cotangent`."""
 
     def hvp(self, at: Fields, vector: Fields) -> Fields:
@@ -49,12 +53,15 @@ class Oracles(Protocol):
     def ggn(self, at: Fields, vector: Fields) -> Fields:
         """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
 
-    def per_example_grads(self, at: Fields) -> list[Fields]:
+    def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch."""
 
 
-Draw = Callable[[str, int, tuple[int, ...], Fields], Fields]
-"""Random fields: op, site, rounds of the loops around it, and a field of their shapes."""
+Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
+"""Random fields: op, site, rounds of the loops around it, and a field of their shapes.
+
+Without a field it is one random number.
+"""
 
 
 class Extern(Protocol):
@@ -205,6 +212,8 @@ class Interpreter:
                 return self._fill(node, inputs)
             case "random":
                 return self._random(node, inputs)
+            case "history":
+                return self._history(node, inputs)
             case "oracle":
                 return self._ask(node, inputs)
             case "control":
@@ -240,6 +249,8 @@ class Interpreter:
     def _reduction(self, node: Node, inputs: list[Fields]) -> Any:
         reduce = _REDUCTIONS[node.op]
         per = node.get("per")
+        if not isinstance(inputs[0], list):
+            return reduce(*inputs, axis=None, keepdims=False)
         if per is None:
             present = [x for x in zip(*inputs, strict=True) if x[0] is not None]
             flat = [np.concatenate([np.ravel(x) for x in xs]) for xs in zip(*present, strict=True)]
@@ -290,10 +301,12 @@ class Interpreter:
             for place, here in enumerate(self._mask(node))
         ]
 
-    def _fill(self, node: Node, inputs: list[Any]) -> Fields:
+    def _fill(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "full":
             return [np.full_like(x, inputs[1]) for x in inputs[0]]
         meaning = getattr(np, OPS[node.op].numpy)
+        if not node.type.is_field:
+            return meaning(*inputs)
         return [
             meaning(_at(inputs[0], place)) if inside else None
             for place, inside in enumerate(self._mask(node))
@@ -304,17 +317,28 @@ class Interpreter:
             return inputs[0]
         assert self.draw is not None
         rounds = tuple(int(i) for i in inputs[1:])
+        if not node.type.is_field:
+            return self.draw(node.op, int(node["site"]), rounds, None)
         drawn = self.draw(node.op, int(node["site"]), rounds, inputs[0])
         return [x if inside else None for x, inside in zip(drawn, self._mask(node), strict=True)]
+
+    def _history(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "history":
+            return histories.History(int(inputs[1]))
+        meaning: Callable[..., Any] = getattr(histories, node.op)
+        return meaning(*inputs)
 
     def _ask(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "point":
             return inputs[0]
+        if node.op == "per_example_mean":
+            return self._per_example_mean(node, *inputs)
         assert self.oracles is not None
         if node.op == "examples":
-            return float(len(self.oracles.per_example_grads(inputs[0])))
-        if node.op == "per_example_mean":
-            return self._per_example_mean(node, self.oracles.per_example_grads(inputs[0]))
+            return float(len(self.oracles.per_example_grad(inputs[0])))
+        if node.op == "sampled_outputs_grad":
+            rounds = tuple(int(i) for i in inputs[1:])
+            return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)
         if node.op == "curvature":
             product = self.oracles.hvp(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))

@@ -25,6 +25,7 @@ OpClass = Literal[
     "shape",
     "fill",
     "random",
+    "history",
     "oracle",
     "control",
     "leaf",
@@ -300,6 +301,33 @@ STRUCTURE = (
 )
 """Inputs, choices by tensor, fills, random fields and control flow."""
 
+HISTORIES = (
+    Op("history", "history", ("any", "number"), "float", "", "rt.history", ("sign", "∅")),
+    Op("push", "history", ("any", "any"), "float", "", "rt.push"),
+    Op(
+        "inverse_fisher",
+        "history",
+        ("any", "any", "number"),
+        "float",
+        "",
+        "rt.inverse_fisher",
+        ("call", "F⁻¹"),
+    ),
+    Op(
+        "inverse_hessian",
+        "history",
+        ("any", "any", "any", "number"),
+        "float",
+        "",
+        "rt.inverse_hessian",
+        ("call", "H⁻¹"),
+    ),
+)
+"""The last few fields, and matrices that are made of them: see `compiler.histories`.
+
+`history` is empty and has places for as many fields as its second input says; with the attribute
+`products` it keeps their inner products beside them."""
+
 ORACLES = (
     Op("point", "oracle", ("any",), notation=("same", "")),
     Op("loss", "oracle", ("any",), "float", "", "{0}.loss", ("call", "L")),
@@ -307,8 +335,26 @@ ORACLES = (
     Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", ("call", "F")),
     Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", ("call", "∇ℓ")),
     Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", ("product", "Jᵀ")),
+    Op(
+        "sampled_outputs_grad",
+        "oracle",
+        ("any",),
+        "float",
+        "",
+        "{0}.sampled_outputs_grad({1}, {2})",
+        ("call", "∇ℓₛ"),
+    ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
-    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
+    Op(
+        "per_example_grad",
+        "oracle",
+        ("any",),
+        "float",
+        "",
+        "{0}.per_example_grad()",
+        ("call", "∇Lᵢ"),
+    ),
+    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.mean"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", ("product", "∇²L")),
     Op("ggn", "oracle", ("any", "any"), "float", "", "{0}.ggn({1})", ("product", "G")),
     Op(
@@ -321,11 +367,13 @@ ORACLES = (
         ("quadratic", "∇²L"),
     ),
 )
-"""Questions to the objective. `point` linearises it once; the others ask at that point."""
+"""Questions to the objective. `point` linearises it once; the others ask at that point, but for
+`per_example_mean`, which asks the answer of `per_example_grad`: its region is a function of one
+example's gradient."""
 
 ASKED = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
-    "per_example_mean",
+    *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
+    *("hvp", "curvature", "ggn", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
 
@@ -341,7 +389,9 @@ the transformation; inputs follow the weights, and then the `extra` arguments of
 """
 
 OPS: dict[str, Op] = {
-    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
+    op.name: op
+    for row in (ELEMENTWISE, REDUCTIONS, SHAPES, STRUCTURE, HISTORIES, ORACLES, EXTERNS)
+    for op in row
 }
 """Every op by its name."""
 
@@ -352,9 +402,6 @@ _MATRIX_FUNCTIONS = (
 
 NOT_YET = {
     **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
-    **dict.fromkeys(
-        ("per_example_grad", "sampled_outputs_grad"), "per-example and sampled gradients"
-    ),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
 

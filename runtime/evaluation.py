@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from .examples import Examples
 from .field import Field, scalar_dtype, widen
 from .objective import Beside, Inputs, Objective
 from .reduce import dot
@@ -23,7 +24,9 @@ def evaluate(
     return found | {name: getattr(evaluation, name) for name in wanted & FUNCTIONS}
 
 
-FUNCTIONS = frozenset({"pullback", "hvp", "curvature", "ggn", "per_example_mean"})
+FUNCTIONS = frozenset(
+    {"pullback", "hvp", "curvature", "ggn", "sampled_outputs_grad", "per_example_grad"}
+)
 """The oracles that are functions."""
 
 
@@ -43,10 +46,11 @@ class _Evaluation:
         self._tensors = tensors
         self._pull: Callable[[PyTree], tuple[Tensors]] | None = None
         self._push: Callable[[Tensors], dict[str, Any]] | None = None
+        self._outputs: PyTree = None
 
     def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
         pushed = frozenset(_PUSHED[ask] for ask in wanted if ask in _PUSHED)
-        made = wanted | pushed | {"pullback"} if "ggn" in wanted else wanted | pushed
+        made = wanted | pushed | {needed for ask in wanted for needed in _NEEDED.get(ask, ())}
         found: dict[str, Any]
         if pushed:
 
@@ -60,6 +64,7 @@ class _Evaluation:
             )
         else:
             found, self._pull = self._evaluate(self._tensors, made)
+        self._outputs = found.get("outputs")
         if "loss" in found:
             found["loss"] = found["loss"].astype(scalar_dtype())
         if "grad" in found:
@@ -100,7 +105,11 @@ class _Evaluation:
         # The derivative of the loss in the outputs changes by B J v along v.
         return self.pullback(self._push(self._tangent(v))["outputs_grad"])
 
-    def per_example_mean(self, function: Callable[[Field], Any]) -> Any:
+    def sampled_outputs_grad(self, key: jax.Array) -> PyTree:
+        drawn = self._objective.sampled(self._outputs, self._inputs.batch, key)
+        return jax.grad(self._objective.loss_of)(self._outputs, drawn)
+
+    def per_example_grad(self) -> Examples:
         objective, (batch, key, model_state) = self._objective, self._inputs
         n = objective.examples(batch)
         # Each example draws for itself, as it does in a batch.
@@ -108,15 +117,13 @@ class _Evaluation:
             None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
         )
 
-        def one(example: PyTree, key: jax.Array | None) -> Any:
+        def one(example: PyTree, key: jax.Array | None) -> Field:
             inputs = Inputs(objective.batch_of_one(example, batch), key, model_state)
             alone = _Evaluation(objective, inputs, self._tree, self._tensors)
-            return function(self._field(jax.grad(alone._loss)(self._tensors)))
+            return self._field(jax.grad(alone._loss)(self._tensors))
 
-        found = jax.vmap(one, in_axes=(objective.axes(batch), None if key is None else 0))(
-            batch, keys
-        )
-        return jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
+        axes = objective.axes(batch), None if key is None else 0
+        return Examples(jax.vmap(one, in_axes=axes)(batch, keys))
 
     def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
         """The values, and the pullback of the outputs where it was made (else None)."""
@@ -177,6 +184,11 @@ class _Evaluation:
 
 _PUSHED: Mapping[str, str] = {"hvp": "grad", "ggn": "outputs_grad"}
 """Of which value each product is the derivative along the weights."""
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "ggn": ("pullback",),
+    "sampled_outputs_grad": ("outputs",),
+}
 
 
 def _derivative(f: Callable[[Tensors], jax.Array], x: Tensors, tangent: Tensors) -> jax.Array:

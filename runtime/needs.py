@@ -27,7 +27,7 @@ _CONDITIONS = (
         "give them apart: optc.Objective(outputs=..., loss=...)",
     ),
     _Condition(
-        frozenset({"examples", "per_example_grad", "per_example_mean"}),
+        frozenset({"examples", "per_example_grad"}),
         lambda objective: objective.batch_axis is not None,
         "the examples of a batch",
         "say where they are: optc.Objective(..., batch_axis=0)",
@@ -36,8 +36,8 @@ _CONDITIONS = (
         frozenset({"sampled_outputs_grad"}),
         lambda objective: objective.sampler is not None,
         "labels drawn from the model",
-        "say how: optc.Objective(..., sampler=f), where f(outputs, batch, key) is the batch "
-        "with drawn labels",
+        "give what draws them: optc.Objective(..., sampler=f) with "
+        "f(outputs, batch, key) that returns the batch with drawn labels",
     ),
 )
 

@@ -144,6 +144,11 @@ class Objective:
         """The loss of some outputs of the model."""
         return _scalar(self.loss(outputs, batch))
 
+    def sampled(self, outputs: PyTree, batch: PyTree, key: jax.Array) -> PyTree:
+        """The batch with labels that the sampler draws for some outputs of the model."""
+        assert self.sampler is not None, "needs are checked where objectives come in"
+        return self.sampler(outputs, batch, key)
+
     def axes(self, batch: PyTree) -> PyTree:
         """For each array of a batch, the axis of the examples, or None where it has none."""
         axis = self.batch_axis

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from .evaluation import evaluate
+from .examples import Examples
 from .field import Field, cast, scalar_dtype
 from .objective import Beside, Inputs, Objective
+from .outputs import outputs_field, outputs_tree
 from .slices import evaluate_slices
 from .tree import PyTree
 
@@ -80,7 +82,7 @@ class Oracles:
         # A later evaluation may be within a condition or a loop, whose values must not leave it.
         if at_weights and self.beside is None:
             self.beside = beside
-        return Point(found | known)
+        return Point(_with_outputs_as_fields(found) | known)
 
     def loss_at(self, params: PyTree) -> jax.Array:
         """The loss at weights that are given as a tree like the user's."""
@@ -111,12 +113,12 @@ class Point:
 
     loss: jax.Array
     grad: Field
-    outputs: PyTree
-    outputs_grad: PyTree
+    outputs: Field
+    outputs_grad: Field
     """The derivative of the loss in the outputs."""
-    examples: jax.Array
-    """The number of examples in the batch."""
-    pullback: Callable[[PyTree], Field]
+    sampled_outputs_grad: Callable[[jax.Array, int], Field]
+    """The same under labels that the sampler draws, from the key of the step at a site."""
+    pullback: Callable[[Field], Field]
     """The transposed Jacobian of the outputs times a derivative in the outputs."""
     hvp: Callable[[Field], Field]
     """The Hessian of the loss times a direction."""
@@ -124,14 +126,29 @@ class Point:
     """v'Hv, the second derivative of the loss along `v`."""
     ggn: Callable[[Field], Field]
     """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
-    per_example_mean: Callable[[Callable[[Field], Any]], Any]
-    """The mean over the batch of a function of one example's gradient: a field or a number.
-
-    The gradients of all examples exist at once, as many as the batch has, or a slice of it.
-    """
+    examples: jax.Array
+    """The number of examples in the batch."""
+    per_example_grad: Callable[[], Examples]
+    """The gradient of each example of the batch."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:
         self.__dict__.update(found)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f'`{name}` was not asked at this point: oracles.at(point, "{name}")')
+
+
+def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
+    """The answers, with fields for the trees that the model and its loss know."""
+    found = dict(found)
+    for name in found.keys() & {"outputs", "outputs_grad"}:
+        found[name] = outputs_field(found[name])
+    if "pullback" in found:
+        pull = found["pullback"]
+        found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
+    if "sampled_outputs_grad" in found:
+        sampled = found["sampled_outputs_grad"]
+        found["sampled_outputs_grad"] = lambda key, site: outputs_field(
+            sampled(jax.random.fold_in(key, site))
+        )
+    return found

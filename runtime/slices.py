@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from .evaluation import FUNCTIONS, Tensors, evaluate
+from .examples import Examples
 from .field import Field, scalar_dtype
 from .objective import Beside, Inputs, Objective
 from .tree import PyTree, Tree, path_text
@@ -60,39 +61,51 @@ class _Slices:
             summed = {name: found.pop(name) for name in ("loss", "grad") if name in found}
             return summed, found
 
-        means, stacked = self._means(one)
-        found = means | {
-            name: self._together(stacked[name])
-            for name in ("outputs", "outputs_grad")
-            if name in stacked
-        }
-        if "outputs_grad" in found:
-            # A slice's loss counts to the whole one as one of so many.
-            found["outputs_grad"] = jax.tree.map(lambda x: x / self._number, found["outputs_grad"])
+        found, stacked = self._means(one)
+        if "outputs" in stacked:
+            found["outputs"] = self._together(stacked["outputs"])
+        if "outputs_grad" in stacked:
+            found["outputs_grad"] = self._together(self._shares(stacked["outputs_grad"]))
         beside: Beside = stacked["beside"]
-        return found | {"beside": beside._replace(model_state=_mean_state(beside.model_state))}
+        found["beside"] = beside._replace(model_state=_mean_state(beside.model_state))
+        return found
 
-    def function(self, oracle: str) -> Callable[[Any], Any]:
-        """An oracle that is a function: the mean of what it gives at each slice."""
-        if oracle == "pullback":
-            return self._pullback
+    def function(self, oracle: str) -> Callable[..., Any]:
+        """An oracle that is a function."""
+        match oracle:
+            case "pullback":
+                return self._pullback
+            case "sampled_outputs_grad":
+                return self._sampled_outputs_grad
+            case "per_example_grad":
+                return lambda: _ExamplesInSlices(self)
+            case _:
+                return lambda v: self.mean(oracle, lambda product: product(v))
 
-        def mean(argument: Any) -> Any:
-            return self._means(
-                lambda k: (self._ask(k, frozenset({oracle}))[oracle](argument), None)
-            )[0]
-
-        return mean
+    def mean(self, oracle: str, use: Callable[[Any], Any]) -> Any:
+        """The mean over the slices of what is made of an oracle's answer at each."""
+        return self._means(lambda k: (use(self._ask(k, frozenset({oracle}))[oracle]), None))[0]
 
     def _pullback(self, cotangent: PyTree) -> Field:
         def one(k: jax.Array) -> tuple[Field, None]:
-            part = self._part(cotangent, k)
-            # A sum over examples, where the others are means of slices.
-            part = jax.tree.map(lambda x: self._number * x, part)
-            return self._ask(k, frozenset({"pullback"}))["pullback"](part), None
+            pull = self._ask(k, frozenset({"pullback"}))["pullback"]
+            # A sum over examples, where the others are means over slices.
+            part = jax.tree.map(lambda x: self._number * x, self._part(cotangent, k))
+            return pull(part), None
 
         field: Field = self._means(one)[0]
         return field
+
+    def _sampled_outputs_grad(self, key: jax.Array) -> PyTree:
+        def one(k: jax.Array) -> tuple[None, PyTree]:
+            ask = frozenset({"sampled_outputs_grad"})
+            return None, self._ask(k, ask)["sampled_outputs_grad"](jax.random.fold_in(key, k))
+
+        return self._together(self._shares(self._means(one)[1]))
+
+    def _shares(self, derivatives: PyTree) -> PyTree:
+        """Derivatives of the loss of a slice, which counts to the whole one as one of so many."""
+        return jax.tree.map(lambda x: x / self._number, derivatives)
 
     def _means(self, one: Callable[[jax.Array], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Of what `one` gives for each slice, the means of the first, and the second stacked."""
@@ -142,6 +155,18 @@ class _Slices:
 
         whole: PyTree = jax.tree_util.tree_map_with_path(together, stacked)
         return whole
+
+
+class _ExamplesInSlices(Examples):
+    """The gradients of the examples of a slice at a time, made anew for each mean over them."""
+
+    __slots__ = ("_slices",)
+
+    def __init__(self, slices: _Slices) -> None:
+        self._slices = slices
+
+    def mean(self, function: Callable[[Field], Any]) -> Any:
+        return self._slices.mean("per_example_grad", lambda grads: grads().mean(function))
 
 
 def _mean_state(stacked: PyTree) -> PyTree:

@@ -383,7 +383,7 @@ class Builder:
             return inside
         types = (inside.type, outside.type)
         type = _widest(types)
-        if not type.is_field:
+        if type.is_scalar:
             type = Type("field", type.dtype, "tensor")
         type = replace(type, domain=self.domain, static=False)
         return self.node("merge", (inside, outside), type, name=name, attributes={"domain": domain})

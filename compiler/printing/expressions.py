@@ -82,6 +82,9 @@ class Expressions:
             return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
+        if node.op == "sampled_outputs_grad":
+            given = (self.operand(node.inputs[0]), self._key(node), str(node["site"]))
+            return op.python.format(*given)
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
@@ -90,6 +93,10 @@ class Expressions:
             return self._extern(node)
         if op.op_class == "shape":
             return self._shape(node)
+        if node.op == "history":
+            given: list[Piece] = [self.operand(i) for i in node.inputs]
+            given += [Labelled("products=", "True")] if node.get("products") else []
+            return call(op.python, *given)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -141,12 +148,18 @@ class Expressions:
         return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
+        if not node.type.is_field:
+            return call("rt.number", quoted(node.op), self._key(node), str(node["site"]))
+        like = self.operand(node.inputs[0])
+        extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
+        return call(OPS[node.op].python, self._key(node), str(node["site"]), like, *extra)
+
+    def _key(self, node: Node) -> str:
+        """The key of what is drawn: the step's, and another for each round of the loops around."""
         key = "oracles.key"
         for round in node.inputs[1:]:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
-        like = self.operand(node.inputs[0])
-        extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
-        return call(OPS[node.op].python, key, str(node["site"]), like, *extra)
+        return key
 
 
 def literal(value: Scalar) -> tuple[str, int]:

@@ -337,7 +337,7 @@ class _MainWriter(Function):
         if node.op == "if":
             made = call("jax.lax.cond", inputs[0], *functions)
         elif node.op == "per_example_mean":
-            made = call(f"{inputs[0]}.per_example_mean", *functions)
+            made = call(f"{inputs[0]}.mean", *functions)
         else:
             carried = tuple_of(inputs[1:])
             made = call("rt.repeat", inputs[0], functions[0], carried, *functions[1:])

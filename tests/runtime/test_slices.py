@@ -48,9 +48,9 @@ def _fields():
 def _everything(objective, w, v, batch):
     """What each oracle gives at a point of its own kind, and with the others."""
     oracles = Oracles(w, objective, batch)
-    at_w = oracles.at(w, "loss", "grad", "hvp", "curvature", "examples", "per_example_mean")
+    at_w = oracles.at(w, "loss", "grad", "hvp", "curvature", "examples", "per_example_grad")
     found = [at_w.loss, at_w.grad, at_w.hvp(v), at_w.curvature(v), at_w.examples]
-    found.append(at_w.per_example_mean(lambda e: rt.norm(e)))
+    found.append(at_w.per_example_grad().mean(rt.norm))
     if objective.split:
         at_v = oracles.at(v, "outputs", "outputs_grad", "pullback", "ggn", "hvp")
         pulled = at_v.pullback(at_v.outputs_grad)
