@@ -15,12 +15,12 @@ from .allow import without_allowed
 from .check import chosen, lowered
 from .coverage import bounds
 from .freeze import freeze
-from .graph import Graph, walk
+from .graph import Graph
 from .locate import Located
 from .lowering.draft import Draft
-from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
+from .questions import Times, questions
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
@@ -36,10 +36,15 @@ class Summary:
     """What a compiled program does, for people."""
 
     stages: list[str]
-    oracles: dict[str, int]
+    asked: dict[str, Times]
     state_bytes_per_weight: tuple[float, float]
     """For the tensors that have the least, and for those that have the most."""
     hyperparameters: tuple[Hyperparameter, ...]
+
+    @property
+    def oracles(self) -> dict[str, float]:
+        """How often a step asks each oracle, at most."""
+        return {name: times.most for name, times in self.asked.items()}
 
     @property
     def state(self) -> str:
@@ -85,10 +90,6 @@ def simplified(graph: Graph) -> Graph:
 
 def summary(graph: Graph) -> Summary:
     """What a program does: its stages, its oracles for each step, what it keeps."""
-    counts: dict[str, int] = {}
-    for node in walk(graph.step):
-        if node.op in ASKED:
-            counts[node.op] = counts.get(node.op, 0) + 1
     kept = [
         (_condition(graph, slot.type.domain), _width(slot))
         for slot in graph.slots
@@ -100,7 +101,7 @@ def summary(graph: Graph) -> Summary:
         if refusal.domain is not None and refusal.condition == TRUE
     ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
-    return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
+    return Summary(stages, questions(graph), bounds(kept, refused), graph.hyperparameters)
 
 
 def _width(slot: Slot) -> int:
