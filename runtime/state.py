@@ -42,9 +42,9 @@ class Report(NamedTuple):
     """What a step found: the loss at the old weights, and what the program observes.
 
     An observation is an array, or for one number per tensor a dict of them by the tensors' paths.
-    What is not due at this step is NaN. `aux` is what the model returned beside its value; `applied`
-    is False where a guard held the step back or it was accumulated. `model_state` is the next one of
-    the model, as the pass at the weights returned it.
+    What is not due at this step is NaN. `aux` is what the model returned beside its value;
+    `applied` is False where a guard held the step back or it was accumulated. `model_state` is the
+    next one of the model, as the pass at the weights returned it.
     """
 
     loss: jax.Array
