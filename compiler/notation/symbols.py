@@ -67,6 +67,8 @@ SIGNS: dict[str, tuple[str, str]] = {
     "∇L": ("∇L", r"\nabla L"),
     "∇²L": ("∇²L", r"\nabla^2 L"),
     "∇ℓ": ("∇ℓ", r"\nabla \ell"),
+    "∇ℓₛ": ("∇ℓₛ", r"\nabla \ell_s"),
+    "∇Lᵢ": ("∇Lᵢ", r"\nabla L_i"),
     "Jᵀ": ("Jᵀ", r"J^\top"),
     "N(0, I)": ("N(0, I)", r"\mathcal{N}(0, I)"),
     "N(0, 1)": ("N(0, 1)", r"\mathcal{N}(0, 1)"),
