@@ -4,14 +4,14 @@ A direction of curvature h under plain steps is unstable from lr h = 2 on. USAM 
 of curvature h (1 + radius h), and momentum moves the edge to 2 (1 + beta).
 """
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from objectives import Asking, Quadratic
+from objectives import Asking, Quadratic, followed
 from shipped import SPLIT, loss, make_batch, make_params, program, staged
 
 import optc
@@ -136,6 +136,25 @@ def test_weights_shrink_below_the_edge_and_grow_above_it(stages, x):
     early, late = np.max(sizes[100:150], axis=0), np.max(sizes[550:], axis=0)
     assert late[0] < 0.9 * early[0]
     assert late[1] > 1.1 * early[1]
+
+
+def test_on_small_batches_each_example_damps_by_its_own_gradient_in_the_mean():
+    """Least squares, 2 of 4 examples: E M P M P = M (b2 M + (b - b2) diag M), M = J J'.
+
+    b = B / D and b2 = b (B - 1) / (D - 1): what unnormalised SAM adds to the step, over all batches.
+    """
+    rng = np.random.default_rng(2)
+    jacobian, targets, x = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=3)
+    steps = []
+    for chosen in combinations(range(4), 2):
+        rows = jacobian[list(chosen)]
+        objective = Quadratic(rows.T @ rows, -rows.T @ targets[list(chosen)])
+        steps.append(followed("usam(radius = 0.3)", objective, x))
+    m, z = jacobian @ jacobian.T, jacobian @ x - targets
+    b = 2 / 4
+    b2 = b / 3
+    expected = m @ (b * np.eye(4) + 0.3 * (b2 * m + (b - b2) * np.diag(np.diag(m)))) @ z
+    np.testing.assert_allclose(jacobian @ np.mean(steps, axis=0), expected, rtol=0, atol=1e-13)
 
 
 # ---- beside optax
