@@ -141,7 +141,7 @@ def test_weights_shrink_below_the_edge_and_grow_above_it(stages, x):
 def test_on_small_batches_each_example_damps_by_its_own_gradient_in_the_mean():
     """Least squares, 2 of 4 examples: E M P M P = M (b2 M + (b - b2) diag M), M = J J'.
 
-    b = B / D and b2 = b (B - 1) / (D - 1): what unnormalised SAM adds to the step, over all batches.
+    b = B / D and b2 = b (B - 1) / (D - 1): what unnormalised SAM adds, over all batches.
     """
     rng = np.random.default_rng(2)
     jacobian, targets, x = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=3)
