@@ -160,13 +160,18 @@ def test_on_small_batches_each_example_damps_by_its_own_gradient_in_the_mean():
 # ---- beside optax
 
 
-def test_sam_is_that_of_optax_step_by_step():
+@pytest.mark.parametrize("ascents", [1, 2])
+def test_sam_is_that_of_optax_step_by_step(ascents):
     """Opaque, over momentum: each call of both is one whole step."""
     lr, rho, momentum = 0.05, 0.1, 0.9
     ours = program("sam")(lr=lr, rho=rho, momentum=momentum)
+    if ascents > 1:
+        rule = f"perturb ascending_sam({rho}, {ascents})"
+        ours = staged(rule, f"precondition momentum({momentum})", f"tune step {lr}")()
     theirs = optax.contrib.sam(
         optax.sgd(lr, momentum),
         optax.chain(optax.contrib.normalize(), optax.sgd(rho)),
+        sync_period=ascents + 1,
         opaque_mode=True,
     )
     batch, start = make_batch(float), make_params(float)
