@@ -1,4 +1,4 @@
-"""How often a step asks each oracle, at most: through loops, and what is due now and then."""
+"""How often a step asks each oracle, at most: through loops, and with all that is sometimes due."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -85,8 +85,8 @@ def unknown(ctx: Context, site: Site, scope: Scope, name: syntax.Name) -> Value:
         value = expressions.expression(ctx, site, scope, name)
         if not value.type.is_unknown:
             message = f"`{name.id}` is {value.type}, which cannot be called"
-            others = (Label(binding.span, "declared here"),) if binding.span else ()
-            others += ctx.asker_of(name.span)
+            declared = [Label(binding.span, "declared here")] if binding.span else []
+            others = (*declared, *ctx.asker_of(name.span))
             ctx.report.add(closures.FUNCTION_VALUE.at(name.span, message, others=others))
         return MISTAKE
     known = FUNCTIONS | site.declarations.names("func") | site.declarations.names("schedule")
