@@ -24,7 +24,12 @@ def _loss(outputs, batch):
     return jnp.mean(jnp.sum((outputs["y"] - batch["y"]) ** 4, axis=1))
 
 
-SPLIT = rt.Objective(outputs=_model, loss=_loss, batch_axis=0)
+def _sampler(outputs, batch, key):
+    """Labels that depend on the outputs alone: each slice has a key of its own."""
+    return batch | {"y": jnp.sin(3 * outputs["y"])}
+
+
+SPLIT = rt.Objective(outputs=_model, loss=_loss, batch_axis=0, sampler=_sampler)
 WHOLE = rt.Objective(loss=lambda p, batch: _loss(_model(p, batch), batch), batch_axis=0)
 
 
@@ -52,9 +57,11 @@ def _everything(objective, w, v, batch):
     found = [at_w.loss, at_w.grad, at_w.hvp(v), at_w.curvature(v), at_w.examples]
     found.append(at_w.per_example_grad().mean(rt.norm))
     if objective.split:
-        at_v = oracles.at(v, "outputs", "outputs_grad", "pullback", "ggn", "hvp")
+        asks = ("outputs", "outputs_grad", "sampled_outputs_grad", "pullback", "ggn", "hvp")
+        at_v = oracles.at(v, *asks)
         pulled = at_v.pullback(at_v.outputs_grad)
         found += [at_v.outputs, at_v.outputs_grad, pulled, at_v.ggn(w), at_v.hvp(w)]
+        found.append(at_v.sampled_outputs_grad(jax.random.key(1), 0))
     return found
 
 
