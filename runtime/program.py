@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from .field import Field, cast, widen
+from .field import Field, cast, scalar_dtype, widen
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
 from .needs import check_batch, check_model_state, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
 from .random import key_data, wrap_key
-from .state import Layout, Outcome, Report, Slots, State
+from .state import Layout, Observed, Outcome, Report, Slots, State
 from .transform import transformation
 from .tree import PyTree, Tree, leaves_of
 
@@ -364,13 +364,21 @@ def _update(
     outcome, after, oracles = program.advance(
         w, state, objective, batch, static=static, key=key, model_state=model_state
     )
-    observed = {
-        name: jnp.asarray(x, jnp.result_type(float)) for name, x in (outcome.observed or {}).items()
-    }
+    observed = {name: _reported(x) for name, x in (outcome.observed or {}).items()}
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     beside = oracles.beside or Beside(model_state=model_state)
     report = Report(outcome.loss, observed, beside.aux, applied, beside.model_state)
     return _leave(_next_weights(w, outcome)), after, report
+
+
+def _reported(observed: Any) -> Observed:
+    """An observation as the report has it: what is one number for each tensor, by path."""
+    if not isinstance(observed, Field):
+        return jnp.asarray(observed, scalar_dtype())
+    pairs = zip(observed.tree.leaves, observed.tensors, strict=True)
+    return {
+        leaf.path: jnp.reshape(x, ()).astype(scalar_dtype()) for leaf, x in pairs if x is not None
+    }
 
 
 def _model_key(state: State) -> tuple[jax.Array, State]:
