@@ -150,6 +150,7 @@ class Context(Builder):
     assumed: list[Term] = field(default_factory=list)
     choices: int = 0
     random_sites: int = 0
+    sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
 
     def __post_init__(self) -> None:
