@@ -64,6 +64,7 @@ CALLS = {
     "armijo_gd": (2, (2, 2)),
     "goldstein_gd": (2, (2, 2)),
     "wolfe_gd": (2, (2, 2)),
+    "lbfgs_wolfe": (2, (2, 2)),
     "greedy_gd": (2, (2, 2)),
     "sps_sgd": (1, (1, 1)),
     "decsps_sgd": (1, (1, 1)),
