@@ -28,7 +28,7 @@ class State(NamedTuple):
     """Everything that an optimizer keeps between steps; a pytree of arrays.
 
     `count` is the number of steps applied, `hyperparameters` the float ones, and `key` the raw
-    data of a random key, None for a program that draws nothing.
+    data of a random key, None for a program that draws nothing and was given none.
     """
 
     # The name under which optax.tree.get finds the step count hides a method of tuples.
@@ -42,14 +42,16 @@ class Report(NamedTuple):
     """What a step found: the loss at the old weights, and what the program observes.
 
     An observation is an array, or for one number per tensor a dict of them by the tensors' paths.
-    What is not due at this step is NaN. `aux` is what the user's loss returned
-    beside the loss; `applied` is False where a guard held the step back or it was accumulated.
+    What is not due at this step is NaN. `aux` is what the model returned beside its value;
+    `applied` is False where a guard held the step back or it was accumulated. `model_state` is the
+    next one of the model, as the pass at the weights returned it.
     """
 
     loss: jax.Array
     observed: dict[str, Observed]
     aux: Any
     applied: jax.Array
+    model_state: Any = None
 
 
 for _node in (State, Report):
