@@ -78,6 +78,7 @@ CALLS = {
     "wolfe_gd": (2, (2, 2)),
     "lbfgs_wolfe": (2, (2, 2)),
     "greedy_gd": (2, (2, 2)),
+    "lanczos_sgd": (2, (2, 2)),
     "sps_sgd": (1, (1, 1)),
     "decsps_sgd": (1, (1, 1)),
     "pfsam": (None, (2, 1)),
