@@ -358,3 +358,32 @@ def test_a_learned_heavy_ball_has_the_rate_and_momentum_of_its_spectrum():
         radius = np.abs(np.linalg.eigvals(iteration)).max()
         # At both ends the matrix is defective, and rounding counts by its root.
         assert radius == pytest.approx(np.sqrt(momentum), rel=1e-7)
+
+
+def ritz(h, g, steps):
+    """The eigenvalues of `h` as Lanczos' method from `g` sees them, and their vectors."""
+    basis = [g / np.linalg.norm(g)]
+    for _ in range(steps - 1):
+        v = h @ basis[-1]
+        for _ in range(2):
+            v = v - sum((b @ v) * b for b in basis)
+        basis.append(v / np.linalg.norm(v))
+    q = np.stack(basis, axis=1)
+    values, vectors = np.linalg.eigh(q.T @ h @ q)
+    return values, q @ vectors
+
+
+@pytest.mark.parametrize("steps", [1, 3, 12])
+def test_newton_by_conjugate_gradients_is_the_direction_of_lanczos_steps(steps):
+    """g / beta + sum of (1 / (|l| + beta) - 1 / beta) (q'g) q over the Ritz pairs (l, q) from g.
+
+    The direction of LanczosSGD in the code of arXiv:2006.09092, for a Hessian that is positive.
+    """
+    bowl, x, beta = quadratic(*np.geomspace(0.1, 4.0, 12)), np.cos(np.arange(12.0)), 0.5
+    g = bowl.slope(x)
+    values, q = ritz(bowl.hessian(x), g, steps)
+    expected = g / beta + q @ ((1 / (np.abs(values) + beta) - 1 / beta) * (q.T @ g))
+    rule = f"precondition newton(damping = {beta}, iterations = {steps})"
+    (found,) = descend("1", bowl, x, 1, rule).steps
+    # The condition of what is solved is 9.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.linalg.norm(g))
