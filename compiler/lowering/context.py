@@ -137,6 +137,7 @@ class Context(Builder):
     domains: list[Domain]
     slots: list[Slot] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     active: list[syntax.Node] = field(default_factory=list)
     callers: list[Span] = field(default_factory=list)
     parameter_names: dict[int, str] = field(default_factory=dict)
