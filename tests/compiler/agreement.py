@@ -97,9 +97,9 @@ class Model:
             return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
 
         def ggn(batch, w, v):
-            found, push = jax.jvp(lambda w: outputs(batch, w), (w,), (v,))
+            found, push = jax.jvp(lambda w: given(batch, w), (w,), (v,))
             slope = jax.grad(lambda x: self.loss(x, batch))
-            return pullback(batch, w, jax.jvp(slope, (found,), (push,))[1])
+            return pullback(batch, w, ravel_pytree(jax.jvp(slope, (found,), (push,))[1])[0])
 
         functions = (outputs, loss, outputs_grad, sampled_outputs_grad)
         functions += (pullback, grad, hvp, ggn)
