@@ -7,7 +7,6 @@ import pytest
 from part import optimizers
 from shipped import SPLIT, bits, make_batch, make_params, program
 
-
 REORDERED = ("sophia",)
 """XLA adds up a Hessian product inside a branch in another order when the branch was stored."""
 
