@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from .curvature import curvature
 from .field import Field, cast, scalar_dtype, widen
 from .objective import Objective
 from .reduce import dot
@@ -198,20 +199,8 @@ class _Evaluation:
         return self._field(self._push_grad(self._tangent(v)))
 
     def curvature(self, v: Field) -> jax.Array:
-        tangent = self._tangent(v)
-
-        def slope(x: Tensors) -> jax.Array:
-            return _derivative(self._loss, x, tangent)
-
-        try:
-            # Forward over forward: +0.7 of a gradient, where a Hessian product costs +2.
-            return _derivative(slope, self._tensors, tangent).astype(scalar_dtype())
-        except (TypeError, NotImplementedError) as error:
-            # A jax.custom_vjp has no forward derivative, but its backward pass may have one.
-            # JAX says so in one way while tracing and in another while not.
-            if "custom_vjp" not in str(error) and "custom_lin" not in str(error):
-                raise
-            return dot(v, self.hvp(v))
+        tangent, product = self._tangent(v), lambda: dot(v, self.hvp(v))
+        return curvature(self._loss, self._tensors, tangent, product).astype(scalar_dtype())
 
     def ggn(self, v: Field) -> Field:
         outputs, push = jax.jvp(self._outputs, (self._tensors,), (self._tangent(v),))
@@ -275,11 +264,6 @@ class _Evaluation:
 
     def _field(self, tensors: Tensors) -> Field:
         return Field([widen(x) for x in tensors], self._tree)
-
-
-def _derivative(f: Callable[[Tensors], jax.Array], x: Tensors, tangent: Tensors) -> jax.Array:
-    slope: jax.Array = jax.jvp(f, (x,), (tangent,))[1]
-    return slope
 
 
 def _named(loss_and_aux: tuple[jax.Array, Any]) -> dict[str, Any]:
