@@ -310,6 +310,7 @@ ORACLES = (
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
     Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", ("product", "∇²L")),
+    Op("ggn", "oracle", ("any", "any"), "float", "", "{0}.ggn({1})", ("product", "G")),
     Op(
         "curvature",
         "oracle",
@@ -323,7 +324,7 @@ ORACLES = (
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
 ASKED = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
     "per_example_mean",
 )
 """The questions that are counted, where it is said what a step costs."""
@@ -351,7 +352,6 @@ _MATRIX_FUNCTIONS = (
 
 NOT_YET = {
     **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
-    **dict.fromkeys(("ggn", "cg"), "Gauss-Newton products and conjugate gradients"),
     **dict.fromkeys(
         ("per_example_grad", "sampled_outputs_grad"), "per-example and sampled gradients"
     ),

@@ -10,7 +10,7 @@ from ..types import Type, dynamic
 from . import expressions
 from .builder import Cell, Value
 from .context import Binding, Context, Scope, Site
-from .oracles import refuse_in_example
+from .oracles import RESULTS, refuse_in_example
 
 STATE_IN_LOOP = declare(
     "state-in-loop",
@@ -152,7 +152,7 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
-        *("loss", "grad", "hvp", "outputs", "outputs_grad", "pullback", "examples"),
+        *RESULTS,
         "per_example_mean",
         *("normal", "rademacher", "uniform"),
     )

@@ -24,7 +24,7 @@ from .layout import (
 from .statements import Names
 
 ASKS = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature"),
+    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
     *("examples", "per_example_mean"),
 )
 """What a point of the objective can be asked, in the order in which it is printed."""

@@ -86,7 +86,12 @@ class Model:
         def hvp(batch, w, v):
             return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
 
-        functions = (outputs, loss, outputs_grad, pullback, grad, hvp)
+        def ggn(batch, w, v):
+            found, push = jax.jvp(lambda w: outputs(batch, w), (w,), (v,))
+            slope = jax.grad(lambda x: self.loss(x, batch))
+            return pullback(batch, w, jax.jvp(slope, (found,), (push,))[1])
+
+        functions = (outputs, loss, outputs_grad, pullback, grad, hvp, ggn)
         return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
 
 
@@ -120,6 +125,9 @@ class Asked:
 
     def hvp(self, at, vector):
         return self._ask("hvp", at, tuple(vector))
+
+    def ggn(self, at, vector):
+        return self._ask("ggn", at, tuple(vector))
 
     def per_example_grads(self, at):
         grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
