@@ -315,8 +315,9 @@ class Interpreter:
             return float(len(self.oracles.per_example_grads(inputs[0])))
         if node.op == "per_example_mean":
             return self._per_example_mean(node, self.oracles.per_example_grads(inputs[0]))
-        if node.op == "curvature":
-            product = self.oracles.hvp(inputs[0], inputs[1])
+        if node.op in ("curvature", "ggn_curvature"):
+            times = self.oracles.hvp if node.op == "curvature" else self.oracles.ggn
+            product = times(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
         return getattr(self.oracles, node.op)(*inputs)
 

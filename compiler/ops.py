@@ -320,12 +320,21 @@ ORACLES = (
         "{0}.curvature({1})",
         ("quadratic", "∇²L"),
     ),
+    Op(
+        "ggn_curvature",
+        "oracle",
+        ("any", "any"),
+        "float",
+        "",
+        "{0}.ggn_curvature({1})",
+        ("quadratic", "G"),
+    ),
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
-    "per_example_mean",
+    *("ggn_curvature", "per_example_mean"),
 )
 """The questions that are counted, where it is said what a step costs."""
 

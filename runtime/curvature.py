@@ -1,19 +1,17 @@
 """Curvature along one direction: the second derivative of s -> loss(x + s u) at s = 0."""
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import jax
 
 from .merge import merged
-
-Tensors: TypeAlias = tuple[jax.Array, ...]
+from .tree import PyTree
 
 
 def curvature(
-    loss: Callable[[Tensors], jax.Array],
-    x: Tensors,
-    u: Tensors,
+    loss: Callable[[PyTree], jax.Array],
+    x: PyTree,
+    u: PyTree,
     product: Callable[[], jax.Array],
 ) -> jax.Array:
     """The curvature u'Hu, forward over forward: no vector of the size of the weights is made.
@@ -24,7 +22,7 @@ def curvature(
     derivative: behind a `jax.custom_vjp`.
     """
 
-    def along(x: Tensors, u: Tensors) -> jax.Array:
+    def along(x: PyTree, u: PyTree) -> jax.Array:
         return _derivative(lambda x: _derivative(loss, x, u), x, u)
 
     try:
@@ -42,6 +40,6 @@ def curvature(
         return product()
 
 
-def _derivative(f: Callable[[Tensors], jax.Array], x: Tensors, u: Tensors) -> jax.Array:
+def _derivative(f: Callable[[PyTree], jax.Array], x: PyTree, u: PyTree) -> jax.Array:
     slope: jax.Array = jax.jvp(f, (x,), (u,))[1]
     return slope

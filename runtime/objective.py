@@ -11,7 +11,7 @@ import numpy as np
 from .tree import PyTree, path_text
 
 _EXAMPLES_ONLY = frozenset({"examples", "per_example_mean"})
-_SPLIT_ONLY = frozenset({"outputs", "outputs_grad", "pullback", "ggn"})
+_SPLIT_ONLY = frozenset({"outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature"})
 
 
 class Objective:

@@ -61,8 +61,8 @@ class Oracles:
         """What is asked at a point, by name.
 
         "loss", "grad", "outputs", "outputs_grad" and "examples" become attributes; "pullback",
-        "hvp", "curvature", "ggn" and "per_example_mean" functions. A tensor that the point leaves
-        out is that of the weights.
+        "hvp", "curvature", "ggn", "ggn_curvature" and "per_example_mean" functions. A tensor that
+        the point leaves out is that of the weights.
         """
         known: dict[str, Any] = {}
         at_weights = point is self._weights
@@ -135,6 +135,10 @@ class Point:
         """v'Hv, the second derivative of the loss along `v`."""
         return self._evaluated("curvature").curvature(v)
 
+    def ggn_curvature(self, v: Field) -> jax.Array:
+        """v'J'BJv, the Gauss-Newton product's share of the curvature along `v`."""
+        return self._evaluated("ggn_curvature").ggn_curvature(v)
+
     def ggn(self, v: Field) -> Field:
         """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
         return self._evaluated("ggn").ggn(v)
@@ -201,6 +205,15 @@ class _Evaluation:
     def curvature(self, v: Field) -> jax.Array:
         tangent, product = self._tangent(v), lambda: dot(v, self.hvp(v))
         return curvature(self._loss, self._tensors, tangent, product).astype(scalar_dtype())
+
+    def ggn_curvature(self, v: Field) -> jax.Array:
+        outputs, push = jax.jvp(self._outputs, (self._tensors,), (self._tangent(v),))
+
+        def head(outputs: PyTree) -> jax.Array:
+            return self._objective.loss_of(outputs, self._batch)
+
+        found = curvature(head, outputs, push, lambda: dot(v, self.ggn(v)))
+        return found.astype(scalar_dtype())
 
     def ggn(self, v: Field) -> Field:
         outputs, push = jax.jvp(self._outputs, (self._tensors,), (self._tangent(v),))

@@ -25,7 +25,7 @@ from .statements import Names
 
 ASKS = (
     *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
-    *("examples", "per_example_mean"),
+    *("ggn_curvature", "examples", "per_example_mean"),
 )
 """What a point of the objective can be asked, in the order in which it is printed."""
 

@@ -51,6 +51,7 @@ _PLAIN = {
     "max": "most",
     "clamp": "clamped",
     "curvature": "curvature",
+    "ggn_curvature": "gauss_newton_curvature",
     "hvp": "hessian_product",
     "ggn": "gauss_newton_product",
     "pullback": "pulled_back",

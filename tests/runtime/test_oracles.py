@@ -63,7 +63,7 @@ def test_split_oracles_agree_with_the_jacobian(double, model):
     direction = jnp.sin(jnp.arange(len(vector), dtype=jnp.float64))
 
     w, v = field(params), field(unravel(direction))
-    asks = ("outputs", "outputs_grad", "pullback", "ggn")
+    asks = ("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature")
     at_w = Oracles(w, model.split, batch).at(w, *asks)
 
     np.testing.assert_allclose(at_w.outputs, outputs, rtol=RTOL)
@@ -72,6 +72,7 @@ def test_split_oracles_agree_with_the_jacobian(double, model):
     np.testing.assert_allclose(pulled, jacobian.T @ head.ravel(), rtol=RTOL, atol=RTOL)
     ggn = jacobian.T @ (curved(outputs.ravel()) @ (jacobian @ direction))
     np.testing.assert_allclose(flat(at_w.ggn(v)), ggn, rtol=RTOL, atol=RTOL)
+    np.testing.assert_allclose(at_w.ggn_curvature(v), direction @ ggn, rtol=RTOL)
 
 
 @pytest.mark.parametrize("transform", [jax.jit, lambda f: f], ids=["traced", "not traced"])
