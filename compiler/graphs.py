@@ -12,15 +12,16 @@ from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, di
 from ..grammar.parse import parse
 from ..grammar.source import Span
 from .allow import without_allowed
+from .budget.places import places, started
 from .check import chosen, lowered
 from .coverage import bounds
 from .freeze import freeze
-from .graph import Graph, walk
+from .graph import Graph
 from .locate import Located
 from .lowering.draft import Draft
-from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
+from .questions import Times, questions
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
@@ -36,10 +37,15 @@ class Summary:
     """What a compiled program does, for people."""
 
     stages: list[str]
-    oracles: dict[str, int]
+    asked: dict[str, Times]
     state_bytes_per_weight: tuple[float, float]
     """For the tensors that have the least, and for those that have the most."""
     hyperparameters: tuple[Hyperparameter, ...]
+
+    @property
+    def oracles(self) -> dict[str, float]:
+        """How often a step asks each oracle, at most."""
+        return {name: times.most for name, times in self.asked.items()}
 
     @property
     def state(self) -> str:
@@ -85,14 +91,13 @@ def simplified(graph: Graph) -> Graph:
 
 def summary(graph: Graph) -> Summary:
     """What a program does: its stages, its oracles for each step, what it keeps."""
-    counts: dict[str, int] = {}
-    for node in walk(graph.step):
-        if node.op in ASKED:
-            counts[node.op] = counts.get(node.op, 0) + 1
+    defaults = {h.name: h.default for h in graph.hyperparameters if h.default is not None}
+    sizes, histories = places(graph, defaults), started(graph)
     kept = [
-        (_condition(graph, slot.type.domain), _width(slot))
-        for slot in graph.slots
-        if slot.type.is_field and slot.type.per == "element"
+        (_condition(graph, slot.type.domain), _width(slot) * times)
+        for number, slot in enumerate(graph.slots)
+        for times in [sizes.get(histories[number].id, 1) if number in histories else 1]
+        if slot.type.kind in ("field", "history") and slot.type.per == "element"
     ]
     refused = [
         _condition(graph, refusal.domain)
@@ -100,7 +105,7 @@ def summary(graph: Graph) -> Summary:
         if refusal.domain is not None and refusal.condition == TRUE
     ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
-    return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
+    return Summary(stages, questions(graph), bounds(kept, refused), graph.hyperparameters)
 
 
 def _width(slot: Slot) -> int:

@@ -1,7 +1,8 @@
 """The reference interpreter: any graph in NumPy float64, straight from the op table.
 
 It is slow, it shares no code with the printed programs, and it is what they are held against.
-A field is a list with one array for every weight tensor, or None outside its domain. Oracles,
+A field is a list with one array for every weight tensor, or None outside its domain, and model
+outputs are one array. Oracles,
 random draws and transformations of optax are functions handed in.
 """
 
@@ -9,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import rearrange
+from . import histories, rearrange, spectral
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
@@ -34,13 +36,16 @@ class Oracles(Protocol):
     def grad(self, at: Fields) -> Fields:
         """Its gradient."""
 
-    def outputs(self, at: Fields) -> Any:
-        """The model's outputs."""
+    def outputs(self, at: Fields) -> Tensor:
+        """The model's outputs, all in one array."""
 
-    def outputs_grad(self, at: Fields) -> Any:
+    def outputs_grad(self, at: Fields) -> Tensor:
         """The derivative of the loss in the outputs."""
 
-    def pullback(self, at: Fields, cotangent: Any) -> Fields:
+    def sampled_outputs_grad(self, at: Fields, site: int, rounds: tuple[int, ...]) -> Tensor:
+        """The same under labels that the model draws, another time at each site and round."""
+
+    def pullback(self, at: Fields, cotangent: Tensor) -> Fields:
         """The transposed Jacobian of the outputs times `cotangent`."""
 
     def hvp(self, at: Fields, vector: Fields) -> Fields:
@@ -49,12 +54,15 @@ class Oracles(Protocol):
     def ggn(self, at: Fields, vector: Fields) -> Fields:
         """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
 
-    def per_example_grads(self, at: Fields) -> list[Fields]:
+    def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch."""
 
 
-Draw = Callable[[str, int, tuple[int, ...], Fields], Fields]
-"""Random fields: op, site, rounds of the loops around it, and a field of their shapes."""
+Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
+"""Random fields: op, site, rounds of the loops around it, and a field of their shapes.
+
+Without a field it is one random number.
+"""
 
 
 class Extern(Protocol):
@@ -83,13 +91,17 @@ class Tensors:
     dtypes: Sequence[str]
 
 
+Observed: TypeAlias = float | dict[str, float] | NDArray[np.float64]
+"""What is reported under one name: a number, one for each tensor by its path, or a spectrum."""
+
+
 @dataclass
 class Outcome:
     """The results of one step, by role."""
 
     weights: Fields
     slots: list[Any]
-    observed: dict[str, float]
+    observed: dict[str, Observed]
     loss: float
     applied: bool = True
 
@@ -126,12 +138,20 @@ class Interpreter:
                 case "slot":
                     new.slots[output.index] = value
                 case "observed":
-                    new.observed[output.name] = float(value)
+                    new.observed[output.name] = self._reported(value)
                 case "loss":
                     new.loss = float(value)
                 case "applied":
                     new.applied = bool(value)
         return new
+
+    def _reported(self, value: Any) -> Observed:
+        if isinstance(value, np.ndarray) and np.ndim(value):
+            return value
+        if not isinstance(value, list):
+            return float(value)
+        pairs = zip(self.tensors.paths, value, strict=True)
+        return {path: float(np.reshape(x, ())) for path, x in pairs if x is not None}
 
     @property
     def values(self) -> Mapping[int, Any]:
@@ -205,8 +225,12 @@ class Interpreter:
                 return self._fill(node, inputs)
             case "random":
                 return self._random(node, inputs)
+            case "history":
+                return self._history(node, inputs)
             case "oracle":
                 return self._ask(node, inputs)
+            case "spectral":
+                return self._spectral(node, inputs)
             case "control":
                 return self._control(node, inputs)
             case "opaque":
@@ -240,6 +264,8 @@ class Interpreter:
     def _reduction(self, node: Node, inputs: list[Fields]) -> Any:
         reduce = _REDUCTIONS[node.op]
         per = node.get("per")
+        if not isinstance(inputs[0], list):
+            return reduce(*inputs, axis=None, keepdims=False)
         if per is None:
             present = [x for x in zip(*inputs, strict=True) if x[0] is not None]
             flat = [np.concatenate([np.ravel(x) for x in xs]) for xs in zip(*present, strict=True)]
@@ -290,10 +316,15 @@ class Interpreter:
             for place, here in enumerate(self._mask(node))
         ]
 
-    def _fill(self, node: Node, inputs: list[Any]) -> Fields:
+    def _fill(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "full":
             return [np.full_like(x, inputs[1]) for x in inputs[0]]
+        if node.op == "nans":
+            one = [None if x is None else np.full((1,) * np.ndim(x), np.nan) for x in inputs[0]]
+            return [x if inside else None for x, inside in zip(one, self._mask(node), strict=True)]
         meaning = getattr(np, OPS[node.op].numpy)
+        if not node.type.is_field:
+            return meaning(*inputs)
         return [
             meaning(_at(inputs[0], place)) if inside else None
             for place, inside in enumerate(self._mask(node))
@@ -304,17 +335,28 @@ class Interpreter:
             return inputs[0]
         assert self.draw is not None
         rounds = tuple(int(i) for i in inputs[1:])
+        if not node.type.is_field:
+            return self.draw(node.op, int(node["site"]), rounds, None)
         drawn = self.draw(node.op, int(node["site"]), rounds, inputs[0])
         return [x if inside else None for x, inside in zip(drawn, self._mask(node), strict=True)]
+
+    def _history(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "history":
+            return histories.History(int(inputs[1]))
+        meaning: Callable[..., Any] = getattr(histories, node.op)
+        return meaning(*inputs)
 
     def _ask(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "point":
             return inputs[0]
+        if node.op == "per_example_mean":
+            return self._per_example_mean(node, *inputs)
         assert self.oracles is not None
         if node.op == "examples":
-            return float(len(self.oracles.per_example_grads(inputs[0])))
-        if node.op == "per_example_mean":
-            return self._per_example_mean(node, self.oracles.per_example_grads(inputs[0]))
+            return float(len(self.oracles.per_example_grad(inputs[0])))
+        if node.op == "sampled_outputs_grad":
+            rounds = tuple(int(i) for i in inputs[1:])
+            return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)
         if node.op in ("curvature", "ggn_curvature"):
             times = self.oracles.hvp if node.op == "curvature" else self.oracles.ggn
             product = times(inputs[0], inputs[1])
@@ -322,15 +364,42 @@ class Interpreter:
         return getattr(self.oracles, node.op)(*inputs)
 
     def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
-        (region,) = node.regions
-        found = []
-        for gradient in gradients:
-            self._values[region.arguments[0]] = gradient
-            (value,) = self._region(region)
-            found.append(value)
+        found = [self._applied(node, gradient) for gradient in gradients]
         if not node.type.is_field:
             return np.mean(found)
         return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
+
+    def _spectral(self, node: Node, inputs: list[Any]) -> Any:
+        match node.op:
+            case "no_spectrum":
+                return np.full((2, int(inputs[0])), np.nan)
+            case "highest":
+                return np.max(inputs[0][0])
+            case "lowest":
+                return np.min(inputs[0][0])
+            case "quadrature":
+                pairs = [(x, weight) for x, weight in zip(*inputs[0], strict=True) if weight != 0]
+                return sum(weight * self._applied(node, np.float64(x)) for x, weight in pairs)
+            case "lanczos":
+                start, steps = inputs
+                return spectral.lanczos(partial(self._applied, node), start, int(steps))
+        like, samples, *rounds = inputs
+        assert self.draw is not None
+        around = tuple(int(i) for i in rounds)
+        site = int(node["site"])
+        signs = node.op == "hutchinson"
+        estimate, law = (
+            (spectral.hutchinson, "rademacher") if signs else (spectral.xtrace, "normal")
+        )
+        drawn = [self.draw(law, site, (*around, i), like) for i in range(int(samples))]
+        return estimate(partial(self._applied, node), drawn)
+
+    def _applied(self, node: Node, argument: Any) -> Any:
+        """What the function makes that a node has as its region."""
+        (region,) = node.regions
+        self._values[region.arguments[0]] = argument
+        (value,) = self._region(region)
+        return value
 
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "select":

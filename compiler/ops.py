@@ -25,7 +25,9 @@ OpClass = Literal[
     "shape",
     "fill",
     "random",
+    "history",
     "oracle",
+    "spectral",
     "control",
     "leaf",
     "opaque",
@@ -289,6 +291,7 @@ STRUCTURE = (
     Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict", ("same", "")),
     Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", ("sign", "0")),
     Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", ("sign", "𝟏")),
+    Op("nans", "fill", ("any",), "float", "", "rt.nans", ("sign", "NaN")),
     Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", ("second", "")),
     Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", "")),
     Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)")),
@@ -300,6 +303,33 @@ STRUCTURE = (
 )
 """Inputs, choices by tensor, fills, random fields and control flow."""
 
+HISTORIES = (
+    Op("history", "history", ("any", "number"), "float", "", "rt.history", ("sign", "∅")),
+    Op("push", "history", ("any", "any"), "float", "", "rt.push"),
+    Op(
+        "inverse_fisher",
+        "history",
+        ("any", "any", "number"),
+        "float",
+        "",
+        "rt.inverse_fisher",
+        ("call", "F⁻¹"),
+    ),
+    Op(
+        "inverse_hessian",
+        "history",
+        ("any", "any", "any", "number"),
+        "float",
+        "",
+        "rt.inverse_hessian",
+        ("call", "H⁻¹"),
+    ),
+)
+"""The last few fields, and matrices that are made of them: see `compiler.histories`.
+
+`history` is empty and has places for as many fields as its second input says; with the attribute
+`products` it keeps their inner products beside them."""
+
 ORACLES = (
     Op("point", "oracle", ("any",), notation=("same", "")),
     Op("loss", "oracle", ("any",), "float", "", "{0}.loss", ("call", "L")),
@@ -307,8 +337,26 @@ ORACLES = (
     Op("outputs", "oracle", ("any",), "float", "", "{0}.outputs", ("call", "F")),
     Op("outputs_grad", "oracle", ("any",), "float", "", "{0}.outputs_grad", ("call", "∇ℓ")),
     Op("pullback", "oracle", ("any", "any"), "float", "", "{0}.pullback({1})", ("product", "Jᵀ")),
+    Op(
+        "sampled_outputs_grad",
+        "oracle",
+        ("any",),
+        "float",
+        "",
+        "{0}.sampled_outputs_grad({1}, {2})",
+        ("call", "∇ℓₛ"),
+    ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
-    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.per_example_mean({1})"),
+    Op(
+        "per_example_grad",
+        "oracle",
+        ("any",),
+        "float",
+        "",
+        "{0}.per_example_grad()",
+        ("call", "∇Lᵢ"),
+    ),
+    Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.mean"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", ("product", "∇²L")),
     Op("ggn", "oracle", ("any", "any"), "float", "", "{0}.ggn({1})", ("product", "G")),
     Op(
@@ -330,13 +378,31 @@ ORACLES = (
         ("quadratic", "G"),
     ),
 )
-"""Questions to the objective. `point` linearises it once; the others ask at that point."""
+"""Questions to the objective. `point` linearises it once; the others ask at that point, but for
+`per_example_mean`, which asks the answer of `per_example_grad`: its region is a function of one
+example's gradient."""
 
 ASKED = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
-    *("ggn_curvature", "per_example_mean"),
+    *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
+    *("hvp", "curvature", "ggn", "ggn_curvature", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
+
+SPECTRAL = (
+    Op("lanczos", "spectral", ("any", "number"), "float", "", "rt.lanczos"),
+    Op("quadrature", "spectral", ("any",), "float", "", "rt.quadrature"),
+    Op("highest", "spectral", ("any",), "float", "", "rt.highest", ("call", "max")),
+    Op("lowest", "spectral", ("any",), "float", "", "rt.lowest", ("call", "min")),
+    Op("no_spectrum", "spectral", ("number",), "float", "", "rt.no_spectrum", ("sign", "NaN")),
+    Op("hutchinson", "spectral", ("any", "number"), "float", "", "rt.hutchinson", ("call", "tr")),
+    Op("xtrace", "spectral", ("any", "number"), "float", "", "rt.xtrace", ("call", "tr")),
+)
+"""What is asked of an operator on fields, which is a region with one argument.
+
+`lanczos` gives a spectrum, on which `quadrature` has a function of one node, a region too."""
+
+OPERATORS = ("lanczos", "hutchinson", "xtrace")
+"""Ops that apply an operator: as many times as their second input says, `xtrace` twice as often."""
 
 EXTERNS = (
     Op("extern_init", "opaque", ("any",)),
@@ -350,7 +416,9 @@ the transformation; inputs follow the weights, and then the `extra` arguments of
 """
 
 OPS: dict[str, Op] = {
-    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
+    op.name: op
+    for row in (ELEMENTWISE, REDUCTIONS, SHAPES, STRUCTURE, HISTORIES, ORACLES, SPECTRAL, EXTERNS)
+    for op in row
 }
 """Every op by its name."""
 
@@ -361,11 +429,13 @@ _MATRIX_FUNCTIONS = (
 
 NOT_YET = {
     **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
-    **dict.fromkeys(
-        ("per_example_grad", "sampled_outputs_grad"), "per-example and sampled gradients"
-    ),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
+
+
+def draws(op: Op) -> bool:
+    """Whether an op draws random numbers."""
+    return op.op_class == "random" or op.name in ("hutchinson", "xtrace", "sampled_outputs_grad")
 
 
 def knots(node: Attributed) -> tuple[tuple[float, float], ...]:

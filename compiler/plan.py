@@ -1,9 +1,10 @@
 """Deciding the phases of a program: what runs for each tensor, and in which order.
 
 A phase is what lies between two whole-vector reductions or oracles. The work of one phase on
-fields becomes one kernel, a function of one tensor; scalars, reductions, oracles and control flow
-stay in the main function between the kernels. The planner handles any mix of them: reductions of
-derived fields and oracles at derived points only mean more phases.
+fields becomes one kernel, a function of one tensor, and that on model outputs another; scalars,
+reductions, oracles and control flow stay in the main function between the kernels. The planner
+handles any mix of them: reductions of derived fields and oracles at derived points only mean more
+phases.
 """
 
 from collections import defaultdict
@@ -69,7 +70,7 @@ def plan(graph: Graph) -> Plan:
 def is_kernel_work(node: Node) -> bool:
     """Whether a node is computed tensor by tensor."""
     op_class = OPS[node.op].op_class
-    if not node.type.is_field:
+    if not node.type.has_tensors:
         return False
     return op_class in ("elementwise", "local", "reduction", "shape")
 
@@ -78,7 +79,7 @@ def is_constant(node: Node, nodes: Mapping[int, Node]) -> bool:
     """Whether a scalar is a literal or arithmetic over literals; it is printed where it is used."""
     if node.op in ("const", "nan"):
         return True
-    if OPS[node.op].op_class != "elementwise" or node.type.is_field:
+    if OPS[node.op].op_class != "elementwise" or node.type.has_tensors:
         return False
     return all(is_constant(nodes[i], nodes) for i in node.inputs)
 
@@ -117,8 +118,9 @@ class _Planner:
         steps: list[int | Kernel] = []
         for level in range(max(levels.values(), default=0) + 1):
             steps += [node.id for node in mains[level]]
-            if phases[level]:
-                steps.append(self._kernel(phases[level], needed))
+            for kind in ("outputs", "field"):
+                if together := [node for node in phases[level] if node.type.kind == kind]:
+                    steps.append(self._kernel(together, needed))
         return Block(tuple(steps), region.arguments, region.results)
 
     def _dependencies(self, node: Node) -> set[int]:
@@ -166,7 +168,7 @@ class _Planner:
         """The nodes that can wait for their first use."""
         lasting: set[int] = set()
         for node in work:
-            fields = [i for i in node.inputs if self.nodes[i].type.is_field]
+            fields = [i for i in node.inputs if self.nodes[i].type.has_tensors]
             kept = all(i in lasting or self.nodes[i].op in _PERSISTENT for i in fields)
             if kept if is_kernel_work(node) else OPS[node.op].op_class in _MOVABLE:
                 lasting.add(node.id)
@@ -198,7 +200,7 @@ class _Planner:
                 if source in inside:
                     continue
                 value = self.nodes[source]
-                if value.type.is_field:
+                if value.type.has_tensors:
                     fields[source] = None
                 elif not is_constant(value, self.nodes):
                     scalars[source] = None

@@ -1,13 +1,26 @@
 """Types of graph values: scalars, fields, and what only oracles or externs make and take.
 
-A field has one tensor for every weight tensor of its domain. `per` says what one number of
-it stands for: an element, or (broadcast over the rest) a whole tensor, an output unit, ...
+A field has one tensor for every weight tensor of its domain, and a history the last few fields.
+`per` says what one number of a field stands for: an element, or (broadcast over the rest) a whole
+tensor, an output unit, ... Model outputs have tensors of their own, whatever the model gives.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["scalar", "field", "text", "point", "outputs", "tuple", "opaque", "unknown"]
+Kind = Literal[
+    "scalar",
+    "field",
+    "history",
+    "outputs",
+    "examples",
+    "spectrum",
+    "text",
+    "point",
+    "tuple",
+    "opaque",
+    "unknown",
+]
 DType = Literal["float", "int", "bool"]
 Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
 """What one number stands for; an axis, counted from 0, is for one number at each of its places."""
@@ -37,6 +50,11 @@ class Type:
         return self.kind == "field"
 
     @property
+    def has_tensors(self) -> bool:
+        """Whether it is computed tensor by tensor: a field, or model outputs."""
+        return self.kind in ("field", "outputs")
+
+    @property
     def is_scalar(self) -> bool:
         """Whether it is one number."""
         return self.kind == "scalar"
@@ -62,8 +80,16 @@ class Type:
                 return "a field"
             case "text":
                 return "a text"
+            case "history":
+                return "a history"
+            case "outputs" if self.dtype == "bool":
+                return "conditions on model outputs"
             case "outputs":
                 return "model outputs"
+            case "examples":
+                return "one gradient per example"
+            case "spectrum":
+                return "a spectrum"
             case "opaque":
                 return "the state of a transformation"
             case "point" | "tuple" | "unknown":
@@ -77,6 +103,8 @@ FIELD = Type("field")
 TEXT = Type("text", static=True)
 POINT = Type("point")
 OUTPUTS = Type("outputs")
+SPECTRUM = Type("spectrum")
+EXAMPLES = Type("examples")
 TUPLE = Type("tuple")
 OPAQUE = Type("opaque")
 UNKNOWN = Type("unknown")
@@ -87,6 +115,8 @@ def join(types: tuple[Type, ...], dtype: DType, domain: int) -> Type:
 
     A field result lives on `domain`, where the operation runs.
     """
+    if any(t.kind == "outputs" for t in types):
+        return Type("outputs", dtype)
     fields = [t for t in types if t.is_field]
     if not fields:
         return Type("scalar", dtype)

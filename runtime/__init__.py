@@ -3,7 +3,8 @@
 A program is three functions of fields (`Field`: one tensor for every weight tensor) and scalars;
 `Program` makes an optimizer of them that takes any pytree of weights. Functions of one tensor
 are lifted with `per_tensor`, whole-vector reductions are `norm`, `dot`, `sum`..., and all that
-is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, and no compiler:
+is known of the loss comes from `Oracles`. It needs jax, numpy, optax and matfree only, and no
+compiler:
 
     @rt.per_tensor
     def scaled(g, lr):
@@ -31,20 +32,21 @@ from .field import (
     copy,
     full,
     mask,
+    nans,
     ones,
     per_tensor,
     refuse,
     restrict,
-    stored,
     zeros,
 )
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
+from .history import History, history, inverse_fisher, inverse_hessian, push, stored
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
-from .random import normal, rademacher, round_stochastic, uniform
+from .random import normal, number, rademacher, round_stochastic, uniform
 from .reduce import (
     all,
     any,
@@ -61,6 +63,7 @@ from .reduce import (
     sum,
     sum_per,
 )
+from .spectral import highest, hutchinson, lanczos, lowest, no_spectrum, quadrature, xtrace
 from .state import Outcome, Report, State
 from .tree import matches
 
@@ -71,6 +74,7 @@ __all__ = [
     "Group",
     "GroupTable",
     "GroupWarning",
+    "History",
     "Hyperparameter",
     "Limited",
     "Mask",
@@ -93,7 +97,14 @@ __all__ = [
     "extent",
     "extern",
     "full",
+    "highest",
+    "history",
+    "hutchinson",
     "interpolate",
+    "inverse_fisher",
+    "inverse_hessian",
+    "lanczos",
+    "lowest",
     "mask",
     "matches",
     "max",
@@ -102,11 +113,16 @@ __all__ = [
     "mean_per",
     "min",
     "min_per",
+    "nans",
+    "no_spectrum",
     "norm",
     "norm_per",
     "normal",
+    "number",
     "ones",
     "per_tensor",
+    "push",
+    "quadrature",
     "rademacher",
     "rank_as",
     "refuse",
@@ -120,5 +136,6 @@ __all__ = [
     "uniform",
     "unview",
     "view",
+    "xtrace",
     "zeros",
 ]

@@ -3,7 +3,8 @@
 Operations are those of the op table: an addition is 1, a root 4, a power 8 (but a whole power the
 products that it takes). They are an average over steps: what `every n` holds counts as 1/n. Where
 data decide, the dearer side counts, and a loop counts all of its rounds; the numbers then are an
-upper bound. Random numbers, the objective and transformations of optax are not among them.
+upper bound. Random numbers, the objective, arithmetic on model outputs and transformations of optax
+are not among them; a function of one example's gradient counts once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..graph import Graph, Node, Region, index
-from ..ops import ASKED, OPS
+from ..ops import ASKED, OPERATORS, OPS
 from ..records import Scalar
 from .extents import Extents
 from .numbers import Numbers
 from .periods import MOST, Conditions, Residue, share
+from .places import started
 
 Tally: TypeAlias = Mapping[str, float]
 """How much of what."""
@@ -28,13 +30,14 @@ UPDATE = "update"
 class Work:
     """Operations by stage and oracles by name, each an average for one call of `step`.
 
-    `at_most` says that data decide, and these are bounds. `uncounted` are stages of which nothing
-    is known, since optax does them.
+    `at_most` says that data decide, and these are bounds; `bounded` are the oracles for which they
+    do. `uncounted` are stages of which nothing is known, since optax does them.
     """
 
     flops: Mapping[str, float]
     oracles: Mapping[str, float]
     at_most: bool
+    bounded: frozenset[str]
     uncounted: tuple[str, ...]
 
     @property
@@ -56,7 +59,8 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
     if any(output.role == "step" for output in graph.outputs):
         stages[UPDATE] = weights
     oracles = {name: found[name] for name in ASKED if found.get(name)}
-    return Work(stages, oracles, counter.at_most, tuple(counter.uncounted))
+    bounded = frozenset(counter.bounded & oracles.keys())
+    return Work(stages, oracles, counter.at_most, bounded, tuple(counter.uncounted))
 
 
 class _Counter:
@@ -67,6 +71,7 @@ class _Counter:
         self.extents = extents
         self.met: Conditions = ()
         self.at_most = False
+        self.bounded: set[str] = set()
         self.uncounted: dict[str, None] = {}
 
     def region(self, region: Region) -> Tally:
@@ -77,13 +82,18 @@ class _Counter:
         op = OPS[node.op]
         match op.op_class:
             case "elementwise":
-                size = self.extents.elements[node.id] if node.type.is_field else 1
+                size = 1 if node.type.is_scalar else self.extents.elements[node.id]
                 return {f"flops {node.stage}": self._operations(node) * size}
             case "reduction":
                 return {f"flops {node.stage}": op.flops * self.extents.reduced[node.id]}
+            case "history":
+                return {f"flops {node.stage}": self._of_history(node)}
             case "oracle" if node.op in ASKED:
-                inner = [self.region(region) for region in node.regions]
-                return _sum([{node.op: 1}, *inner])
+                return {node.op: 1}
+            case "oracle":
+                return _sum(self.region(region) for region in node.regions)
+            case "spectral":
+                return self._spectral(node)
             case "control" if node.op == "if":
                 return self._if(node)
             case "control" if node.op == "loop":
@@ -91,6 +101,30 @@ class _Counter:
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}
+
+    def _of_history(self, node: Node) -> float:
+        """The operations of what reads a history: products with all that it keeps."""
+        kept, made = self.extents.elements[node.inputs[0]], self._made(node.inputs[0])
+        size = self.extents.places.get(made.id, 0) if made else 0
+        products = made is not None and bool(made.get("products"))
+        match node.op:
+            case "push":
+                return 2 * kept if products else 0
+            case "inverse_fisher":
+                # Two products and a solve; the products of all pairs where none are kept.
+                return 4 * kept + (0 if products else 2 * kept * size) + size**3 / 3
+            case "inverse_hessian":
+                # In each of the two loops a product, a sum, and s'y.
+                return 12 * kept
+            case _:
+                return 0
+
+    def _made(self, id: int) -> Node | None:
+        """What made a history before the first step, where it was only pushed since."""
+        node = self.nodes[id]
+        while node.op == "push":
+            node = self.nodes[node.inputs[0]]
+        return started(self.graph).get(int(node["name"])) if node.op == "state" else None
 
     def _operations(self, node: Node) -> int:
         """The operations of an op for each element. A whole power is a few products."""
@@ -121,6 +155,7 @@ class _Counter:
         """The most that one of two sides works, where it is not known which."""
         self.at_most = self.at_most or then != otherwise
         names = dict.fromkeys((*then, *otherwise))
+        self.bounded |= {name for name in names if then.get(name, 0) != otherwise.get(name, 0)}
         return {name: max(then.get(name, 0), otherwise.get(name, 0)) for name in names}
 
     def _when(self, residue: Residue, holds: bool, region: Region) -> Tally:
@@ -136,8 +171,25 @@ class _Counter:
         rounds = self.numbers.of(node.inputs[0])
         assert isinstance(rounds, int | float)
         body, *condition = (self.region(region) for region in node.regions)
-        self.at_most = self.at_most or bool(condition)
-        return _times(rounds, _sum([body, *condition]))
+        found = _times(rounds, body)
+        for tally in condition:
+            # It is met once more than there are rounds, if it ends none of them.
+            found = _sum([found, _times(rounds + 1, tally)])
+            self.at_most = True
+            self.bounded |= found.keys()
+        return found
+
+    def _spectral(self, node: Node) -> Tally:
+        """An operator is applied so many times; Lanczos' iteration also keeps fields orthogonal."""
+        if node.op not in OPERATORS:
+            return {}
+        times = self.numbers.of(node.inputs[1])
+        assert isinstance(times, int | float)
+        times = 2 * times if node.op == "xtrace" else times
+        size = self.extents.elements[node.inputs[0]]
+        own = 8 * times**2 * size if node.op == "lanczos" else 2 * times * size
+        inner = _sum(self.region(region) for region in node.regions)
+        return _sum([_times(times, inner), {f"flops {node.stage}": own}])
 
     def _residue(self, condition: Node) -> Residue | None:
         """The condition on `t` alone that a choice is made by, if it is one: `(t - 1) % n == 0`."""

@@ -118,7 +118,13 @@ class Degrees(Flow[Degree]):
                 return _fill(node, inputs)
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else FIXED
-            case "oracle" | "opaque" | "control":
+            case "spectral":
+                for region in node.regions:
+                    self.region(region, [UNKNOWN])
+                return UNKNOWN
+            case "oracle" if node.op == "per_example_mean":
+                return self.region(node.regions[0], inputs)[0]
+            case "history" | "oracle" | "opaque" | "control":
                 return FIXED if _are_fixed(inputs) else UNKNOWN
 
     def _leaf(self, node: DraftNode) -> Degree:
@@ -174,7 +180,7 @@ def _fill(node: DraftNode, inputs: Sequence[Degree]) -> Degree:
     match node.op:
         case "zeros":
             return NOTHING
-        case "ones":
+        case "ones" | "nans":
             return FIXED
         case "full":
             return inputs[1]

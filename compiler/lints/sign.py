@@ -110,14 +110,18 @@ class Ways(Flow[Way]):
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else STILL
             case "oracle":
-                return self._oracle(node)
-            case "reduction" | "opaque" | "control":
+                return self._oracle(node, inputs)
+            case "spectral":
+                for region in node.regions:
+                    self.region(region, [UNSURE])
+                return UNSURE
+            case "reduction" | "history" | "opaque" | "control":
                 return STILL if all(way is STILL for way in inputs) else UNSURE
 
-    def _oracle(self, node: DraftNode) -> Way:
+    def _oracle(self, node: DraftNode, inputs: Sequence[Way]) -> Way:
         if node.op == "per_example_mean":
-            return self.region(node.regions[0], [ALONG])[0]
-        return ALONG if node.op == "grad" else STILL
+            return self.region(node.regions[0], inputs)[0]
+        return ALONG if node.op in ("grad", "per_example_grad") else STILL
 
     def _sign(self, id: int) -> int:
         """1 for what is never below 0, -1 for what is never above it, 0 for all else."""

@@ -1,35 +1,35 @@
 """Means over the examples of a batch, of a function of one example's gradient."""
 
 from ...grammar import syntax
-from ..types import FIELD, Type, dynamic
+from ...grammar.diagnostic import Label
+from ..types import EXAMPLES, FIELD, Type, dynamic
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
 from .draft import DraftRegion
-from .oracles import PER_EXAMPLE, point_of
+from .oracles import PER_EXAMPLE, ask, refuse_in_example
 
 
 def per_example_mean(
     ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
 ) -> Value:
-    """`per_example_mean(e => value, at = w)`."""
-    matched = match(ctx, expr, ("function", "at"), ("function",), "per_example_mean")
-    if matched is None:
+    """`per_example_mean(e => value, at = w)`, or `of` the gradients that were asked before."""
+    matched = match(ctx, expr, ("function", "at", "of"), ("function",), "per_example_mean")
+    if matched is None or refuse_in_example(ctx, expr, "`per_example_mean` is asked"):
         return MISTAKE
     function = matched["function"].value
-    at = ctx.weights
-    if "at" in matched:
-        at = expressions.expression(ctx, site, scope, matched["at"].value, "point")
-        if not at.type.is_unknown and not at.type.is_field:
-            message = f"`per_example_mean` takes a field here; this is {at.type}"
-            return ctx.mistyped(matched["at"].span, message)
     if not isinstance(function, syntax.Lambda):
         message = "`per_example_mean` takes a function of one example's gradient"
         ctx.report.add(PER_EXAMPLE.at(function.span, message, help="write `e => ...`"))
         return MISTAKE
-    point = point_of(ctx, "per_example_mean", at, expr)
-    if point.type.is_unknown:
+    if "at" in matched and "of" in matched:
+        message = "`of` has the gradients already, so `at` has no meaning"
+        others = (Label(matched["of"].span, "asked somewhere"),)
+        ctx.report.add(PER_EXAMPLE.at(matched["at"].span, message, others=others))
+        return MISTAKE
+    gradients = _gradients(ctx, site, scope, expr, matched)
+    if gradients.type.is_unknown:
         return MISTAKE
     node, gradient = ctx.argument(FIELD, function.parameter.id)
     inner = Scope(scope)
@@ -44,7 +44,36 @@ def per_example_mean(
         return MISTAKE
     region = DraftRegion((node, *block.nodes), (value.id,), (node.id,))
     type = dynamic(value.type)
-    return ctx.node("per_example_mean", (point,), type, name=name, regions=(region,))
+    return ctx.node("per_example_mean", (gradients,), type, name=name, regions=(region,))
+
+
+def mean_of(ctx: Context, gradients: Value, expr: syntax.Call, name: str | None) -> Value:
+    """The mean of the gradients of all examples."""
+    if refuse_in_example(ctx, expr, "a mean over examples is taken"):
+        return MISTAKE
+    node, gradient = ctx.argument(FIELD, "e")
+    region = DraftRegion((node,), (gradient.id,), (node.id,))
+    return ctx.node("per_example_mean", (gradients,), FIELD, name=name, regions=(region,))
+
+
+def _gradients(
+    ctx: Context, site: Site, scope: Scope, expr: syntax.Call, matched: dict[str, syntax.Argument]
+) -> Value:
+    """The gradients that a mean is taken over: those that are given, or those at a point."""
+    if "of" in matched:
+        given = expressions.expression(ctx, site, scope, matched["of"].value)
+        if given.type.is_unknown or given.type == EXAMPLES:
+            return given
+        message = f"`of` takes the gradients of examples; this is {given.type}"
+        help = "ask for them by `per_example_grad(w)`"
+        return ctx.mistyped(matched["of"].span, message, help)
+    at = ctx.weights
+    if "at" in matched:
+        at = expressions.expression(ctx, site, scope, matched["at"].value, "point")
+        if not at.type.is_unknown and not at.type.is_field:
+            message = f"`per_example_mean` takes a field here; this is {at.type}"
+            return ctx.mistyped(matched["at"].span, message)
+    return ask(ctx, "per_example_grad", at, None, expr, None)
 
 
 def _is_number(type: Type) -> bool:

@@ -1,5 +1,7 @@
 """Expressions: names, arithmetic, conditions. Calls are in `lowering.calls`."""
 
+from collections.abc import Sequence
+
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
@@ -161,9 +163,11 @@ def elementwise(
             needs = {"number": "numbers", "bool": "conditions", "any": "numbers or conditions"}
             help = "`where(c, 1, 0)` turns a condition into a number" if takes == "number" else None
             if value.type.dtype != "bool":
-                help = None
+                help = of_examples(value)
             return ctx.mistyped(span, f"`{shown}` takes {needs[takes]}; this is {value.type}", help)
     if (wrong := differently_arranged(ctx, values, spans)) is not None:
+        return wrong
+    if (wrong := outputs_and_fields(ctx, values, spans)) is not None:
         return wrong
     if op == "where" and (values[1].type.dtype == "bool") != (values[2].type.dtype == "bool"):
         message = f"one side is {values[1].type}, the other is {values[2].type}"
@@ -179,7 +183,7 @@ def elementwise(
 
 
 def differently_arranged(
-    ctx: Context, values: tuple[Value, ...], spans: tuple[Span, ...]
+    ctx: Context, values: Sequence[Value], spans: Sequence[Span]
 ) -> Value | None:
     """The mistake that one field is in the arrangement of a group's `view` and another is not."""
     fields = [(v, span) for v, span in zip(values, spans, strict=True) if v.type.is_field]
@@ -191,6 +195,25 @@ def differently_arranged(
     return None
 
 
+def outputs_and_fields(
+    ctx: Context, values: Sequence[Value], spans: Sequence[Span]
+) -> Value | None:
+    """The mistake that some values are shaped like the weights, and others like model outputs."""
+    outputs = [s for v, s in zip(values, spans, strict=True) if v.type.kind == "outputs"]
+    fields = [s for v, s in zip(values, spans, strict=True) if v.type.is_field]
+    if not (outputs and fields):
+        return None
+    message = "this is shaped like the weights, and not like the model's outputs beside it"
+    return ctx.mistyped(fields[0], message, others=[Label(outputs[0], "model outputs")])
+
+
+def of_examples(value: Value) -> str | None:
+    """What can be done with the gradients of examples, where they are not what is wanted."""
+    if value.type.kind != "examples":
+        return None
+    return "take a mean over them: `per_example_mean(e => ..., of = ...)`"
+
+
 def _is_hopeless(op: str, values: tuple[Value, ...]) -> bool:
     """Whether an op on literals has no finite result; infinity may be compared and limited."""
     constants = [v.constant for v in values]
@@ -200,6 +223,6 @@ def _is_hopeless(op: str, values: tuple[Value, ...]) -> bool:
 
 
 def _fits(type: Type, takes: str) -> bool:
-    if not (type.is_scalar or type.is_field):
+    if not (type.is_scalar or type.has_tensors):
         return False
     return takes == "any" or (type.dtype == "bool") == (takes == "bool")

@@ -7,24 +7,26 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-from ..types import PERS, Per, Type
+from ..types import OUTPUTS, PERS, SCALAR, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
+from .by_tensor import chooses_tensors, where_tensors
 from .context import Context, Scope, Site
-from .examples import per_example_mean
+from .examples import mean_of, per_example_mean
+from .histories import HISTORIES, of_history
 from .knots import interpolate
-from .oracles import PRODUCTS, RESULTS, ask, refuse_in_example
-
-RANDOM_OF = declare(
-    "random-of",
-    "a random field is asked for something that is not the weights, or where none can be drawn",
-    """
-    `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
-    scale or shift it, use arithmetic. Each round of a loop draws another one; the condition of
-    `repeat ... while` is not part of a round, so it draws none.
-    """,
+from .operators import lanczos, quadrature, trace
+from .oracles import (
+    PRODUCTS,
+    RANDOM_OF,
+    RESULTS,
+    ask,
+    refuse_in_condition,
+    refuse_in_example,
+    refuse_in_operator,
 )
+
 NO_AXIS = declare(
     "no-axis",
     "an axis that some tensors may not have",
@@ -53,11 +55,15 @@ REDUCTIONS = ("sum", "mean", "norm", "dot", "all", "any")
 """Functions of the language that reduce a field; `max` and `min` of one argument join them."""
 
 _VERDICTS = ("all", "any")
+_ENDS = {"largest": "highest", "smallest": "lowest"}
+"""What `max` and `min` mean of a spectrum."""
 
+SPECTRAL = {"lanczos": lanczos, "quadrature": quadrature, "hutchinson": trace, "xtrace": trace}
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, "per_example_mean"
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, *SPECTRAL,
+    "per_example_mean",
 }  # fmt: skip
 """Every function of the language."""
 
@@ -74,8 +80,12 @@ def language_function(
         return _reduction(ctx, site, scope, expr, name)
     if function in RANDOM or function in FILLS:
         return _fill(ctx, site, scope, expr, name)
+    if function in HISTORIES:
+        return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
+    if function in SPECTRAL:
+        return SPECTRAL[function](ctx, site, scope, expr, name)
     if function in RESULTS:
         return _oracle(ctx, site, scope, expr, name)
     message = f"`{function}` ({NOT_YET[function]}) is not compiled yet"
@@ -119,6 +129,8 @@ def _elementwise(
         return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
+    if op == "where" and chooses_tensors(scope, expr):
+        return where_tensors(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
     if placed is None:
         return MISTAKE
@@ -155,15 +167,23 @@ def _reduction(
     values = []
     for key in operands:
         value = expressions.expression(ctx, site, scope, matched[key].value)
-        wrong = _not_reducible(value, op)
-        if wrong is not None:
-            return ctx.mistyped(
-                matched[key].span, f"`{function}` takes {wrong}; this is {value.type}"
-            )
+        if value.type.kind == "spectrum" and op in _ENDS and "per" not in matched:
+            return ctx.node(_ENDS[op], (value,), SCALAR, name=name)
+        if value.type.kind == "examples" and op == "mean" and "per" not in matched:
+            return mean_of(ctx, value, expr, name)
+        needs = _not_reducible(value, op)
+        if needs is not None:
+            message = f"`{function}` takes {needs}; this is {value.type}"
+            return ctx.mistyped(matched[key].span, message, expressions.of_examples(value))
         values.append(value)
     if any(v.type.is_unknown for v in values):
         return MISTAKE
     placed = tuple(matched[key].span for key in operands)
+    if (wrong := expressions.outputs_and_fields(ctx, values, placed)) is not None:
+        return wrong
+    if "per" in matched and values[0].type.kind == "outputs":
+        message = f"`{function}` of model outputs runs over all of them, and has no `per`"
+        return ctx.mistyped(matched["per"].span, message)
     if op == "dot" or "per" in matched:
         mixed = expressions.differently_arranged(ctx, tuple(values), placed)
         if mixed is not None:
@@ -184,7 +204,7 @@ def _not_reducible(value: Value, op: str) -> str | None:
     if value.type.is_unknown:
         return None
     wanted = "bool" if op in _VERDICTS else "float"
-    if value.type.is_field and (value.type.dtype == "bool") == (wanted == "bool"):
+    if value.type.has_tensors and (value.type.dtype == "bool") == (wanted == "bool"):
         return None
     return "a field of conditions" if wanted == "bool" else "a field"
 
@@ -219,12 +239,18 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` of a matrix shape is not compiled yet"
         ctx.report.add(NOT_YET_COMPILED.at(expr.span, message, label="parsed only"))
         return MISTAKE
+    if function in RANDOM and not expr.arguments:
+        # What it is given is not looked at: every draw has the weights before its rounds.
+        like = ctx.input("input", "w", Type("field"), "w")
+        return _drawn(ctx, expr, function, like, SCALAR, name)
     placed = _placed(ctx, site, scope, expr, ("like",))
     if placed is None:
         return MISTAKE
     like, piece = placed["like"]
     if like.type.is_unknown:
         return MISTAKE
+    if like.type.kind == "outputs" and function in FILLS:
+        return ctx.node(function, (like,), OUTPUTS, name=name)
     if not like.type.is_field:
         return ctx.mistyped(piece.span, f"`{function}` takes a field; this is {like.type}")
     type = Type("field", "float", like.type.per, ctx.domain)
@@ -237,13 +263,19 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
         return MISTAKE
+    return _drawn(ctx, expr, function, like, ctx.weights.type, name)
+
+
+def _drawn(
+    ctx: Context, expr: syntax.Call, function: str, like: Value, type: Type, name: str | None
+) -> Value:
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
-    if any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
-        message = f"`{function}` cannot be drawn in the condition of a loop"
-        ctx.report.add(RANDOM_OF.at(expr.span, message, help="draw it in the body"))
+    if refuse_in_operator(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
-    return ctx.random(function, like, ctx.weights.type, name)
+    if refuse_in_condition(ctx, expr, f"`{function}`"):
+        return MISTAKE
+    return ctx.random(function, (like,), type, name)
 
 
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

@@ -3,7 +3,7 @@
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ..records import Scalar
-from ..types import FIELD, OUTPUTS, POINT, SCALAR, Type
+from ..types import EXAMPLES, FIELD, OUTPUTS, POINT, SCALAR, Type
 from .builder import MISTAKE, Value
 from .context import Context
 
@@ -37,6 +37,31 @@ PER_EXAMPLE = declare(
     example.
 
         per_example_mean(e => min(1, limit / norm(e)) * e)
+
+    The gradients of all examples are a value too, `each = per_example_grad(w)`, of which means are
+    taken: `mean(each)`, or `per_example_mean(e => norm(e)^2, of = each)`.
+    """,
+)
+RANDOM_OF = declare(
+    "random-of",
+    "a random field is asked for something that is not the weights, or where none can be drawn",
+    """
+    `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
+    scale or shift it, use arithmetic. `normal()`, `rademacher()` and `uniform()` draw one number.
+    Each round of a loop draws another one, and other labels for `sampled_outputs_grad`; the
+    condition of `repeat ... while` is not part of a round, so it draws none.
+    """,
+)
+
+BAD_OPERATOR = declare(
+    "bad-operator",
+    "an operator on fields that is none",
+    """
+    `lanczos`, `hutchinson` and `xtrace` take an operator: a function that makes a field of a
+    field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps nothing,
+    since it runs as often as the algorithm needs.
+
+        max(lanczos(d => hvp(d) + decay * d, normal(w), 20))
     """,
 )
 
@@ -45,10 +70,12 @@ RESULTS: dict[str, Type] = {
     "grad": FIELD,
     "outputs": OUTPUTS,
     "outputs_grad": OUTPUTS,
+    "sampled_outputs_grad": OUTPUTS,
     "pullback": FIELD,
     "hvp": FIELD,
     "ggn": FIELD,
     "examples": SCALAR,
+    "per_example_grad": EXAMPLES,
 }
 """What each oracle gives."""
 
@@ -59,6 +86,10 @@ _PREPARED = ("hvp", "ggn")
 """Oracles that a point is prepared for, which costs something before they are asked."""
 
 
+_REPEATED = ("loop", "operator")
+"""Blocks that run more than once: what does not change in them is done outside."""
+
+
 def ask(
     ctx: Context, oracle: str, at: Value, vector: Value | None, call: syntax.Node, name: str | None
 ) -> Value:
@@ -66,6 +97,12 @@ def ask(
     if vector and vector.type.is_unknown:
         return MISTAKE
     point = point_of(ctx, oracle, at, call)
+    if oracle == "sampled_outputs_grad":
+        if point.type.is_unknown or refuse_in_operator(ctx, call, f"`{oracle}` draws"):
+            return MISTAKE
+        if refuse_in_condition(ctx, call, f"labels of `{oracle}`"):
+            return MISTAKE
+        return ctx.random(oracle, (point,), OUTPUTS, name)
     inputs = (point, vector) if vector else (point,)
     return ctx.node(oracle, inputs, RESULTS[oracle], name=name)
 
@@ -77,6 +114,24 @@ def refuse_in_example(ctx: Context, at: syntax.Node, what: str) -> bool:
     message = f"{what} in a function of one example's gradient"
     help = "do so outside, and give the value a name"
     ctx.report.add(PER_EXAMPLE.at(at.span, message, help=help))
+    return True
+
+
+def refuse_in_operator(ctx: Context, at: syntax.Node, what: str) -> bool:
+    """Whether this stands in an operator, which is then reported."""
+    if not any(block.kind == "operator" for block in ctx.frame.blocks):
+        return False
+    help = "do so outside, and give the value a name"
+    ctx.report.add(BAD_OPERATOR.at(at.span, f"{what} in an operator", help=help))
+    return True
+
+
+def refuse_in_condition(ctx: Context, at: syntax.Node, what: str) -> bool:
+    """Whether this stands in the condition of a loop, where nothing is drawn; it is reported."""
+    if not any(block.kind == "loop" and block.index is None for block in ctx.frame.blocks):
+        return False
+    message = f"{what} cannot be drawn in the condition of a loop"
+    ctx.report.add(RANDOM_OF.at(at.span, message, help="draw it in the body"))
     return True
 
 
@@ -103,7 +158,7 @@ def _point(ctx: Context, at: Value, private: bool) -> Value:
     """
     blocks = ctx.frame.blocks
     home = len(blocks) - 1
-    while home > 0 and blocks[home].kind == "loop" and at.id not in blocks[home].defined:
+    while home > 0 and blocks[home].kind in _REPEATED and at.id not in blocks[home].defined:
         home -= 1
     for depth in range(home, -1, -1):
         if at.id in blocks[depth].points:

@@ -9,6 +9,7 @@ from . import expressions, views
 from .builder import MISTAKE, Cell, TooLargeError, Value
 from .context import Context, Site
 from .draft import Draft
+from .operators import steps_of
 from .oracles import ask
 from .stages import WRONG_RETURN, Stages
 from .statements import every
@@ -130,9 +131,12 @@ class _Pipeline:
             self._run(rest, mean)
             ctx.pipeline_depth -= 1
             self._into_cells(results)
+            for name, value in self.observed.items():
+                results[f"observed {name}"] = ctx.new_cell(Cell(value.type, name), value)
 
         def wait() -> None:
-            pass
+            for name, value in self.observed.items():
+                ctx.cells[results[f"observed {name}"]] = self._nothing(value)
 
         results = self._result_cells(rest)
         ctx.branch(last, finish, wait)
@@ -176,9 +180,6 @@ class _Pipeline:
         guarded = any(s.kind == "guard" for s in self._all_stages())
         if guarded:
             cells["applied"] = ctx.new_cell(Cell(BOOL, "applied"), ctx.constant(False))
-        for observe in self.spec.observes:
-            cell = Cell(SCALAR, observe.name)
-            cells[f"observed {observe.name}"] = ctx.new_cell(cell, self._nan())
         return cells
 
     def _all_stages(self) -> tuple[SpecStage, ...]:
@@ -187,7 +188,6 @@ class _Pipeline:
     def _into_cells(self, cells: dict[str, int]) -> None:
         values: dict[str, Value | None] = {"step": self.step, "weights": self.stages.weights_next}
         values["applied"] = self.applied
-        values |= {f"observed {name}": value for name, value in self.observed.items()}
         for key, cell in cells.items():
             value = values.get(key)
             if value is not None:
@@ -250,14 +250,24 @@ class _Pipeline:
         self.applied = ok
 
     def _kept(self, ok: Value, new: Value, old: Value, name: str) -> Value:
-        if old.type.kind == "opaque":
+        if old.type.kind in ("opaque", "history"):
             return self.ctx.node("select", (ok, new, old), old.type, name=name)
         return self.ctx.apply("where", ok, new, old, name=name)
 
     # ---- observations
 
-    def _nan(self) -> Value:
-        return self.ctx.node("nan", (), SCALAR)
+    def _nothing(self, due: Value) -> Value:
+        """What stands for an observation that is not due: NaN for each of its numbers."""
+        ctx, type = self.ctx, due.type
+        if type.is_unknown:
+            return MISTAKE
+        if type.kind == "spectrum":
+            steps = ctx.transplant(steps_of(ctx, due))
+            return ctx.node("no_spectrum", (steps,), type)
+        if type.is_field:
+            with ctx.in_domain(type.domain):
+                return ctx.node("nans", (ctx.weights,), type)
+        return ctx.node("nan", (), SCALAR)
 
     def _observe_all(self) -> None:
         accumulated, self.ctx.accumulated = self.ctx.accumulated, False
@@ -281,12 +291,16 @@ class _Pipeline:
             if observe.syntax.every is None:
                 return self._observed(site, observe)
             period = expressions.number(ctx, site, self.stages.scope, observe.syntax.every)
-            value = ctx.branch(
-                every(ctx, period),
-                lambda: self._observed(site, observe),
-                self._nan,
-                name=observe.name,
-            )
+            due: list[Value] = []
+
+            def look() -> Value:
+                due.append(self._observed(site, observe))
+                return due[0]
+
+            def skip() -> Value:
+                return self._nothing(due[0])
+
+            value = ctx.branch(every(ctx, period), look, skip, name=observe.name)
         return value or MISTAKE
 
     def _observed(self, site: Site, observe: SpecObserve) -> Value:
@@ -296,11 +310,15 @@ class _Pipeline:
         )
         if value.type.is_unknown:
             return MISTAKE
-        if not value.type.is_scalar or value.type.dtype == "bool":
-            message = f"`observe` reports one number; this is {value.type}"
-            help = "reduce it: `norm(...)`, `mean(...)`" if value.type.is_field else None
+        is_number = value.type.is_scalar or value.type.kind == "spectrum"
+        is_number = is_number or (value.type.is_field and value.type.per == "tensor")
+        if not is_number or value.type.dtype == "bool":
+            message = f"`observe` reports a number, or one for each tensor; this is {value.type}"
+            help = None
+            if value.type.is_field:
+                help = "reduce it: `norm(x)`, `mean(x, per = tensor)`"
             return ctx.mistyped(observe.syntax.value.span, message, help)
-        return ctx.as_float(value)
+        return ctx.restricted(ctx.as_float(value))
 
     # ---- the program
 
@@ -343,4 +361,4 @@ class _Pipeline:
     def _rounded(self, slot: int, value: Value) -> Value:
         if slot not in self.ctx.stochastic:
             return value
-        return self.ctx.random("round_stochastic", value, value.type)
+        return self.ctx.random("round_stochastic", (value,), value.type)

@@ -92,6 +92,9 @@ def _let(ctx: Context, site: Site, scope: Scope, let: syntax.Let) -> None:
 
 def _var(ctx: Context, site: Site, scope: Scope, var: syntax.Var) -> None:
     value = ctx.as_float(expressions.expression(ctx, site, scope, var.initial, var.name.id))
+    if value.type.kind == "examples":
+        message = f"a `var` is a number, a field or model outputs; this is {value.type}"
+        value = ctx.mistyped(var.initial.span, message, "give it a name: `each = ...`")
     cell = ctx.new_cell(Cell(dynamic(value.type), var.name.id), value)
     ctx.define(scope, var.name, Binding("var", var.name.span, cell=cell))
 
@@ -121,9 +124,10 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
             others=declared,
         )
         value = MISTAKE
-    elif info.type.is_scalar and info.domain != ctx.domain:
+    elif not (value.type.is_unknown or info.type.is_field or info.domain == ctx.domain):
+        one = "one number" if info.type.is_scalar else str(info.type)
         help = "let it be a field, or change it outside the choice"
-        message = f"`{update.name.id}` is one number for all tensors; some of them cannot change it"
+        message = f"`{update.name.id}` is {one} for all tensors; some of them cannot change it"
         value = ctx.mistyped(update.name.span, message, help)
     ctx.cells[binding.cell] = value
 
@@ -243,6 +247,9 @@ def _when_tensor(
         lambda: _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None,
     )
     ctx.choices -= 1
+    if chosen is not None and chosen.type.kind not in ("scalar", "field", "unknown"):
+        message = f"a choice by tensor is of numbers or fields; this is {chosen.type}"
+        return ctx.mistyped(when.condition.span, message, "choose outside of it")
     return chosen
 
 

@@ -162,8 +162,12 @@ class Formulas:
                 return self._fill(node, inputs)
             case "random":
                 return self._random(node, inputs)
+            case "history":
+                return self._history(node, inputs)
             case "oracle":
                 return self._oracle(node, inputs)
+            case "spectral":
+                return self._spectral(node, inputs)
             case "control":
                 return self._control(node, inputs)
             case "opaque":
@@ -171,7 +175,7 @@ class Formulas:
 
     def _atom(self, node: Node, *description: object, of: Sequence[Value] = ()) -> Formula:
         """An atom of the type of a node."""
-        is_scalar = not node.type.is_field
+        is_scalar = node.type.is_scalar
         make = self._algebra.condition if node.type.dtype == "bool" else self._algebra.atom
         return Formula(make(*description, of=of, scalar=is_scalar), _form(node.type))
 
@@ -202,7 +206,7 @@ class Formulas:
             table = [self._operations.literal(float(y)) for pair in knots(node) for y in pair]
             return Formula(self._atom(node, node.op, of=[*values, *table]).value, form)
         found = self._operations.apply(op or node.op, *values)
-        return Formula(found, form if node.type.is_field else None)
+        return Formula(found, form if node.type.has_tensors else None)
 
     # ---- reductions
 
@@ -310,6 +314,8 @@ class Formulas:
                 return Formula(self._algebra.one, form)
             case "full":
                 return Formula(inputs[1].value, form)
+            case "nans":
+                return Formula(self._operations.literal(float("nan")), _form(node.type))
             case _:
                 return Formula(inputs[0].value, form)
 
@@ -324,6 +330,26 @@ class Formulas:
         found = self._atom(node, node.op, self._region, site, others, str(form), of=drawn).value
         known = NONNEGATIVE | BELOW_ONE if node.op == "uniform" else 0
         return Formula(self._algebra.knowing(found, known), form if node.type.is_field else None)
+
+    # ---- histories
+
+    def _history(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        values = [x.value for x in inputs]
+        tensors = self._terms.mask(node.type.domain)
+        match node.op:
+            case "history":
+                form = _form(self._nodes[node.inputs[0]].type)
+                return Formula(
+                    self._algebra.atom("history", str(form), of=[values[1], tensors], scalar=False)
+                )
+            case "push":
+                return Formula(self._algebra.atom("push", of=values, scalar=False))
+            case "inverse_fisher":
+                history, x, damping = values
+                return Formula(self._linear(node, node.op, x, history, damping), _ELEMENTS)
+            case _:
+                *pairs, x, scale = values
+                return Formula(self._linear(node, node.op, x, *pairs, scale), _ELEMENTS)
 
     # ---- oracles, control flow, transformations
 
@@ -346,11 +372,22 @@ class Formulas:
                 result = self._body(region, [self._values.get(region.arguments[0])])[0]
                 of = [values[0], result.value]
                 return self._atom(node, node.op, str(result.form), of=of)
+            case "sampled_outputs_grad":
+                site = self._sites[int(node["site"])]
+                return self._atom(node, node.op, self._region, site, of=values)
             case _:
                 found = self._atom(node, node.op, of=values)
                 known = POSITIVE if node.op == "examples" else 0
                 self._algebra.knowing(found.value, known)
                 return found
+
+    def _spectral(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        """What is asked of an operator: of what it makes of a field of which nothing is known."""
+        made = [x for region in node.regions for x in self._body(region, [None])]
+        of = [x.value for x in (*inputs, *made)]
+        site = node.get("site")
+        drawn = () if site is None else (self._region, self._sites[int(site)])
+        return self._atom(node, node.op, *drawn, of=of)
 
     def _control(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         match node.op:
@@ -418,6 +455,8 @@ class Formulas:
 
 
 def _form(type: Type) -> Form | None:
+    if type.kind == "outputs":
+        return Form(("outputs",))
     return Form((str(type.per),)) if type.is_field else None
 
 

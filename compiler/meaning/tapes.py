@@ -72,6 +72,13 @@ class Batch:
         grad: Array = self.size / EXAMPLES * r / np.sqrt(1 + r**2)
         return grad
 
+    def sampled_outputs_grad(self, at: Fields, site: int, rounds: tuple[int, ...]) -> Array:
+        """The same for labels that are drawn around half of the outputs."""
+        source = random.Random(f"optc labels {self.size} {site} {rounds}")
+        outputs = self.outputs(at)
+        drawn = outputs / 2 + _array(np.shape(outputs), lambda: _bell(source))
+        return replace(self, targets=drawn).outputs_grad(at)
+
     def pullback(self, at: Fields, cotangent: Any) -> Fields:
         """The transposed Jacobian of the outputs times `cotangent`."""
         return self._split(_slope(_flat(at)) * self._transposed(cotangent))
@@ -92,7 +99,7 @@ class Batch:
         """The Gauss-Newton matrix times `vector`."""
         return self._split(self._gauss_newton(at, _flat(vector)))
 
-    def per_example_grads(self, at: Fields) -> list[Fields]:
+    def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]
 
@@ -148,11 +155,13 @@ class Tape:
         return Tensors(self.paths, ["float32"] * len(self.paths))
 
     def draw(self, step: int) -> Draw:
-        """The random fields of a step, counted from 0: by op, site and rounds of loops alone."""
+        """The draws of a step, counted from 0: by op, site and rounds of loops alone."""
 
-        def draw(op: str, site: int, rounds: tuple[int, ...], like: Fields) -> Fields:
+        def draw(op: str, site: int, rounds: tuple[int, ...], like: Fields | None) -> Any:
             source = random.Random(f"optc {self.seed} {step} {op} {site} {rounds}")
             one = _DRAWS[op]
+            if like is None:
+                return one(source)
             return [None if x is None else _array(np.shape(x), lambda: one(source)) for x in like]
 
         return draw

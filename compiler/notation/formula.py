@@ -179,8 +179,10 @@ class Formulas:
                 return inputs[0]
             case "second":
                 return inputs[1]
-            case "sign" | "sample":
+            case "sign":
                 return Number(0) if sign == "0" else Sign(sign)
+            case "sample":
+                return Sign(sign if node.type.is_field else sign.replace("I", "1"))
             case "fence":
                 return Fence(sign, tuple(inputs), self._part(node))
             case "product":
@@ -220,10 +222,20 @@ class Formulas:
                 return Call(self._path(node), (*inputs[:2], *given))
             case "extern_init":
                 return Call(f"{self._path(node)}.init", (inputs[0],))
+            case "lanczos" | "hutchinson" | "xtrace":
+                region = node.regions[0]
+                each, value = self.use(region.arguments[0]), self.use(region.results[0])
+                function = Infix("↦", each, value)
+                others = inputs if node.op == "lanczos" else inputs[1:2]
+                return Call(name, (function, *others))
+            case "quadrature":
+                region = node.regions[0]
+                each, value = self.use(region.arguments[0]), self.use(region.results[0])
+                return Call(name, (Infix("↦", each, value), *inputs))
             case "per_example_mean":
                 region = node.regions[0]
                 each, value = self.use(region.arguments[0]), self.use(region.results[0])
-                return Call("mean", (Infix("↦", each, value),), "examples")
+                return Call("mean", (Infix("↦", each, value), *inputs), "examples")
             case _:
                 return Call(name, tuple(inputs), self._part(node))
 

@@ -8,12 +8,15 @@ from .curvature import curvature
 from .dead_code import dead_code
 from .factor import factor
 from .fold import fold
+from .hoist import hoist
 from .settle import settle
 
 Pass = Callable[[Graph], Graph]
 
 PIPELINE: tuple[Pass, ...] = (
-    fold,  # first, since what it makes equal cse can merge
+    dead_code,  # before cse, lest what has no use stand in for what is asked now and then only
+    fold,  # early, since what it makes equal cse can merge
+    hoist,  # before cse, which may find that what left a loop was known before it
     cse,  # before curvature, which looks for the same direction on both sides
     curvature,
     factor,  # after cse, which tells it what is used once
@@ -22,5 +25,5 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """What every program goes through, in order."""
 
-SIMPLIFYING: tuple[Pass, ...] = (fold, cse, dead_code, settle)
+SIMPLIFYING: tuple[Pass, ...] = (dead_code, fold, cse, dead_code, settle)
 """Those of them that leave a formula the way it was written: what people are shown."""

@@ -1,10 +1,10 @@
 """Python expressions of values: what is inlined, and in which parentheses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
 from ..graph import Node
-from ..ops import CALL, OPS, knots
+from ..ops import CALL, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
 from .layout import Labelled, Piece, call, flat, tuple_of
@@ -82,14 +82,23 @@ class Expressions:
             return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
+        if node.op == "sampled_outputs_grad":
+            asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
+            return op.python.format(*asked)
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
             return self._fill(node)
+        if op.op_class == "spectral":
+            return self.spectral(node)
         if node.id in self._externs:
             return self._extern(node)
         if op.op_class == "shape":
             return self._shape(node)
+        if node.op == "history":
+            given: list[Piece] = [self.operand(i) for i in node.inputs]
+            given += [Labelled("products=", "True")] if node.get("products") else []
+            return call(op.python, *asked)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -140,13 +149,30 @@ class Expressions:
     def _sizes(self, node: Node) -> list[str]:
         return str(node["sizes"]).split()
 
+    def spectral(self, node: Node, *functions: str) -> Piece:
+        """What is asked of an operator or a spectrum, with the function that it is asked with."""
+        op = OPS[node.op]
+        operands = [self.operand(i) for i in node.inputs[: op.arity]]
+        if draws(op):
+            key = self._key(node.inputs[op.arity :])
+            operands = [key, str(node["site"]), *operands]
+        given = (*operands, *functions) if node.op == "quadrature" else (*functions, *operands)
+        return call(op.python, *given)
+
     def _random(self, node: Node) -> Piece:
-        key = "oracles.key"
-        for round in node.inputs[1:]:
-            key = f"jax.random.fold_in({key}, {self.operand(round)})"
+        key, site = self._key(node.inputs[1:]), str(node["site"])
+        if not node.type.is_field:
+            return call("rt.number", quoted(node.op), key, site)
         like = self.operand(node.inputs[0])
         extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
-        return call(OPS[node.op].python, key, str(node["site"]), like, *extra)
+        return call(OPS[node.op].python, key, site, like, *extra)
+
+    def _key(self, rounds: Sequence[int]) -> str:
+        """The key of what is drawn: the step's, and another for each round of the loops around."""
+        key = "oracles.key"
+        for round in rounds:
+            key = f"jax.random.fold_in({key}, {self.operand(round)})"
+        return key
 
 
 def literal(value: Scalar) -> tuple[str, int]:

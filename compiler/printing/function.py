@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..graph import Graph, Node
-from ..ops import OPS
+from ..ops import ASKED, OPS
 from ..plan import Kernel, Plan, is_constant
 from ..quoting import quoted
 from ..records import View
@@ -23,10 +23,7 @@ from .layout import (
 )
 from .statements import Names
 
-ASKS = (
-    *("loss", "grad", "outputs", "outputs_grad", "pullback", "hvp", "curvature", "ggn"),
-    *("ggn_curvature", "examples", "per_example_mean"),
-)
+ASKS = (*ASKED, "examples")
 """What a point of the objective can be asked, in the order in which it is printed."""
 
 

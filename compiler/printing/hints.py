@@ -5,6 +5,7 @@ import keyword
 from collections.abc import Mapping
 
 from ..graph import Node
+from ..ops import ASKED
 
 RESERVED = {
     *keyword.kwlist,
@@ -69,8 +70,17 @@ def hint(node: Node, nodes: Mapping[int, Node]) -> str:
         return node.name
     if node.op == "point":
         return f"at_{hint(nodes[node.inputs[0]], nodes)}"
+    if node.op in ASKED and nodes[node.inputs[0]].op == "point":
+        return _asked(node, nodes)
     suggested = _formula(node, nodes)
     return suggested if suggested and len(suggested) <= _LONGEST else _PLAIN.get(node.op, "value")
+
+
+def _asked(node: Node, nodes: Mapping[int, Node]) -> str:
+    """The oracle, and the point where it has a name of its own."""
+    at = nodes[nodes[node.inputs[0]].inputs[0]]
+    name = _PLAIN.get(node.op, node.op)
+    return f"{name}_at_{at.name}" if at.name and at.op != "input" else name
 
 
 def _formula(node: Node, nodes: Mapping[int, Node]) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from .. import predicate
 from ..graph import Graph, Node, walk
-from ..ops import OPS
+from ..ops import ASKED, OPS, draws
 from ..plan import Block, Kernel, Plan
 from ..quoting import quoted, worded
 from ..records import TRUE, Hyperparameter, Refusal, Stage, Term, distinct
@@ -51,7 +51,7 @@ def needs(graph: Graph) -> dict[str, str]:
     for node in walk(graph.step):
         oracle = {"curvature": "hvp", "ggn_curvature": "ggn"}.get(node.op, node.op)
         idle = node.op == "loss" and node.id in reported and node.id not in used
-        if OPS[node.op].op_class == "oracle" and node.op != "point" and not idle:
+        if node.op in (*ASKED, "examples") and not idle:
             found.setdefault(oracle, _asker(graph, node))
     return found
 
@@ -331,7 +331,7 @@ class _Module:
 
     def _program(self) -> list[str]:
         graph = self.graph
-        random = any(OPS[n.op].op_class == "random" for n in self.plan.nodes.values())
+        random = any(draws(OPS[n.op]) for n in self.plan.nodes.values())
         observed = tuple(quoted(o.name) for o in graph.outputs if o.role == "observed")
         entries: list[Piece] = [
             f"name={quoted(graph.name)}",

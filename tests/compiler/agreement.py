@@ -4,7 +4,7 @@ Both are given the same weights, batches, oracles and random draws, and must lea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from operator import itemgetter
 from typing import Any
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from optc import runtime as rt
 from optc.api.programs import run
@@ -21,6 +22,7 @@ from optc.compiler.check import check, chosen, lowered
 from optc.compiler.driver import Compiled, print_program
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph, walk
+from optc.compiler.histories import History
 from optc.compiler.interpret import Interpreter, Tensors
 from optc.compiler.locate import Located
 from optc.grammar.diagnostic import Diagnostics
@@ -48,6 +50,7 @@ class Model:
     batches: tuple[Any, ...]
     outputs: Callable[[Any, Any], Any]
     loss: Callable[[Any, Any], Any]
+    sample: Callable[[Any, Any, Any], Any] | None = None
 
     @cached_property
     def tree(self) -> Tree:
@@ -59,7 +62,7 @@ class Model:
 
     @cached_property
     def objective(self) -> rt.Objective:
-        return rt.Objective(outputs=self.outputs, loss=self.loss, batch_axis=0)
+        return rt.Objective(outputs=self.outputs, loss=self.loss, batch_axis=0, sampler=self.sample)
 
     def batch(self, step: int) -> Any:
         return self.batches[step % len(self.batches)]
@@ -68,14 +71,17 @@ class Model:
     def asked(self) -> dict[str, Callable[..., Any]]:
         """Every oracle as a compiled function of a batch, weights, and what it acts on."""
 
-        def outputs(batch, w):
+        def given(batch, w):
             return self.outputs(self.tree.unflatten(w), batch)
 
+        def outputs(batch, w):
+            return ravel_pytree(given(batch, w))[0]
+
         def loss(batch, w):
-            return self.loss(outputs(batch, w), batch)
+            return self.loss(given(batch, w), batch)
 
         def outputs_grad(batch, w):
-            return jax.grad(self.loss)(outputs(batch, w), batch)
+            return ravel_pytree(jax.grad(self.loss)(given(batch, w), batch))[0]
 
         def pullback(batch, w, cotangent):
             return jax.vjp(lambda w: outputs(batch, w), w)[1](cotangent)[0]
@@ -83,24 +89,30 @@ class Model:
         def grad(batch, w):
             return jax.grad(loss, argnums=1)(batch, w)
 
+        def sampled_outputs_grad(batch, w, key):
+            found = given(batch, w)
+            return ravel_pytree(jax.grad(self.loss)(found, self.sample(found, batch, key)))[0]
+
         def hvp(batch, w, v):
             return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
 
         def ggn(batch, w, v):
-            found, push = jax.jvp(lambda w: outputs(batch, w), (w,), (v,))
+            found, push = jax.jvp(lambda w: given(batch, w), (w,), (v,))
             slope = jax.grad(lambda x: self.loss(x, batch))
-            return pullback(batch, w, jax.jvp(slope, (found,), (push,))[1])
+            return pullback(batch, w, ravel_pytree(jax.jvp(slope, (found,), (push,))[1])[0])
 
-        functions = (outputs, loss, outputs_grad, pullback, grad, hvp, ggn)
+        functions = (outputs, loss, outputs_grad, sampled_outputs_grad)
+        functions += (pullback, grad, hvp, ggn)
         return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
 
 
 class Asked:
     """The oracles of one batch for the interpreter; counts what it answers."""
 
-    def __init__(self, model: Model, batch: Any) -> None:
+    def __init__(self, model: Model, batch: Any, key: Any = None) -> None:
         self._model = model
         self._batch = batch
+        self._key = key
         self.counts: dict[str, int] = {}
 
     def _ask(self, oracle: str, at: Any, *more: Any) -> Any:
@@ -129,7 +141,13 @@ class Asked:
     def ggn(self, at, vector):
         return self._ask("ggn", at, tuple(vector))
 
-    def per_example_grads(self, at):
+    def sampled_outputs_grad(self, at, site, rounds):
+        key = self._key
+        for number in (*rounds, site):
+            key = jax.random.fold_in(key, number)
+        return self._ask("sampled_outputs_grad", at, key)
+
+    def per_example_grad(self, at):
         grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
         places = [slice(i, i + 1) for i in range(size)]
         examples = [jax.tree.map(itemgetter(place), self._batch) for place in places]
@@ -157,7 +175,11 @@ def net() -> Model:
     def loss(outputs, batch):
         return -jnp.mean(jnp.sum(batch[1] * jax.nn.log_softmax(outputs), axis=-1))
 
-    return Model(params, batches, outputs, loss)
+    def sample(outputs, batch, key):
+        drawn = jax.random.categorical(key, outputs)
+        return batch[0], jax.nn.one_hot(drawn, outputs.shape[-1], dtype=outputs.dtype)
+
+    return Model(params, batches, outputs, loss, sample)
 
 
 @cache
@@ -176,7 +198,10 @@ def bowl() -> Model:
     def loss(outputs, batch):
         return sum(jnp.sum(x * x) / 2 for x in jax.tree.leaves(outputs))
 
-    return Model(params, centres, outputs, loss)
+    def sample(outputs, batch, key):
+        return jax.tree.map(lambda x: jax.random.normal(key, x.shape, x.dtype), batch)
+
+    return Model(params, centres, outputs, loss, sample)
 
 
 # ---- from text to graphs
@@ -249,7 +274,7 @@ def interpret(
     with jax.enable_x64(True), np.errstate(all="ignore"):
         for step in range(steps):
             key = jax.random.fold_in(wrap_key(jnp.array([0, 0], jnp.uint32)), count)
-            runner.oracles = asked = Asked(model, model.batch(step))
+            runner.oracles = asked = Asked(model, model.batch(step), key)
             runner.draw = _draws(model, key)
             outcome = runner.step(weights, slots, count + 1)
             count += outcome.applied
@@ -302,11 +327,13 @@ class Optax:
         return [None if s is None else np.asarray(x) for s, x in pairs], state
 
 
-def _draws(model: Model, key: jax.Array) -> Callable[..., list[Any]]:
-    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any]) -> list[Any]:
+def _draws(model: Model, key: jax.Array) -> Callable[..., Any]:
+    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any] | None) -> Any:
         own = key
         for number in rounds:
             own = jax.random.fold_in(own, number)
+        if like is None:
+            return float(rt.number(op, own, site))
         shapes = rt.Field([None if x is None else jnp.asarray(x) for x in like], model.tree)
         drawn = getattr(rt, op)(own, site, shapes).tensors
         return [None if x is None else np.asarray(x, np.float64) for x in drawn]
@@ -348,6 +375,8 @@ def _stored(
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, History):
+        return replace(value, fields=tuple(_each(field, change) for field in value.fields))
     if isinstance(value, list):
         return [None if x is None else change(x) for x in value]
     return change(value)
@@ -355,9 +384,32 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _named(graph: Graph, slots: Sequence[Any]) -> dict[tuple[str, str], Any]:
     return {
-        (s.stage, s.name): _leaves(v) if s.type.kind == "opaque" else v
-        for s, v in zip(graph.slots, slots, strict=True)
+        (s.stage, s.name): _seen(s.type.kind, v) for s, v in zip(graph.slots, slots, strict=True)
     }
+
+
+def _seen(kind: str, value: Any) -> Any:
+    match kind:
+        case "opaque":
+            return _leaves(value)
+        case "history":
+            return _oldest_first(value)
+        case _:
+            return value
+
+
+def _oldest_first(value: History | rt.History) -> list[np.ndarray]:
+    """The fields of a history that have a tensor, each with its places; zeros are before them."""
+    if isinstance(value, History):
+        if not value.fields:
+            return []
+        blank = [None if x is None else np.zeros_like(x) for x in value.fields[0]]
+        fields = [blank] * (value.size - len(value.fields)) + list(value.fields)
+        return [np.stack(rows) for rows in zip(*fields, strict=True) if rows[0] is not None]
+    if not int(value.pushed):
+        return []
+    rows = [np.asarray(x, float) for x in jax.tree.leaves(value.rows)]
+    return [np.roll(x, -int(value.pushed) % len(x), axis=0) for x in rows]
 
 
 def _leaves(state: Any) -> list[np.ndarray]:
@@ -380,7 +432,7 @@ def execute(
         trace = Trace(_slots(model, state))
         for number in range(steps):
             params, state, report = step(params, state, model.batch(number), model.objective)
-            observed = {name: float(x) for name, x in report.observed.items()}
+            observed = {name: jax.tree.map(_array, x) for name, x in report.observed.items()}
             evaluation = optimizer.evaluation_params(params, state)
             trace.moments.append(
                 Moment(
@@ -395,6 +447,10 @@ def execute(
     return trace
 
 
+def _array(x: Any) -> np.ndarray:
+    return np.array(x, np.float64)
+
+
 def _tensors(params: Any) -> list[np.ndarray]:
     return [np.array(x, np.float64) for x in jax.tree.leaves(params)]
 
@@ -403,7 +459,9 @@ def _slots(model: Model, state: rt.State) -> dict[tuple[str, str], Any]:
     found = {}
     for stage, slots in state.slots.items():
         for name, value in slots.items():
-            if isinstance(value, tuple):
+            if isinstance(value, rt.History):
+                found[stage, name] = _oldest_first(value)
+            elif isinstance(value, tuple):
                 found[stage, name] = _leaves(value)
             elif isinstance(value, dict):
                 tensors = model.tree.flatten(value, name)
@@ -425,7 +483,11 @@ def assert_same(one: Trace, other: Trace, rtol: float = RTOL, atol: float = ATOL
         _assert_slots(a.slots, b.slots, f"slots {number}", rtol, atol)
         assert a.observed.keys() == b.observed.keys()
         for name, value in a.observed.items():
-            _assert_close(value, b.observed[name], f"observed {name} {number}", rtol, atol)
+            found, what = b.observed[name], f"observed {name} {number}"
+            if isinstance(value, dict):
+                assert value.keys() == found.keys(), what
+                value, found = list(value.values()), [found[path] for path in value]
+            _assert_close(value, found, what, rtol, atol)
         assert a.applied == b.applied
 
 

@@ -121,7 +121,7 @@ def test_graph_and_module_agree_on_functions_of_examples():
         optimizer x(lr = 0.1) { perturb mine() tune step lr }
         """
     )
-    assert case.program.needs == {"grad", "per_example_mean", "examples"}
+    assert case.program.needs == {"grad", "per_example_grad", "examples"}
     agree(case, steps=2)
 
 

@@ -127,4 +127,4 @@ def test_operations_are_those_that_the_interpreter_does():
 
 def test_all_that_is_counted_as_a_question_is_an_oracle():
     oracles = {op.name for op in OPS.values() if op.op_class == "oracle"}
-    assert oracles - set(ASKED) == {"point", "examples"}
+    assert oracles - set(ASKED) == {"point", "examples", "per_example_mean"}

@@ -83,14 +83,18 @@ class Noise:
     ggn = hvp
 
     def outputs(self, at):
-        return at
+        return np.concatenate([np.ravel(x) for x in at])
 
-    outputs_grad = grad
+    def outputs_grad(self, at):
+        return self.outputs(self.grad(at))
+
+    def sampled_outputs_grad(self, at, site, rounds):
+        return -self.outputs_grad(at)
 
     def pullback(self, at, cotangent):
         return self.grad(at)
 
-    def per_example_grads(self, at):
+    def per_example_grad(self, at):
         return self._examples
 
 

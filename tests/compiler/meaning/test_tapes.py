@@ -54,7 +54,7 @@ def test_the_pullback_is_the_transposed_slope_of_the_outputs(taped):
 
 def test_the_gradients_of_the_examples_have_the_gradient_as_their_mean(taped):
     batch, at = taped.batches[1], list(taped.weights)
-    examples = batch.per_example_grads(at)
+    examples = batch.per_example_grad(at)
     assert len(examples) == EXAMPLES
     for place, whole in enumerate(batch.grad(at)):
         mean = np.mean([example[place] for example in examples], axis=0)
