@@ -58,9 +58,10 @@ class _Slices:
 
         def one(k: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
             found = self._ask(k, wanted)
-            summed = {name: found.pop(name) for name in ("loss", "grad") if name in found}
+            summed = {name: found.pop(name) for name in found.keys() & {"loss", "grad"}}
             return summed, found
 
+        found: dict[str, Any]
         found, stacked = self._means(one)
         if "outputs" in stacked:
             found["outputs"] = self._together(stacked["outputs"])
