@@ -63,17 +63,17 @@ def test_split_oracles_agree_with_the_jacobian(double, model):
     direction = jnp.sin(jnp.arange(len(vector), dtype=jnp.float64))
 
     w, v = field(params), field(unravel(direction))
-    asks = ("outputs", "outputs_grad", "pullback", "ggn")
+    asks = ("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature")
 
     @jax.jit
     def asked(w, v):
         at_w = Oracles(w, model.split, batch).at(w, *asks)
         pulled = at_w.pullback(at_w.outputs_grad)
         values = at_w.outputs.tensors[0], at_w.outputs_grad.tensors[0]
-        return *values, flat(pulled), flat(at_w.ggn(v))
+        return *values, flat(pulled), flat(at_w.ggn(v)), at_w.ggn_curvature(v)
 
     ggn = jacobian.T @ (curved(outputs.ravel()) @ (jacobian @ direction))
-    expected = outputs, head, jacobian.T @ head.ravel(), ggn
+    expected = outputs, head, jacobian.T @ head.ravel(), ggn, direction @ ggn
     for a, b in zip(asked(w, v), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=RTOL, atol=RTOL)
 
