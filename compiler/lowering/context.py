@@ -137,6 +137,7 @@ class Context(Builder):
     domains: list[Domain]
     slots: list[Slot] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     active: list[syntax.Node] = field(default_factory=list)
     callers: list[Span] = field(default_factory=list)
     parameter_names: dict[int, str] = field(default_factory=dict)
@@ -150,6 +151,7 @@ class Context(Builder):
     assumed: list[Term] = field(default_factory=list)
     choices: int = 0
     random_sites: int = 0
+    sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
 
     def __post_init__(self) -> None:

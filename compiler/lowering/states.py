@@ -79,6 +79,8 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         ctx.stochastic.add(number)
     key = ctx.new_cell(cell, value)
     ctx.define(scope, state.name, Binding("state", state.name.span, cell=key))
+    if len(ctx.frame.blocks) == ctx.pipeline_depth:
+        ctx.kept.setdefault(f"{site.label}.{site.prefix}{state.name.id}", key)
 
 
 def _dtype(ctx: Context, state: syntax.State) -> str | None:

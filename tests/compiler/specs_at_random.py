@@ -113,7 +113,7 @@ class Names:
 
     def statement(self, depth: int) -> str:
         choices = ["let", "let", "scalar", "update", "update", "var"]
-        choices += [] if self.in_loop else ["state", "scalar state", "coarse state"]
+        choices += [] if self.in_loop else ["state", "scalar state", "coarse state", "history"]
         if depth:
             choices += ["if", "every", "repeat", "when"]
             choices += ["flag"] if self.flags else []
@@ -149,6 +149,24 @@ class Names:
         self.fields.append(f"({name} / 100)")
         return (
             f"state {name}: i8 = zeros({self.signal})\n{name} <- 90 * tanh({name} / 50 + {value})"
+        )
+
+    def _history(self, depth: int) -> str:
+        """Pairs along which something curves by 2, and what is made of the last few."""
+        one, other, size = self.fresh("h"), self.fresh("h"), self.pick("1", "2", "3")
+        value, x, name = self.field(1), self.field(1), self.fresh("x")
+        products = self.pick("", ", products = true")
+        made = self.pick(
+            f"inverse_fisher({one}, {x}, 0.5 + tanh({self.scalar(0)})^2)",
+            f"inverse_hessian({one}, {other}, {x}, 0.4)",
+        )
+        self.fields.append(name)
+        return (
+            f"state {one} = history({self.signal}, {size}{products})\n"
+            f"state {other} = history(w, {size})\n"
+            f"{one} <- push({one}, {value})\n"
+            f"{other} <- push({other}, 2 * {value})\n"
+            f"{name} = tanh({made})"
         )
 
     def _scalar_state(self, depth: int) -> str:
