@@ -63,19 +63,38 @@ def test_split_oracles_agree_with_the_jacobian(double, model):
     direction = jnp.sin(jnp.arange(len(vector), dtype=jnp.float64))
 
     w, v = field(params), field(unravel(direction))
-    asks = ("outputs", "outputs_grad", "pullback", "ggn")
+    asks = ("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature")
 
     @jax.jit
     def asked(w, v):
         at_w = Oracles(w, model.split, batch).at(w, *asks)
         pulled = at_w.pullback(at_w.outputs_grad)
         values = at_w.outputs.tensors[0], at_w.outputs_grad.tensors[0]
-        return *values, flat(pulled), flat(at_w.ggn(v))
+        return *values, flat(pulled), flat(at_w.ggn(v)), at_w.ggn_curvature(v)
 
     ggn = jacobian.T @ (curved(outputs.ravel()) @ (jacobian @ direction))
-    expected = outputs, head, jacobian.T @ head.ravel(), ggn
+    expected = outputs, head, jacobian.T @ head.ravel(), ggn, direction @ ggn
     for a, b in zip(asked(w, v), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=RTOL, atol=RTOL)
+
+
+def test_the_gauss_newton_matrix_of_a_linear_model_is_the_hessian(double):
+    """And of another model it is not: the curvature of the model is left out."""
+    params = [jnp.array([[0.5, -1.0], [2.0, 0.25], [1.5, 0.75]]), jnp.array([0.1, -0.3])]
+    x = jnp.array([[1.0, 2.0, -0.5], [0.3, -1.0, 0.7]])
+
+    def outputs(params, batch, bend=lambda z: z):
+        return bend(batch @ params[0] + params[1])
+
+    def criterion(outputs, batch):
+        return -jnp.mean(jax.nn.log_softmax(outputs)[:, 0])
+
+    w, v = field(params), field([x.T, jnp.ones(2)])
+    for bend, same in ((lambda z: z, True), (jnp.tanh, False)):
+        model = rt.Objective(outputs=lambda p, b, f=bend: outputs(p, b, f), loss=criterion)
+        at_w = Oracles(w, model, x).at(w, "hvp", "ggn")
+        apart = np.max(np.abs(flat(at_w.hvp(v)) - flat(at_w.ggn(v))))
+        assert apart <= 1e-14 if same else apart > 1e-2
 
 
 @pytest.mark.parametrize("transform", [jax.jit, lambda f: f], ids=["traced", "not traced"])
