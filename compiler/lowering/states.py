@@ -168,7 +168,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
         *(*RESULTS, "per_example_mean"),
-        *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
+        *("normal", "rademacher", "uniform", "feature_alignment"),
+        *("lanczos", "hutchinson", "xtrace"),
     )
 
 
