@@ -43,7 +43,8 @@ class _Tap:
     weight: int
     transposed: bool
     units: int
-    like: jax.ShapeDtypeStruct
+    shape: tuple[int, ...]
+    dtype: Any
 
 
 def covariance(
@@ -56,7 +57,7 @@ def covariance(
     closed = jax.make_jaxpr(model)(weights)
     taps: list[_Tap] = []
     jax.eval_shape(lambda: _run(closed, weights, _noting(taps)))
-    zeros = [jnp.zeros(tap.like.shape, tap.like.dtype) for tap in taps]
+    zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in taps]
 
     def tapped(added: list[jax.Array]) -> jax.Array:
         outputs = _run(closed, weights, _adding(added))
@@ -111,8 +112,7 @@ _Visit: TypeAlias = Callable[[Any, int, bool, int], Any]
 
 def _noting(taps: list[_Tap]) -> _Visit:
     def visit(product: Any, weight: int, transposed: bool, units: int) -> Any:
-        like = jax.ShapeDtypeStruct(product.shape, product.dtype)
-        taps.append(_Tap(weight, transposed, units, like))
+        taps.append(_Tap(weight, transposed, units, product.shape, product.dtype))
         return product
 
     return visit

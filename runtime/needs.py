@@ -23,8 +23,8 @@ _CONDITIONS = (
     _Condition(
         frozenset(
             {
-                *("outputs", "outputs_grad", "pullback", "ggn", "sampled_outputs_grad"),
-                "feature_alignment",
+                *("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature"),
+                *("sampled_outputs_grad", "feature_alignment"),
             }
         ),
         lambda objective: objective.split,

@@ -21,13 +21,23 @@ from optc.compiler.ops import (
     ORACLES,
     REDUCTIONS,
     SHAPES,
+    SPECTRAL,
     STRUCTURE,
 )
 from optc.grammar import syntax
 
 
 def test_names_are_unique():
-    tables = (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *HISTORIES, *ORACLES, *EXTERNS)
+    tables = (
+        *ELEMENTWISE,
+        *REDUCTIONS,
+        *SHAPES,
+        *STRUCTURE,
+        *HISTORIES,
+        *ORACLES,
+        *SPECTRAL,
+        *EXTERNS,
+    )
     assert len(OPS) == len(tables)
     assert not set(OPS) & set(NOT_YET)
 
