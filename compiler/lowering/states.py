@@ -182,6 +182,7 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 _ASKING = {
     *(*RESULTS, "per_example_mean"),
     *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
+    "feature_alignment",
 }
 """Functions that have an answer in a step only."""
 
