@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import orbax.checkpoint as ocp
 
@@ -20,6 +20,13 @@ class Snapshot(NamedTuple):
     step: int
     params: Params
     state: State
+    model_state: Params | None = None
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What is on disk, by name."""
+        named = self._asdict()
+        return {name: x for name, x in named.items() if name != "step" and x is not None}
 
 
 class Checkpoints:
@@ -32,8 +39,7 @@ class Checkpoints:
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot, unless its step is already there."""
         if snapshot.step not in self._manager.all_steps():
-            tree = {"params": snapshot.params, "state": snapshot.state}
-            self._manager.save(snapshot.step, args=ocp.args.StandardSave(tree))
+            self._manager.save(snapshot.step, args=ocp.args.StandardSave(snapshot.arrays))
             # The next step donates these arrays: they must be on disk before it starts.
             self._manager.wait_until_finished()
 
@@ -42,9 +48,8 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return like
-        tree = {"params": like.params, "state": like.state}
-        restored = self._manager.restore(step, args=ocp.args.StandardRestore(tree))
-        return Snapshot(step, restored["params"], restored["state"])
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(like.arrays))
+        return Snapshot(step, **restored)
 
     def __enter__(self) -> Self:
         return self

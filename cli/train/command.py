@@ -15,6 +15,7 @@ class TaskName(Enum):
     """The built-in tasks."""
 
     DIGITS = "digits"
+    DIGITS_NORMED = "digits_normed"
     TEXT = "text"
     ROSENBROCK = "rosenbrock"
     QUADRATIC = "quadratic"
@@ -65,8 +66,9 @@ def train(
     loss that is not finite ends the run with exit code 1. A static hyperparameter `total` is the
     number of steps unless it is set.
 
-    Tasks: digits (1,797 real images, a small perceptron), text (a small transformer over the
-    sources of Python's standard library), rosenbrock, quadratic. None needs a download.
+    Tasks: digits (1,797 real images, a small perceptron), digits_normed (the same with batch norm
+    and dropout), text (a small transformer over the sources of Python's standard library),
+    rosenbrock, quadratic. None needs a download.
 
     Example:
       optc train adamw --task digits

@@ -19,16 +19,15 @@ class Reports:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Report] = {}
+        self._waiting: dict[int, tuple[Any, Mapping[str, Any]]] = {}
 
     def add(self, step: int, report: Report) -> None:
-        """Keep the report of a step."""
-        self._waiting[step] = report
+        """Keep the loss and the observations of a step."""
+        self._waiting[step] = report.loss, report.observed
 
     def take(self, logged: bool) -> Iterator[tuple[int, float, dict[str, Observed]]]:
         """The steps worth a line, with loss and observations; the newest always if `logged`."""
-        kept = {step: (r.loss, r.observed) for step, r in self._waiting.items()}
-        found: dict[int, tuple[Any, Mapping[str, Any]]] = jax.device_get(kept)
+        found: dict[int, tuple[Any, Mapping[str, Any]]] = jax.device_get(self._waiting)
         self._waiting.clear()
         seen = {step: _seen(observed) for step, (_, observed) in found.items()}
         always = frozenset.intersection(*seen.values()) if seen else frozenset()

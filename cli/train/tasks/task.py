@@ -21,12 +21,14 @@ class Task:
 
     `batch(seed, step)` depends on its arguments alone, so a run that resumes needs no state of
     the data. `evaluate` measures weights (a "loss" and more), on examples that training never
-    sees where there are examples.
+    sees where there are examples. `model_state` is that of a model which has one, before the first
+    step; `evaluate` takes the one of the run, or None.
     """
 
     name: str
     objective: Objective
     init: Callable[[Array], Params]
     batch: Callable[[int, int], Batch]
-    evaluate: Callable[[Params], dict[str, Array]]
+    evaluate: Callable[[Params, Params | None], dict[str, Array]]
     default_steps: int
+    model_state: Params | None = None
