@@ -55,9 +55,10 @@ def _everything(objective, w, v, batch):
     found.append(at_w.per_example_grad().mean(rt.norm))
     if objective.split:
         asks = ("outputs", "outputs_grad", "sampled_outputs_grad", "pullback", "ggn", "hvp")
-        at_v = oracles.at(v, *asks)
+        at_v = oracles.at(v, *asks, "ggn_curvature")
         pulled = at_v.pullback(at_v.outputs_grad)
         found += [at_v.outputs, at_v.outputs_grad, pulled, at_v.ggn(w), at_v.hvp(w)]
+        found.append(at_v.ggn_curvature(w))
         found.append(at_v.sampled_outputs_grad(jax.random.key(1), 0))
     return found
 
