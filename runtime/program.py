@@ -49,6 +49,7 @@ class Program:
         hyperparameters: Iterable[Hyperparameter] = (),
         random: bool = False,
         observed: Iterable[str] = (),
+        requested: Iterable[str] = (),
         groups: Iterable[Group] = (),
         limited: Iterable[Limited] = (),
         doc: str = "",
@@ -61,6 +62,7 @@ class Program:
         self.asked_by = MappingProxyType(dict(needs))
         self.random = random
         self.observed = tuple(observed)
+        self.requested = tuple(requested)
         self.declared_groups = tuple(groups)
         self.limited = tuple(limited)
         self.source_file = source_file
@@ -314,11 +316,12 @@ def _update(
     check_batch(batch)
     w = _enter(params)
     outcome, after, oracles = program.advance(w, state, objective, batch, static=static)
-    observed = {
-        name: jnp.asarray(x, jnp.result_type(float)) for name, x in (outcome.observed or {}).items()
-    }
+    observed, requested = (
+        {name: jnp.asarray(x, jnp.result_type(float)) for name, x in (reported or {}).items()}
+        for reported in (outcome.observed, outcome.requested)
+    )
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
-    report = Report(outcome.loss, observed, oracles.aux, applied)
+    report = Report(outcome.loss, observed, oracles.aux, applied, requested)
     return _leave(_next_weights(w, outcome)), after, report
 
 

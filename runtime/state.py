@@ -40,12 +40,14 @@ class Report(NamedTuple):
 
     An observation that is not due at this step is NaN. `aux` is what the user's loss returned
     beside the loss; `applied` is False where a guard held the step back or it was accumulated.
+    `requested` is what the optimizer asks of whoever trains, `batch_size`, NaN where it is not due.
     """
 
     loss: jax.Array
     observed: dict[str, jax.Array]
     aux: Any
     applied: jax.Array
+    requested: dict[str, jax.Array]
 
 
 for _node in (State, Report):
@@ -67,6 +69,7 @@ class Outcome:
     step: Field | None = None
     weights: Field | None = None
     observed: Mapping[str, jax.Array] | None = None
+    requested: Mapping[str, jax.Array] | None = None
     applied: jax.Array | None = None
 
 

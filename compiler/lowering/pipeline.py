@@ -1,5 +1,7 @@
 """The pipeline of stages: the signal from the gradient to the weights."""
 
+from typing import Literal
+
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, declare
 from ..records import Output, Slot
@@ -297,7 +299,7 @@ class _Pipeline:
         if value.type.is_unknown:
             return MISTAKE
         if not value.type.is_scalar or value.type.dtype == "bool":
-            message = f"`observe` reports one number; this is {value.type}"
+            message = f"`{observe.syntax.word}` reports one number; this is {value.type}"
             help = "reduce it: `norm(...)`, `mean(...)`" if value.type.is_field else None
             return ctx.mistyped(observe.syntax.value.span, message, help)
         return ctx.as_float(value)
@@ -320,8 +322,11 @@ class _Pipeline:
         results.append((Output(role="loss"), self.loss))
         if self.applied is not None:
             results.append((Output(role="applied"), self.applied))
-        for name, value in self.observed.items():
-            results.append((Output(role="observed", name=name), value))
+        for observe in spec.observes:
+            role: Literal["observed", "requested"] = "observed"
+            if observe.syntax.word == "request":
+                role = "requested"
+            results.append((Output(role=role, name=observe.name), self.observed[observe.name]))
         return Draft(
             name=spec.name,
             doc=spec.doc,

@@ -222,6 +222,8 @@ class Formulas:
                 return Call(f"{self._path(node)}.init", (inputs[0],))
             case "per_example_mean":
                 region = node.regions[0]
+                if region.results == region.arguments:
+                    return Call("mean", tuple(inputs), "examples")
                 each, value = self.use(region.arguments[0]), self.use(region.results[0])
                 return Call("mean", (Infix("↦", each, value), *inputs), "examples")
             case _:

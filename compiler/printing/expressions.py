@@ -82,6 +82,8 @@ class Expressions:
             return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
+        if is_plain_mean(node):
+            return f"{op.python.format(self.operand(node.inputs[0]))}()"
         if node.op == "sampled_outputs_grad":
             given = (self.operand(node.inputs[0]), self._key(node), str(node["site"]))
             return op.python.format(*given)
@@ -154,6 +156,12 @@ class Expressions:
         for round in node.inputs[1:]:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
         return key
+
+
+def is_plain_mean(node: Node) -> bool:
+    """Whether a node is the mean of the gradients of examples, and of no function of them."""
+    region = node.regions[0] if node.op == "per_example_mean" else None
+    return region is not None and region.results == region.arguments
 
 
 def literal(value: Scalar) -> tuple[str, int]:
