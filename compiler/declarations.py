@@ -47,7 +47,7 @@ NOT_YET = declare(
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
     named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
-    `cg` and `ggn`, per-example and sampled gradients.
+    per-example and sampled gradients.
     """,
 )
 

@@ -50,6 +50,9 @@ class Oracles(Protocol):
     def hvp(self, at: Fields, vector: Fields) -> Fields:
         """The Hessian of the loss times `vector`."""
 
+    def ggn(self, at: Fields, vector: Fields) -> Fields:
+        """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
+
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch."""
 

@@ -328,6 +328,7 @@ ORACLES = (
     ),
     Op("per_example_mean", "oracle", ("any",), "float", "", "{0}.mean"),
     Op("hvp", "oracle", ("any", "any"), "float", "", "{0}.hvp({1})", ("product", "∇²L")),
+    Op("ggn", "oracle", ("any", "any"), "float", "", "{0}.ggn({1})", ("product", "G")),
     Op(
         "curvature",
         "oracle",
@@ -344,7 +345,7 @@ example's gradient."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
-    *("hvp", "curvature", "per_example_grad"),
+    *("hvp", "curvature", "ggn", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
 
@@ -371,7 +372,6 @@ _MATRIX_FUNCTIONS = (
 
 NOT_YET = {
     **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
-    **dict.fromkeys(("ggn", "cg"), "Gauss-Newton products and conjugate gradients"),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
 

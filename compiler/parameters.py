@@ -17,7 +17,8 @@ UNKNOWN_TYPE = declare(
     "a parameter type that does not exist",
     """
     Parameters are `float` (the type of those that say none), `int`, `bool` or `str`. Floats can
-    change while a program runs; the others are fixed when it is bound.
+    change while a program runs; the others are fixed when it is bound. Parameters of rules and
+    functions may also be `func`: they take a function.
     """,
 )
 BAD_DEFAULT = declare(
@@ -111,6 +112,11 @@ def kind(param: syntax.Param) -> ParameterKind:
     return _KINDS.get(param.type.id, "float") if param.type else "float"
 
 
+def takes_function(param: syntax.Param) -> bool:
+    """Whether a parameter is declared to take a function: `name: func`."""
+    return param.type is not None and param.type.id == "func"
+
+
 def bounds(param: syntax.Param) -> Bounds:
     """The range of a parameter; ends that are not numbers (reported elsewhere) do not bound."""
     if param.range is None:
@@ -126,8 +132,13 @@ def _end(expr: syntax.Expr) -> float | None:
     return None if abs(value) == float("inf") else float(value)
 
 
-def check(params: Iterable[syntax.Param], report: Diagnostics) -> dict[str, Scalar]:
-    """Report what is wrong with declared parameters; the defaults that are known."""
+def check(
+    params: Iterable[syntax.Param], report: Diagnostics, functions: bool = False
+) -> dict[str, Scalar]:
+    """Report what is wrong with declared parameters; the defaults that are known.
+
+    `functions` are taken by some declarations.
+    """
     known: dict[str, Scalar] = {}
     seen: dict[str, Span] = {}
     for param in params:
@@ -141,20 +152,29 @@ def check(params: Iterable[syntax.Param], report: Diagnostics) -> dict[str, Scal
                 )
             )
         seen[name] = param.name.span
-        _check_type(param, report)
+        _check_type(param, report, functions)
         limits = bounds(param) if _check_range(param, report) else Bounds()
-        if param.default is not None:
+        if param.default is not None and takes_function(param):
+            if not isinstance(param.default, syntax.Name):
+                message = f"the default of `{name}` is not the name of a function"
+                report.add(BAD_DEFAULT.at(param.default.span, message))
+        elif param.default is not None:
             value = _default(param, known, limits, report)
             known |= {name: value} if value is not None else {}
     return known
 
 
-def _check_type(param: syntax.Param, report: Diagnostics) -> None:
-    if param.type and param.type.id not in _KINDS:
+def _check_type(param: syntax.Param, report: Diagnostics, functions: bool) -> None:
+    if param.type is None or param.type.id in _KINDS:
+        return
+    if not takes_function(param):
         help = did_you_mean(param.type.id, _KINDS) or "the types are float, int, bool and str"
         report.add(
             UNKNOWN_TYPE.at(param.type.span, f"there is no type `{param.type.id}`", help=help)
         )
+    elif not functions:
+        message = "only parameters of rules and functions take functions"
+        report.add(UNKNOWN_TYPE.at(param.type.span, message))
 
 
 def _check_range(param: syntax.Param, report: Diagnostics) -> bool:
@@ -163,8 +183,9 @@ def _check_range(param: syntax.Param, report: Diagnostics) -> bool:
         return True
     before = len(report)
     ends = [evaluate(e, {}) for e in (param.range.low, param.range.high)]
-    if kind(param) in ("bool", "str"):
-        report.add(BAD_RANGE.at(param.range.span, f"a `{kind(param)}` parameter has no range"))
+    if kind(param) in ("bool", "str") or takes_function(param):
+        named = param.type.id if param.type else kind(param)
+        report.add(BAD_RANGE.at(param.range.span, f"a `{named}` parameter has no range"))
     elif any(isinstance(e, bool | str) or e is None for e in ends):
         report.add(BAD_RANGE.at(param.range.span, "the ends of a range are numbers or `inf`"))
     elif not _holds_a_number(param.range, *(float(e) for e in ends if e is not None)):

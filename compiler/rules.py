@@ -11,7 +11,7 @@ from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.context import Binding, Context, Scope, Site
 from .lowering.externs import check_extern
-from .parameters import bounds, kind
+from .parameters import bounds, kind, takes_function
 from .records import ALL, Hyperparameter
 from .types import FIELD, SCALAR, Type
 
@@ -33,11 +33,11 @@ def check_rules(file: syntax.File, declarations: Declarations, report: Diagnosti
 
 def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None:
     ctx, scope = _free_parameters(decl.params, report)
-    if isinstance(decl, syntax.FuncDecl):
-        for param in decl.params:
-            if param.type is None:
-                # A function takes fields and scalars alike: nothing is known of its arguments.
-                scope.names[param.name.id].value = MISTAKE
+    for param in decl.params:
+        # A function takes fields and scalars alike: nothing is known of its arguments.
+        is_open = isinstance(decl, syntax.FuncDecl) and param.type is None
+        if is_open or takes_function(param):
+            scope.names[param.name.id].value = MISTAKE
     if isinstance(decl, syntax.ExternDecl):
         check_extern(ctx, scope, decl, Found(decl, declarations))
         return

@@ -69,7 +69,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
     `observed` are the named values that optimizers of the file observe.
     """
     if not isinstance(decl, syntax.OptimizerDecl):
-        check(decl.params, report)
+        functions = isinstance(decl, syntax.RuleDecl | syntax.FuncDecl)
+        check(decl.params, report, functions)
     match decl:
         case syntax.RuleDecl() | syntax.FuncDecl():
             if not _ends(decl.body, report):
@@ -77,7 +78,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
                 message = f"the {what} `{decl.name.id}` may end without a result"
                 report.add(NO_RESULT.at(decl.name.span, message, help="end it with `return`"))
             _check_unused_names(decl.body, observed, report)
-            used = set(names_read(decl.body))
+            # A parameter that is called takes a function.
+            used = {*names_read(decl.body), *(name.id for name in names_called(decl.body))}
         case syntax.ScheduleDecl():
             used = set(names_read(decl.value))
         case syntax.ExternDecl():

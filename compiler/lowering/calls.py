@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from ...grammar import syntax
-from ...grammar.diagnostic import correction, declare, did_you_mean
+from ...grammar.diagnostic import Label, correction, declare, did_you_mean
 from ..declarations import Found
-from . import expressions, externs, statements
+from ..parameters import takes_function
+from . import closures, expressions, externs, statements
 from .arguments import checked, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
@@ -52,6 +53,11 @@ def call(
         ctx.report.add(UNKNOWN_FUNCTION.at(expr.function.span, message))
         return MISTAKE
     function = expr.function.id
+    binding = scope.find(function)
+    if binding is not None and binding.closure is not None:
+        return closures.apply(ctx, site, scope, expr, binding.closure, name)
+    if binding is not None and binding.kind == "parameter" and binding.value.type.is_unknown:
+        return MISTAKE  # it may be a function: a declaration is checked without its arguments
     if found := site.declarations.find("func", function):
         return _function(ctx, scope, site, expr, found, name)
     if function in FUNCTIONS:
@@ -60,11 +66,24 @@ def call(
         return _schedule(ctx, scope, site, expr, found, name)
     if site.kind in CALLABLE_KINDS and (found := site.declarations.find(site.kind, function)):
         return _rule(ctx, scope, site, expr, found, name)
-    return _unknown(ctx, site, expr.function)
+    return _unknown(ctx, site, scope, expr.function)
 
 
-def _unknown(ctx: Context, site: Site, name: syntax.Name) -> Value:
+def is_function(site: Site, name: str) -> bool:
+    """Whether a name is that of a function, a schedule, or a function of the language."""
+    declared = site.declarations.find("func", name) or site.declarations.find("schedule", name)
+    return declared is not None or name in FUNCTIONS
+
+
+def _unknown(ctx: Context, site: Site, scope: Scope, name: syntax.Name) -> Value:
     if name.id in site.declarations.broken:
+        return MISTAKE
+    if (binding := scope.find(name.id)) is not None:
+        value = expressions.expression(ctx, site, scope, name)
+        if not value.type.is_unknown:
+            message = f"`{name.id}` is {value.type}, which cannot be called"
+            others = (Label(binding.span, "declared here"),) if binding.span else ()
+            ctx.report.add(closures.FUNCTION_VALUE.at(name.span, message, others=others))
         return MISTAKE
     known = FUNCTIONS | site.declarations.names("func") | site.declarations.names("schedule")
     if site.kind in CALLABLE_KINDS:
@@ -93,7 +112,7 @@ def _function(
 ) -> Value:
     decl = found.decl
     assert isinstance(decl, syntax.FuncDecl)
-    inner = bind(ctx, site, scope, expr, decl, decl.params, any_type=True)
+    inner = bind(ctx, site, scope, expr, found, decl.params)
     if inner is None or not enter(ctx, decl, expr.function):
         return MISTAKE
     signals = {"w": ctx.weights}
@@ -109,7 +128,7 @@ def _schedule(
 ) -> Value:
     decl = found.decl
     assert isinstance(decl, syntax.ScheduleDecl)
-    inner = bind(ctx, site, scope, expr, decl, decl.params)
+    inner = bind(ctx, site, scope, expr, found, decl.params)
     if inner is None or not enter(ctx, decl, expr.function):
         return MISTAKE
     body = Site("schedule", site.label, {}, found.scope)
@@ -153,7 +172,7 @@ def rule(
     if isinstance(decl, syntax.ExternDecl):
         return externs.extern(ctx, site, scope, expr, found, signals)
     assert isinstance(decl, syntax.RuleDecl)
-    inner = bind(ctx, site, scope, expr, decl, decl.params)
+    inner = bind(ctx, site, scope, expr, found, decl.params)
     if inner is None or not enter(ctx, decl, expr.function):
         return MISTAKE
     body = Site(decl.kind.id, site.label, signals, found.scope, site.prefix, site.result)
@@ -177,27 +196,39 @@ def bind(
     site: Site,
     scope: Scope,
     expr: syntax.Call,
-    decl: syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl,
+    found: Found,
     params: tuple[syntax.Param, ...],
-    any_type: bool = False,
 ) -> Scope | None:
-    """A scope with the parameters of `decl`: the arguments of the call, or the defaults."""
+    """A scope with the parameters of what was found: the arguments of the call, or the defaults."""
     names = [p.name.id for p in params]
     required = [p.name.id for p in params if p.default is None]
-    matched = match(ctx, expr, names, required, decl.name.id)
+    matched = match(ctx, expr, names, required, found.decl.name.id)
     if matched is None:
         return None
     inner = Scope()
-    own = Site("parameters", site.label, {}, site.declarations)
+    own = Site("parameters", site.label, {}, found.scope)
+    is_func = isinstance(found.decl, syntax.FuncDecl)
     for param in params:
-        name = param.name.id
-        if name in matched:
-            given = matched[name].value
-            value = expressions.expression(ctx, site, scope, given, name)
-            value = checked(ctx, param, value, given.span, any_type)
+        if param.name.id in matched:
+            given, where = matched[param.name.id].value, (site, scope)
         else:
             assert param.default is not None
-            value = expressions.expression(ctx, own, inner, param.default, name)
-            value = checked(ctx, param, value, param.default.span, any_type)
-        inner.names[name] = Binding("parameter", param.name.span, value)
+            given, where = param.default, (own, inner)
+        inner.names[param.name.id] = _parameter(ctx, *where, param, given, is_func)
     return inner
+
+
+def _parameter(
+    ctx: Context, site: Site, scope: Scope, param: syntax.Param, given: syntax.Expr, is_func: bool
+) -> Binding:
+    """What a parameter stands for: that of a `func` may be given anything."""
+    span, any_type = param.name.span, is_func and param.type is None
+    if takes_function(param) or any_type:
+        function = closures.closure(ctx, site, scope, given)
+        if function is not None:
+            return Binding("parameter", span, closure=function)
+    value = expressions.expression(ctx, site, scope, given, param.name.id)
+    if takes_function(param):
+        closures.needed(ctx, param, given, value)
+        return Binding("parameter", span)
+    return Binding("parameter", span, checked(ctx, param, value, given.span, any_type))

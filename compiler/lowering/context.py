@@ -58,7 +58,7 @@ _LONGEST = 200
 
 @dataclass
 class Binding:
-    """What a name stands for: a fixed value, or the cell of a state or var.
+    """What a name stands for: a fixed value, the cell of a state or var, or a function.
 
     `axis` is the axis, from the end, whose length a name of `when g is [rows, cols]` stands for.
     """
@@ -68,6 +68,7 @@ class Binding:
     value: Value = MISTAKE
     cell: int = -1
     axis: int = 0
+    closure: "Closure | None" = None
 
 
 class Scope:
@@ -112,6 +113,19 @@ class Site:
     result: str = ""
 
 
+@dataclass(frozen=True)
+class Closure:
+    """A function value: what was written, and what its names stand for there.
+
+    `active` are the declarations that were being expanded there.
+    """
+
+    function: syntax.Lambda | syntax.Name
+    site: Site
+    scope: Scope
+    active: tuple[syntax.Node, ...]
+
+
 @dataclass
 class Context(Builder):
     """The program so far."""
@@ -146,6 +160,13 @@ class Context(Builder):
             message = f"`{name.id}` already has a meaning here"
             self.report.add(DUPLICATE_NAME.at(name.span, message, label="again", others=others))
         scope.names[name.id] = binding
+
+    @contextmanager
+    def expanding(self, active: Iterable[syntax.Node]) -> Iterator[None]:
+        """Lower for a while what was written where other declarations were being expanded."""
+        outer, self.active = self.active, [*active]
+        yield
+        self.active = outer
 
     # ---- inputs
 

@@ -10,7 +10,7 @@ from ..declarations import NOT_YET
 from ..ops import OPS
 from ..predicate import BAD_PREDICATE, TENSOR_NAMES
 from ..types import Type
-from . import calls
+from . import calls, closures
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
 
@@ -42,9 +42,8 @@ def expression(
         case syntax.Call():
             return calls.call(ctx, site, scope, expr, name)
         case syntax.Lambda():
-            ctx.report.add(
-                NOT_YET.at(expr.span, "operators such as `d => ...` are not compiled yet")
-            )
+            help = "parameters of a `func`, and those declared as `name: func`, take functions"
+            return closures.refuse_value(ctx, expr, "this", help)
         case syntax.IsShape():
             ctx.report.add(
                 NOT_YET.at(
@@ -72,6 +71,9 @@ def number(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr) -> Value:
 
 def _name(ctx: Context, site: Site, scope: Scope, expr: syntax.Name) -> Value:
     if binding := scope.find(expr.id):
+        if binding.closure is not None:
+            help = f"call it: `{expr.id}(...)`"
+            return closures.refuse_value(ctx, expr, f"`{expr.id}`", help)
         return ctx.cells.get(binding.cell, MISTAKE) if binding.cell >= 0 else binding.value
     if expr.id in site.signals:
         return site.signals[expr.id]
@@ -88,6 +90,8 @@ def _name(ctx: Context, site: Site, scope: Scope, expr: syntax.Name) -> Value:
             )
         )
         return MISTAKE
+    if calls.is_function(site, expr.id):
+        return closures.refuse_value(ctx, expr, f"`{expr.id}`", f"call it: `{expr.id}(...)`")
     known = scope.known() | set(site.signals) | {"t", "pi", "inf"}
     return ctx.unknown(expr, known)
 

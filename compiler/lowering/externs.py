@@ -32,7 +32,7 @@ def extern(
     decl = found.decl
     assert isinstance(decl, syntax.ExternDecl)
     named = target(decl, found.scope.modules, ctx.report)
-    inner = calls.bind(ctx, site, scope, expr, decl, decl.params)
+    inner = calls.bind(ctx, site, scope, expr, found, decl.params)
     if named is None or inner is None:
         return MISTAKE
     if any(block.kind == "loop" for block in ctx.frame.blocks):

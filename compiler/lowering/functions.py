@@ -14,7 +14,7 @@ from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .knots import interpolate
-from .oracles import RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
+from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
 
 NO_AXIS = declare(
     "no-axis",
@@ -246,7 +246,7 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
     assert isinstance(expr.function, syntax.Name)
     oracle = expr.function.id
-    acts = oracle in ("pullback", "hvp")
+    acts = oracle in PRODUCTS
     names: tuple[str, ...] = ("vector", "at") if acts else ("at",)
     names = () if oracle == "examples" else names
     matched = match(ctx, expr, names, names[:1], oracle)

@@ -61,16 +61,23 @@ RESULTS: dict[str, Type] = {
     "sampled_outputs_grad": OUTPUTS,
     "pullback": FIELD,
     "hvp": FIELD,
+    "ggn": FIELD,
     "examples": SCALAR,
     "per_example_grad": EXAMPLES,
 }
 """What each oracle gives."""
 
+PRODUCTS = ("pullback", "hvp", "ggn")
+"""Oracles that act on a vector, and are linear in it."""
+
+_PREPARED = ("hvp", "ggn")
+"""Oracles that a point is prepared for, which costs something before they are asked."""
+
 
 def ask(
     ctx: Context, oracle: str, at: Value, vector: Value | None, call: syntax.Node, name: str | None
 ) -> Value:
-    """The answer of an oracle at a point; `vector` is what pullback and hvp act on."""
+    """The answer of an oracle at a point; `vector` is what products act on."""
     if vector and vector.type.is_unknown:
         return MISTAKE
     point = point_of(ctx, oracle, at, call)
@@ -113,14 +120,14 @@ def point_of(ctx: Context, oracle: str, at: Value, call: syntax.Node) -> Value:
         message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
         ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
         return MISTAKE
-    return _point(ctx, at, private=oracle == "hvp")
+    return _point(ctx, at, private=oracle in _PREPARED)
 
 
 def _point(ctx: Context, at: Value, private: bool) -> Value:
     """The linearisation at `at`, in the outermost block that may share it.
 
     It leaves loops that do not change it. Inside an `if` it may reuse one that was made
-    outside, except for Hessian products, whose preparation would then be paid on every step.
+    outside, except for products with a matrix, whose preparation would then be paid on every step.
     """
     blocks = ctx.frame.blocks
     home = len(blocks) - 1

@@ -330,7 +330,7 @@ class Formulas:
     def _oracle(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         values = [x.value for x in inputs]
         match node.op:
-            case "hvp" | "pullback":
+            case "hvp" | "pullback" | "ggn":
                 return Formula(self._linear(node, node.op, values[1], values[0]), _form(node.type))
             case "curvature":
                 at, along = values

@@ -91,14 +91,22 @@ class Batch:
         """The Hessian of the loss times `vector`: both factors of the gradient have a slope."""
         x, v = _flat(at), _flat(vector)
         bend = -3 * x / (1 + x**2) ** 2 / np.sqrt(1 + x**2)
-        r = self._rest(at)
-        second = self.size / EXAMPLES / ((1 + r**2) * np.sqrt(1 + r**2))
-        inner = self._transposed(second * self._apply(_slope(x) * v))
-        return self._split(bend * v * self._transposed(self.outputs_grad(at)) + _slope(x) * inner)
+        return self._split(
+            bend * v * self._transposed(self.outputs_grad(at)) + self._gauss_newton(at, v)
+        )
+
+    def ggn(self, at: Fields, vector: Fields) -> Fields:
+        """The Gauss-Newton matrix times `vector`."""
+        return self._split(self._gauss_newton(at, _flat(vector)))
 
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]
+
+    def _gauss_newton(self, at: Fields, v: Array) -> Array:
+        slope, r = _slope(_flat(at)), self._rest(at)
+        second = self.size / EXAMPLES / ((1 + r**2) * np.sqrt(1 + r**2))
+        return slope * self._transposed(second * self._apply(slope * v))
 
     def _one(self, example: int) -> "Batch":
         place = slice(example, example + 1)

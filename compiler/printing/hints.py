@@ -53,6 +53,7 @@ _PLAIN = {
     "clamp": "clamped",
     "curvature": "curvature",
     "hvp": "hessian_product",
+    "ggn": "gauss_newton_product",
     "pullback": "pulled_back",
 }
 

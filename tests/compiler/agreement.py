@@ -95,7 +95,12 @@ class Model:
         def hvp(batch, w, v):
             return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
 
-        functions = (outputs, loss, outputs_grad, sampled_outputs_grad, pullback, grad, hvp)
+        def ggn(batch, w, v):
+            found, push = jax.jvp(lambda w: given(batch, w), (w,), (v,))
+            slope = jax.grad(lambda x: self.loss(x, batch))
+            return pullback(batch, w, ravel_pytree(jax.jvp(slope, (found,), (push,))[1])[0])
+
+        functions = (outputs, loss, outputs_grad, sampled_outputs_grad, pullback, grad, hvp, ggn)
         return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
 
 
@@ -136,6 +141,9 @@ class Asked:
         for number in (*rounds, site):
             key = jax.random.fold_in(key, number)
         return self._ask("sampled_outputs_grad", at, key)
+
+    def ggn(self, at, vector):
+        return self._ask("ggn", at, tuple(vector))
 
     def per_example_grad(self, at):
         grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])

@@ -21,6 +21,8 @@ class Bowl:
     def hvp(self, at, vector):
         return list(vector)
 
+    ggn = hvp
+
     def outputs(self, at):
         return [x - 1 for x in at]
 
