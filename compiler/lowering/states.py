@@ -152,8 +152,7 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
-        *RESULTS,
-        "per_example_mean",
+        *(*RESULTS, "per_example_mean"),
         *("normal", "rademacher", "uniform"),
     )
 

@@ -96,11 +96,12 @@ class Model:
             return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
 
         def ggn(batch, w, v):
-            found, push = jax.jvp(lambda w: given(batch, w), (w,), (v,))
+            found, push = jax.jvp(lambda w: outputs(batch, w), (w,), (v,))
             slope = jax.grad(lambda x: self.loss(x, batch))
-            return pullback(batch, w, ravel_pytree(jax.jvp(slope, (found,), (push,))[1])[0])
+            return pullback(batch, w, jax.jvp(slope, (found,), (push,))[1])
 
-        functions = (outputs, loss, outputs_grad, sampled_outputs_grad, pullback, grad, hvp, ggn)
+        functions = (outputs, loss, outputs_grad, sampled_outputs_grad)
+        functions += (pullback, grad, hvp, ggn)
         return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
 
 
@@ -136,14 +137,14 @@ class Asked:
     def hvp(self, at, vector):
         return self._ask("hvp", at, tuple(vector))
 
+    def ggn(self, at, vector):
+        return self._ask("ggn", at, tuple(vector))
+
     def sampled_outputs_grad(self, at, site, rounds):
         key = self._key
         for number in (*rounds, site):
             key = jax.random.fold_in(key, number)
         return self._ask("sampled_outputs_grad", at, key)
-
-    def ggn(self, at, vector):
-        return self._ask("ggn", at, tuple(vector))
 
     def per_example_grad(self, at):
         grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
@@ -403,8 +404,7 @@ def execute(
         trace = Trace(_slots(model, state))
         for number in range(steps):
             params, state, report = step(params, state, model.batch(number), model.objective)
-            reported = {**report.observed, **report.requested}
-            observed = {name: float(x) for name, x in reported.items()}
+            observed = {name: float(x) for name, x in report.observed.items()}
             evaluation = optimizer.evaluation_params(params, state)
             trace.moments.append(
                 Moment(
