@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..constants import NAMED
-from ..graph import Node
+from ..graph import Node, is_plain_mean
 from ..ops import CALL, OPS, knots
 from ..quoting import quoted
 from ..records import Scalar
@@ -156,12 +156,6 @@ class Expressions:
         for round in node.inputs[1:]:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
         return key
-
-
-def is_plain_mean(node: Node) -> bool:
-    """Whether a node is the mean of the gradients of examples, and of no function of them."""
-    region = node.regions[0] if node.op == "per_example_mean" else None
-    return region is not None and region.results == region.arguments
 
 
 def literal(value: Scalar) -> tuple[str, int]:

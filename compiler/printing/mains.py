@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Callable
 
-from ..graph import Node
+from ..graph import Node, is_plain_mean
 from ..plan import Block, Kernel, is_kernel_work
 from ..quoting import quoted
-from .expressions import is_plain_mean
 from .function import (
     Function,
     Program,

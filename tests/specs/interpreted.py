@@ -9,7 +9,7 @@ import numpy as np
 from optc.compiler.check import chosen, lowered
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph
-from optc.compiler.interpret import Draw, Interpreter, Outcome, Tensors
+from optc.compiler.interpret import Draw, Interpreter, Oracles, Outcome, Tensors
 from optc.compiler.locate import Located, find
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.render import render_text
@@ -60,7 +60,11 @@ class Run:
 
     def step(self, gradient: Sequence[np.ndarray | float], loss: float = 0.0) -> Outcome:
         """One step along a gradient; the weights after it are in `weights`."""
-        self._interpreter.oracles = Given(list(gradient), loss)
+        return self.ask(Given(list(gradient), loss))
+
+    def ask(self, oracles: Oracles) -> Outcome:
+        """One step with an objective; the weights after it are in `weights`."""
+        self._interpreter.oracles = oracles
         with np.errstate(divide="ignore", invalid="ignore"):  # what a `where` leaves out
             outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
         self.weights, self._slots = outcome.weights, outcome.slots
