@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import orbax.checkpoint as ocp
 
@@ -15,11 +15,20 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class Snapshot(NamedTuple):
-    """Where a run stands after `step` steps."""
+    """Where a run stands after `step` steps.
+
+    `batch_size` is that of the next step where batches grow, and None where they do not.
+    """
 
     step: int
     params: Params
     state: State
+    batch_size: int | None = None
+
+    def tree(self) -> dict[str, Any]:
+        """What is written of it, beside the step."""
+        found = {"params": self.params, "state": self.state}
+        return found if self.batch_size is None else found | {"batch_size": self.batch_size}
 
 
 class Checkpoints:
@@ -32,8 +41,7 @@ class Checkpoints:
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot, unless its step is already there."""
         if snapshot.step not in self._manager.all_steps():
-            tree = {"params": snapshot.params, "state": snapshot.state}
-            self._manager.save(snapshot.step, args=ocp.args.StandardSave(tree))
+            self._manager.save(snapshot.step, args=ocp.args.StandardSave(snapshot.tree()))
             # The next step donates these arrays: they must be on disk before it starts.
             self._manager.wait_until_finished()
 
@@ -42,9 +50,9 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return like
-        tree = {"params": like.params, "state": like.state}
-        restored = self._manager.restore(step, args=ocp.args.StandardRestore(tree))
-        return Snapshot(step, restored["params"], restored["state"])
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(like.tree()))
+        size = None if like.batch_size is None else int(restored["batch_size"])
+        return Snapshot(step, restored["params"], restored["state"], size)
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from jax import Array
 
 from ...runtime import Optimizer, State
 from .checkpoint import Checkpoints, Snapshot
+from .growth import Growth
 from .interrupt import Interrupt
 from .metrics import Entry, Metrics
 from .tasks.task import Params, Task
@@ -46,10 +47,10 @@ class Outcome:
     step: int
 
 
-def start(task: Task, optimizer: Optimizer, seed: int) -> Snapshot:
+def start(task: Task, optimizer: Optimizer, seed: int, growth: Growth | None = None) -> Snapshot:
     """The weights and state before the first step."""
     params = task.init(jax.random.key(seed))
-    return Snapshot(0, params, optimizer.init(params))
+    return Snapshot(0, params, optimizer.init(params), growth.first if growth else None)
 
 
 def train(
@@ -62,21 +63,25 @@ def train(
     metrics: Metrics,
     checkpoints: Checkpoints,
     show: Callable[[Entry], None],
+    growth: Growth | None = None,
     stop_when_not_finite: bool = True,
     seconds: float = 0.0,
 ) -> Outcome:
     """Train from `begin` to the last step, or until an interrupt or a loss that is not finite.
 
-    `seconds` is what the run had taken before. The same task, optimizer and seed give the same
-    weights however often the run is cut and resumed.
+    `growth` says how far batches grow as the optimizer requests, None that its requests are not
+    heard. `seconds` is what the run had taken before. The same task, optimizer and seed give the
+    same weights however often the run is cut and resumed.
     """
-    step, params, state = begin
+    step, params, state, size = begin
     began = time.perf_counter() - seconds
     with Interrupt() as interrupt:
         while step < plan.steps:
-            batch = task.batch(seed, step)
+            batch, used = task.batch(seed, step, size), size
             params, state, report = optimizer.step(params, state, batch, task.objective)
             step += 1
+            if growth is not None and size is not None:
+                size = growth.after(size, float(report.requested["batch_size"]))
             evaluated = plan.due(step, plan.evaluate_every)
             if evaluated or plan.due(step, plan.log_every):
                 entry = Entry(
@@ -84,6 +89,7 @@ def train(
                     loss=float(report.loss),
                     observed=_floats(report.observed),
                     evaluation=_evaluate(task, optimizer, params, state) if evaluated else {},
+                    batch_size=used,
                     seconds=time.perf_counter() - began,
                 )
                 metrics.append(entry)
@@ -92,7 +98,7 @@ def train(
                 if stop_when_not_finite and not math.isfinite(entry.loss):
                     return Outcome(End.DIVERGED, step)
             if interrupt.asked or plan.due(step, plan.checkpoint_every):
-                checkpoints.save(Snapshot(step, params, state))
+                checkpoints.save(Snapshot(step, params, state, size))
             if interrupt.asked and step < plan.steps:
                 return Outcome(End.INTERRUPTED, step)
     return Outcome(End.FINISHED, step)

@@ -3,7 +3,8 @@
     {"step": 100, "loss": 0.31, "observed": {"grad_norm": 0.8}, "evaluation": {}, "seconds": 2.1}
 
 A number that is not finite, or that its step did not compute, is null. `evaluation` is filled on
-the steps that evaluate; `seconds` counts from the run's start, over all resumes.
+the steps that evaluate; `seconds` counts from the run's start, over all resumes. Where batches grow
+there is the `batch_size` of the step too.
 """
 
 import json
@@ -24,10 +25,14 @@ class Entry:
     observed: dict[str, float] = field(default_factory=dict)
     evaluation: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    batch_size: int | None = None
 
     def line(self) -> str:
         """The entry as one line of strict JSON."""
-        return json.dumps(_finite(asdict(self)), allow_nan=False)
+        fields = asdict(self)
+        if self.batch_size is None:
+            del fields["batch_size"]
+        return json.dumps(_finite(fields), allow_nan=False)
 
 
 class Metrics:
@@ -74,6 +79,7 @@ def _read(line: str) -> Entry:
         observed=_numbers(fields["observed"]),
         evaluation=_numbers(fields["evaluation"]),
         seconds=fields["seconds"],
+        batch_size=fields.get("batch_size"),
     )
 
 

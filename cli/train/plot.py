@@ -51,11 +51,14 @@ def draw(entries: Sequence[Entry], title: str, path: Path) -> None:
 
 
 def _panels(entries: Sequence[Entry]) -> list[_Series]:
-    """The evaluations other than the loss, then the observed values."""
+    """The evaluations other than the loss, the observed values, the sizes of growing batches."""
     evaluations = sorted({name for entry in entries for name in entry.evaluation} - {"loss"})
     observations = sorted({name for entry in entries for name in entry.observed})
-    return [_evaluated(name, entries) for name in evaluations] + [
-        _observed(name, entries) for name in observations
+    sizes = _series("batch size", GREY, entries, lambda entry: entry.batch_size or math.nan)
+    return [
+        *(_evaluated(name, entries) for name in evaluations),
+        *(_observed(name, entries) for name in observations),
+        sizes,
     ]
 
 

@@ -21,7 +21,6 @@ def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
     examples = len(training["labels"])
     if batch_size > examples:
         raise ValueError(f"batch_size is {batch_size}; there are {examples} images to train on")
-    batches_per_epoch = examples // batch_size
 
     def init(key: Array) -> Params:
         widths = (_PIXELS, *hidden, _CLASSES)
@@ -29,10 +28,11 @@ def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
         layers = map(_dense, keys, widths, widths[1:])
         return {f"layer_{i}": layer for i, layer in enumerate(layers)}
 
-    def batch(seed: int, step: int) -> Batch:
-        epoch, place = divmod(step, batches_per_epoch)
+    def draw(seed: int, step: int, size: int) -> Batch:
+        # Each size has epochs of its own, counted as if all steps had it.
+        epoch, place = divmod(step, examples // size)
         order = np.random.default_rng([seed, epoch]).permutation(examples)
-        chosen = order[place * batch_size : (place + 1) * batch_size]
+        chosen = order[place * size : (place + 1) * size]
         return {name: jnp.asarray(array[chosen]) for name, array in training.items()}
 
     evaluated = {name: jnp.asarray(array) for name, array in held_out.items()}
@@ -45,11 +45,13 @@ def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
 
     return Task(
         name="digits",
-        objective=Objective(outputs=_logits, loss=_loss, batch_axis=0),
+        objective=Objective(outputs=_logits, loss=_loss, batch_axis=0, sampler=_drawn),
         init=init,
-        batch=batch,
+        draw=draw,
         evaluate=evaluate,
         default_steps=500,
+        batch_size=batch_size,
+        examples=examples,
     )
 
 
@@ -82,3 +84,8 @@ def _logits(params: Params, batch: Batch) -> Array:
 def _loss(logits: Array, batch: Batch) -> Array:
     losses: Array = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
     return losses.mean()
+
+
+def _drawn(logits: Array, batch: Batch, key: Array) -> Batch:
+    """The batch with labels that the model draws."""
+    return batch | {"labels": jax.random.categorical(key, logits)}
