@@ -12,6 +12,7 @@ from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, di
 from ..grammar.parse import parse
 from ..grammar.source import Span
 from .allow import without_allowed
+from .budget.places import places, started
 from .check import chosen, lowered
 from .coverage import bounds
 from .freeze import freeze
@@ -89,10 +90,13 @@ def summary(graph: Graph) -> Summary:
     for node in walk(graph.step):
         if node.op in ASKED:
             counts[node.op] = counts.get(node.op, 0) + 1
+    defaults = {h.name: h.default for h in graph.hyperparameters if h.default is not None}
+    sizes, histories = places(graph, defaults), started(graph)
     kept = [
-        (_condition(graph, slot.type.domain), _width(slot))
-        for slot in graph.slots
-        if slot.type.is_field and slot.type.per == "element"
+        (_condition(graph, slot.type.domain), _width(slot) * times)
+        for number, slot in enumerate(graph.slots)
+        for times in [sizes.get(histories[number].id, 1) if number in histories else 1]
+        if slot.type.kind in ("field", "history") and slot.type.per == "element"
     ]
     refused = [
         _condition(graph, refusal.domain)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import rearrange
+from . import histories, rearrange
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
@@ -57,8 +57,11 @@ class Oracles(Protocol):
         """The gradient of each example of the batch."""
 
 
-Draw = Callable[[str, int, tuple[int, ...], Fields], Fields]
-"""Random fields: op, site, rounds of the loops around it, and a field of their shapes."""
+Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
+"""Random fields: op, site, rounds of the loops around it, and a field of their shapes.
+
+Without a field it is one random number.
+"""
 
 
 class Extern(Protocol):
@@ -209,6 +212,8 @@ class Interpreter:
                 return self._fill(node, inputs)
             case "random":
                 return self._random(node, inputs)
+            case "history":
+                return self._history(node, inputs)
             case "oracle":
                 return self._ask(node, inputs)
             case "control":
@@ -312,8 +317,16 @@ class Interpreter:
             return inputs[0]
         assert self.draw is not None
         rounds = tuple(int(i) for i in inputs[1:])
+        if not node.type.is_field:
+            return self.draw(node.op, int(node["site"]), rounds, None)
         drawn = self.draw(node.op, int(node["site"]), rounds, inputs[0])
         return [x if inside else None for x, inside in zip(drawn, self._mask(node), strict=True)]
+
+    def _history(self, node: Node, inputs: list[Any]) -> Any:
+        if node.op == "history":
+            return histories.History(int(inputs[1]))
+        meaning: Callable[..., Any] = getattr(histories, node.op)
+        return meaning(*inputs)
 
     def _ask(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "point":

@@ -25,6 +25,7 @@ OpClass = Literal[
     "shape",
     "fill",
     "random",
+    "history",
     "oracle",
     "control",
     "leaf",
@@ -300,6 +301,33 @@ STRUCTURE = (
 )
 """Inputs, choices by tensor, fills, random fields and control flow."""
 
+HISTORIES = (
+    Op("history", "history", ("any", "number"), "float", "", "rt.history", ("sign", "∅")),
+    Op("push", "history", ("any", "any"), "float", "", "rt.push"),
+    Op(
+        "inverse_fisher",
+        "history",
+        ("any", "any", "number"),
+        "float",
+        "",
+        "rt.inverse_fisher",
+        ("call", "F⁻¹"),
+    ),
+    Op(
+        "inverse_hessian",
+        "history",
+        ("any", "any", "any", "number"),
+        "float",
+        "",
+        "rt.inverse_hessian",
+        ("call", "H⁻¹"),
+    ),
+)
+"""The last few fields, and matrices that are made of them: see `compiler.histories`.
+
+`history` is empty and has places for as many fields as its second input says; with the attribute
+`products` it keeps their inner products beside them."""
+
 ORACLES = (
     Op("point", "oracle", ("any",), notation=("same", "")),
     Op("loss", "oracle", ("any",), "float", "", "{0}.loss", ("call", "L")),
@@ -361,7 +389,9 @@ the transformation; inputs follow the weights, and then the `extra` arguments of
 """
 
 OPS: dict[str, Op] = {
-    op.name: op for op in (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
+    op.name: op
+    for row in (ELEMENTWISE, REDUCTIONS, SHAPES, STRUCTURE, HISTORIES, ORACLES, EXTERNS)
+    for op in row
 }
 """Every op by its name."""
 

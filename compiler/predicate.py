@@ -22,9 +22,11 @@ BAD_PREDICATE = declare(
     `where` and `group ... where` choose tensors by what is known before a step runs: `ndim`,
     `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
     as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
-    `not`; a path may be matched with a regular expression.
+    `not`; a path may be matched with a regular expression. `where(PREDICATE, yes, no)` chooses a
+    value for each tensor in the same way.
 
-        decay weights(0.1) where ndim >= 2 and not path matches "embed|head"
+        decay   weights(0.1) where ndim >= 2 and not path matches "embed|head"
+        perturb sam(radius = where(path matches "embed", 0, 0.05))
     """,
 )
 BAD_PATTERN = declare(

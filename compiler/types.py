@@ -1,8 +1,8 @@
 """Types of graph values: scalars, fields, and what only oracles or externs make and take.
 
-A field has one tensor for every weight tensor of its domain. `per` says what one number of
-it stands for: an element, or (broadcast over the rest) a whole tensor, an output unit, ...
-Model outputs have tensors of their own, whatever the model gives.
+A field has one tensor for every weight tensor of its domain, and a history the last few fields.
+`per` says what one number of a field stands for: an element, or (broadcast over the rest) a whole
+tensor, an output unit, ... Model outputs have tensors of their own, whatever the model gives.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Literal
 Kind = Literal[
     "scalar",
     "field",
+    "history",
     "outputs",
     "examples",
     "text",
@@ -78,6 +79,8 @@ class Type:
                 return "a field"
             case "text":
                 return "a text"
+            case "history":
+                return "a history"
             case "outputs" if self.dtype == "bool":
                 return "conditions on model outputs"
             case "outputs":

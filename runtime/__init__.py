@@ -35,16 +35,16 @@ from .field import (
     per_tensor,
     refuse,
     restrict,
-    stored,
     zeros,
 )
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
+from .history import History, history, inverse_fisher, inverse_hessian, push, stored
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
-from .random import normal, rademacher, round_stochastic, uniform
+from .random import normal, number, rademacher, round_stochastic, uniform
 from .reduce import (
     all,
     any,
@@ -71,6 +71,7 @@ __all__ = [
     "Group",
     "GroupTable",
     "GroupWarning",
+    "History",
     "Hyperparameter",
     "Limited",
     "Mask",
@@ -93,7 +94,10 @@ __all__ = [
     "extent",
     "extern",
     "full",
+    "history",
     "interpolate",
+    "inverse_fisher",
+    "inverse_hessian",
     "mask",
     "matches",
     "max",
@@ -105,8 +109,10 @@ __all__ = [
     "norm",
     "norm_per",
     "normal",
+    "number",
     "ones",
     "per_tensor",
+    "push",
     "rademacher",
     "rank_as",
     "refuse",

@@ -14,7 +14,7 @@ dtypes and stays in the dtypes that it has then; the arithmetic is that of the s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -49,14 +49,17 @@ class Opaque:
         return Opaque(*trees)
 
 
+Chosen = TypeVar("Chosen")
+
+
 def extern(line: str) -> Callable[[Callable[..., Any]], "Extern"]:
     """Mark a function that makes a transformation; `line` is the line of the spec that asks."""
     return lambda make: Extern(make, line)
 
 
-def select(condition: jax.Array, yes: Opaque, no: Opaque) -> Opaque:
-    """One of two states of the same transformation."""
-    chosen: Opaque = jax.tree.map(lambda x, y: jnp.where(condition, x, y), yes, no)
+def select(condition: jax.Array, yes: Chosen, no: Chosen) -> Chosen:
+    """One of two states of the same transformation, or one of two histories."""
+    chosen: Chosen = jax.tree.map(lambda x, y: jnp.where(condition, x, y), yes, no)
     return chosen
 
 

@@ -162,11 +162,6 @@ def copy(w: Field) -> Field:
     return Field([None if x is None else jnp.copy(x) for x in w.tensors], w.tree, w.declared)
 
 
-def stored(field: Field, dtype: str) -> Field:
-    """The field, to be kept between steps in `dtype` and not in the weight's; used in `init`."""
-    return Field(field.tensors, field.tree, dtype)
-
-
 def compute_dtype(dtype: Any) -> Any:
     """The dtype to compute in: floats of less than 32 bits become float32, all else stays."""
     narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4

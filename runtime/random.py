@@ -1,10 +1,11 @@
-"""Random fields, each tensor with a stream of its own, and stochastic rounding.
+"""Random fields, each tensor with a stream of its own, random numbers, and stochastic rounding.
 
 `key` is the key of the step and `site` the number of the place in the program that draws, so
 that no two draws of a program share a stream.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,13 @@ def uniform(key: jax.Array, site: int, w: Field) -> Field:
     return _draw(jax.random.uniform, key, site, w)
 
 
+def number(
+    kind: Literal["normal", "rademacher", "uniform"], key: jax.Array, site: int
+) -> jax.Array:
+    """One number as the function of that name draws many."""
+    return _NUMBERS[kind](jax.random.fold_in(key, site), (), jnp.result_type(float))
+
+
 def round_stochastic(key: jax.Array, site: int, field: Field, dtype: str) -> Field:
     """Each element rounded to one of its two neighbours in bfloat16, the mean unchanged.
 
@@ -37,6 +45,13 @@ def round_stochastic(key: jax.Array, site: int, field: Field, dtype: str) -> Fie
         raise ValueError(f"stochastic rounding is to bfloat16, not to {dtype}")
     keys = _keys(key, site, field)
     return Field([_rounded(k, x) for k, x in zip(keys, field.tensors, strict=True)], field.tree)
+
+
+_NUMBERS: Mapping[str, Callable[..., jax.Array]] = {
+    "normal": jax.random.normal,
+    "rademacher": jax.random.rademacher,
+    "uniform": jax.random.uniform,
+}
 
 
 def wrap_key(data: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..parts import shape_of_parts
 from .members import Members, Row
+from .places import places
 
 Shape = tuple[int, ...]
 
@@ -22,23 +23,26 @@ Shape = tuple[int, ...]
 class Extents:
     """How many numbers values have over all tensors.
 
-    `elements` has each value that is a field, and `reduced` for each reduction what it goes over.
-    `slots` has the shapes of the field slots, by their number and a tensor's sort.
+    `elements` has each value that is a field or a history, and `reduced` for each reduction what
+    it goes over.
+    `slots` has the shapes of the slots of fields and histories, by their number and a tensor's
+    sort, and `places` the size of each history, by the node that makes it.
     """
 
     elements: Counter[int] = field(default_factory=Counter)
     reduced: Counter[int] = field(default_factory=Counter)
     slots: dict[tuple[int, int], Shape] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
 
 
 def extents(graph: Graph, members: Members) -> Extents:
     """The sizes of all values of `start` and `step`."""
-    found = Extents()
+    found = Extents(places=places(graph, members.values))
     nodes = [*walk(graph.start), *walk(graph.step)]
     known = {node.id: node for node in nodes}
     for sort, row in members.sorts.items():
         count = members.counts[sort]
-        shapes = _Shapes(graph, members, row, known)
+        shapes = _Shapes(graph, members, row, known, found.places)
         for node in nodes:
             shape = shapes.add(node)
             if shape is not None:
@@ -51,14 +55,25 @@ def extents(graph: Graph, members: Members) -> Extents:
     return found
 
 
+_KINDS = ("field", "history")
+
+
 class _Shapes:
     """The shapes of fields for one tensor; None where a field does not have the tensor."""
 
-    def __init__(self, graph: Graph, members: Members, row: Row, nodes: Mapping[int, Node]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        members: Members,
+        row: Row,
+        nodes: Mapping[int, Node],
+        places: Mapping[int, int],
+    ) -> None:
         self.graph = graph
         self.members = members
         self.row = row
         self.nodes = nodes
+        self.places = places
         self.known: dict[int, Shape | None] = {}
 
     def add(self, node: Node) -> Shape | None:
@@ -70,7 +85,7 @@ class _Shapes:
                 self.known |= {i: self.known.get(c) for i, c in zip(own, carried, strict=True)}
         if node.op == "argument" and node.id in self.known:
             return self.known[node.id]
-        inside = node.type.is_field and self.row.member[node.type.domain]
+        inside = node.type.kind in _KINDS and self.row.member[node.type.domain]
         self.known[node.id] = self._shape(node) if inside else None
         return self.known[node.id]
 
@@ -89,7 +104,7 @@ class _Shapes:
     def _slot(self, number: int, made: Shape | None) -> Shape | None:
         """A slot is on the tensors of its own domain."""
         type = self.graph.slots[number].type
-        return made if type.is_field and self.row.member[type.domain] else None
+        return made if type.kind in _KINDS and self.row.member[type.domain] else None
 
     def _shape(self, node: Node) -> Shape:
         whole = self.members.shape(node.type.domain, self.row.tensor)
@@ -110,6 +125,10 @@ class _Shapes:
                 return whole
             case "view" | "unview":
                 return whole
+            case "history":
+                return (self.places.get(node.id, 0), *whole)
+            case "push":
+                return self._of(node.inputs[0], whole)
         match OPS[node.op].op_class:
             case "elementwise" | "fill" | "random":
                 joined = self._joined(node)

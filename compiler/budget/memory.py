@@ -8,6 +8,7 @@ from ..graph import Graph, walk
 from ..records import BYTES, Slot
 from .extents import Extents
 from .members import Members, Row
+from .places import started
 from .tensors import WIDTHS
 
 _DTYPES = {**WIDTHS, **BYTES}
@@ -63,7 +64,7 @@ def state_bytes(
     slots = [
         SlotBytes(slot.stage, slot.name, None, 0, {}, opaque.get(number, 0))
         if slot.type.kind == "opaque"
-        else _slot(number, slot, members, extents, scalar)
+        else _slot(number, slot, members, extents, _beside(graph, number, extents, scalar), scalar)
         for number, slot in enumerate(graph.slots)
     ]
     floats = sum(not parameter.static for parameter in graph.hyperparameters)
@@ -76,8 +77,19 @@ def draws(graph: Graph) -> bool:
     return any(op in ("normal", "rademacher", "uniform", "round_stochastic") for op in ops)
 
 
-def _slot(number: int, slot: Slot, members: Members, extents: Extents, scalar: int) -> SlotBytes:
-    if not slot.type.is_field:
+def _beside(graph: Graph, number: int, extents: Extents, scalar: int) -> int:
+    """What a history keeps beside its fields: how often it was pushed, and perhaps products."""
+    made = started(graph).get(number)
+    if made is None:
+        return 0
+    size = extents.places.get(made.id, 0) if made.get("products") else 0
+    return _COUNT + size * size * scalar
+
+
+def _slot(
+    number: int, slot: Slot, members: Members, extents: Extents, beside: int, scalar: int
+) -> SlotBytes:
+    if slot.type.kind not in ("field", "history"):
         # A condition is one byte; whole numbers are as wide as floats.
         alone = 1 if slot.type.dtype == "bool" else scalar
         return SlotBytes(slot.stage, slot.name, slot.dtype, 0, {}, alone)
@@ -89,7 +101,7 @@ def _slot(number: int, slot: Slot, members: Members, extents: Extents, scalar: i
             size = count * prod(extents.slots[number, sort]) * _width(slot, row, scalar)
             groups[row.group] = groups.get(row.group, 0) + size
             tensors += count
-    return SlotBytes(slot.stage, slot.name, slot.dtype, tensors, groups)
+    return SlotBytes(slot.stage, slot.name, slot.dtype, tensors, groups, beside)
 
 
 def _width(slot: Slot, row: Row, scalar: int) -> int:

@@ -17,6 +17,7 @@ from ..records import Scalar
 from .extents import Extents
 from .numbers import Numbers
 from .periods import MOST, Conditions, Residue, share
+from .places import started
 
 Tally: TypeAlias = Mapping[str, float]
 """How much of what."""
@@ -82,6 +83,8 @@ class _Counter:
                 return {f"flops {node.stage}": self._operations(node) * size}
             case "reduction":
                 return {f"flops {node.stage}": op.flops * self.extents.reduced[node.id]}
+            case "history":
+                return {f"flops {node.stage}": self._of_history(node)}
             case "oracle" if node.op in ASKED:
                 return {node.op: 1}
             case "oracle":
@@ -93,6 +96,30 @@ class _Counter:
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}
+
+    def _of_history(self, node: Node) -> float:
+        """The operations of what reads a history: products with all that it keeps."""
+        kept, made = self.extents.elements[node.inputs[0]], self._made(node.inputs[0])
+        size = self.extents.places.get(made.id, 0) if made else 0
+        products = made is not None and bool(made.get("products"))
+        match node.op:
+            case "push":
+                return 2 * kept if products else 0
+            case "inverse_fisher":
+                # Two products and a solve; the products of all pairs where none are kept.
+                return 4 * kept + (0 if products else 2 * kept * size) + size**3 / 3
+            case "inverse_hessian":
+                # In each of the two loops a product, a sum, and s'y.
+                return 12 * kept
+            case _:
+                return 0
+
+    def _made(self, id: int) -> Node | None:
+        """What made a history before the first step, where it was only pushed since."""
+        node = self.nodes[id]
+        while node.op == "push":
+            node = self.nodes[node.inputs[0]]
+        return started(self.graph).get(int(node["name"])) if node.op == "state" else None
 
     def _operations(self, node: Node) -> int:
         """The operations of an op for each element. A whole power is a few products."""

@@ -120,7 +120,7 @@ class Degrees(Flow[Degree]):
                 return inputs[0] if node.op == "round_stochastic" else FIXED
             case "oracle" if node.op == "per_example_mean":
                 return self.region(node.regions[0], inputs)[0]
-            case "oracle" | "opaque" | "control":
+            case "history" | "oracle" | "opaque" | "control":
                 return FIXED if _are_fixed(inputs) else UNKNOWN
 
     def _leaf(self, node: DraftNode) -> Degree:

@@ -58,7 +58,7 @@ _TINY = 2.0**-126
 _HALF_UNIT = {"bfloat16": 2.0**-9, "float16": 2.0**-12}
 """A number that is made smaller by less than this part of it is rounded to itself."""
 
-_FROM_OUTSIDE = ("oracle", "reduction", "opaque", "leaf")
+_FROM_OUTSIDE = ("oracle", "reduction", "history", "opaque", "leaf")
 
 
 def check_dtypes(subject: Subject, report: Diagnostics) -> None:

@@ -116,7 +116,7 @@ class Intervals(Flow[Interval]):
                 return STEPS if node.op == "extent" else inputs[0]
             case "fill" | "random":
                 return _fill(node, inputs)
-            case "control" | "opaque":
+            case "history" | "control" | "opaque":
                 return ALL
 
     def _leaf(self, node: DraftNode) -> Interval:

@@ -111,7 +111,7 @@ class Ways(Flow[Way]):
                 return inputs[0] if node.op == "round_stochastic" else STILL
             case "oracle":
                 return self._oracle(node, inputs)
-            case "reduction" | "opaque" | "control":
+            case "reduction" | "history" | "opaque" | "control":
                 return STILL if all(way is STILL for way in inputs) else UNSURE
 
     def _oracle(self, node: DraftNode, inputs: Sequence[Way]) -> Way:

@@ -1,6 +1,6 @@
 """Matching the arguments of a call with the names that it takes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...grammar import syntax
@@ -98,7 +98,8 @@ def checked(
     if wanted == "float":
         if any_type and param.type is None:
             return value
-        if not value.type.is_scalar or value.type.dtype == "bool":
+        is_number = value.type.is_scalar or _is_per_tensor(value)
+        if not is_number or value.type.dtype == "bool":
             message = f"`{name}` takes a number; this is {value.type}"
             return ctx.mistyped(span, message, others=declared)
     elif not _is_static(value, wanted):
@@ -106,8 +107,26 @@ def checked(
         message = f"`{name}` takes {needs} that is known before the program runs"
         ctx.report.add(NOT_STATIC.at(span, message, others=tuple(declared)))
         return MISTAKE
-    _check_range(ctx, param, value, span)
+    for each in _alternatives(ctx, value):
+        _check_range(ctx, param, each, span)
     return value
+
+
+def _is_per_tensor(value: Value) -> bool:
+    """Whether this is one number for each tensor, which arithmetic broadcasts as it does one."""
+    return value.type.is_field and value.type.per == "tensor"
+
+
+def _alternatives(ctx: Context, value: Value) -> Iterator[Value]:
+    """The values among which a `where` with a predicate chooses; any other value by itself."""
+    node = ctx.made[value.id]
+    if node.op != "merge":
+        yield value
+        return
+    for source in node.inputs:
+        made = ctx.made[source]
+        constant = made["value"] if made.op == "const" else None
+        yield from _alternatives(ctx, Value(source, made.type, constant))
 
 
 def _is_static(value: Value, wanted: str) -> bool:

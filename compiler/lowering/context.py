@@ -36,7 +36,8 @@ TYPE_MISMATCH = declare(
     """
     A value is a scalar, a field (one tensor for every weight tensor), a condition, a text, or
     model outputs. Arithmetic takes scalars and fields and broadcasts scalars; `if`, `and`, `or`
-    and `where` take conditions; reductions take fields; a rule's parameters take scalars.
+    and `where` take conditions; reductions take fields; a rule's parameters take scalars, or one
+    for each tensor.
     """,
 )
 

@@ -175,13 +175,13 @@ def _argument(
         value = expressions.expression(ctx, site, scope, written)
         if value.type.is_unknown:
             return MISTAKE
+    others = (Label(use.span, "used here"),) if use else ()
     if value.type.kind not in ("scalar", "text"):
         message = f"{what} takes a number, a truth value or a text"
-        ctx.report.add(EXTERN_ARGUMENT.at(written.span, message))
+        ctx.report.add(EXTERN_ARGUMENT.at(written.span, message, others=others))
         return MISTAKE
     if value.constant is None and not ctx.can_transplant(value):
         message = f"{what} is not known when a state is made"
-        others = (Label(use.span, "used here"),) if use else ()
         ctx.report.add(EXTERN_ARGUMENT.at(written.span, message, others=others))
         return MISTAKE
     return value

@@ -7,12 +7,14 @@ from ...grammar.diagnostic import declare
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-from ..types import OUTPUTS, PERS, Per, Type
+from ..types import OUTPUTS, PERS, SCALAR, Per, Type
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
+from .by_tensor import chooses_tensors, where_tensors
 from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
+from .histories import HISTORIES, of_history
 from .knots import interpolate
 from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
 
@@ -48,7 +50,7 @@ _VERDICTS = ("all", "any")
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, "per_example_mean"
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, "per_example_mean"
 }  # fmt: skip
 """Every function of the language."""
 
@@ -65,6 +67,8 @@ def language_function(
         return _reduction(ctx, site, scope, expr, name)
     if function in RANDOM or function in FILLS:
         return _fill(ctx, site, scope, expr, name)
+    if function in HISTORIES:
+        return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
     if function in RESULTS:
@@ -110,6 +114,8 @@ def _elementwise(
         return interpolate(ctx, site, scope, expr, name)
     if op in ("min", "max"):
         return _extremum(ctx, site, scope, expr, name)
+    if op == "where" and chooses_tensors(scope, expr):
+        return where_tensors(ctx, site, scope, expr, name)
     placed = _placed(ctx, site, scope, expr, _NAMES.get(op, ("x",)))
     if placed is None:
         return MISTAKE
@@ -216,6 +222,10 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` of a matrix shape is not compiled yet"
         ctx.report.add(NOT_YET_COMPILED.at(expr.span, message, label="parsed only"))
         return MISTAKE
+    if function in RANDOM and not expr.arguments:
+        # What it is given is not looked at: every draw has the weights before its rounds.
+        like = ctx.input("input", "w", Type("field"), "w")
+        return _drawn(ctx, expr, function, like, SCALAR, name)
     placed = _placed(ctx, site, scope, expr, ("like",))
     if placed is None:
         return MISTAKE
@@ -236,11 +246,17 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         message = f"`{function}` draws a field like the weights: write `{function}(w)`"
         ctx.report.add(RANDOM_OF.at(piece.span, message))
         return MISTAKE
+    return _drawn(ctx, expr, function, like, ctx.weights.type, name)
+
+
+def _drawn(
+    ctx: Context, expr: syntax.Call, function: str, like: Value, type: Type, name: str | None
+) -> Value:
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
     if refuse_in_condition(ctx, expr, f"`{function}`"):
         return MISTAKE
-    return ctx.random(function, like, ctx.weights.type, name)
+    return ctx.random(function, like, type, name)
 
 
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

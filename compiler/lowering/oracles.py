@@ -47,9 +47,9 @@ RANDOM_OF = declare(
     "a random field is asked for something that is not the weights, or where none can be drawn",
     """
     `normal(w)`, `rademacher(w)` and `uniform(w)` draw a field with the shapes of the weights. To
-    scale or shift it, use arithmetic. Each round of a loop draws another one, and other labels for
-    `sampled_outputs_grad`; the condition of `repeat ... while` is not part of a round, so it draws
-    none.
+    scale or shift it, use arithmetic. `normal()`, `rademacher()` and `uniform()` draw one number.
+    Each round of a loop draws another one, and other labels for `sampled_outputs_grad`; the
+    condition of `repeat ... while` is not part of a round, so it draws none.
     """,
 )
 

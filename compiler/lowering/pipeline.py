@@ -252,7 +252,7 @@ class _Pipeline:
         self.applied = ok
 
     def _kept(self, ok: Value, new: Value, old: Value, name: str) -> Value:
-        if old.type.kind == "opaque":
+        if old.type.kind in ("opaque", "history"):
             return self.ctx.node("select", (ok, new, old), old.type, name=name)
         return self.ctx.apply("where", ok, new, old, name=name)
 

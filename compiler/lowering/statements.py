@@ -124,7 +124,7 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
             others=declared,
         )
         value = MISTAKE
-    elif not info.type.is_field and info.domain != ctx.domain:
+    elif not (value.type.is_unknown or info.type.is_field or info.domain == ctx.domain):
         one = "one number" if info.type.is_scalar else str(info.type)
         help = "let it be a field, or change it outside the choice"
         message = f"`{update.name.id}` is {one} for all tensors; some of them cannot change it"

@@ -8,8 +8,9 @@ from ...grammar.diagnostic import declare
 from ..records import Slot, distinct
 from ..types import Type, dynamic
 from . import expressions
-from .builder import Cell, Value
+from .builder import MISTAKE, Cell, Value
 from .context import Binding, Context, Scope, Site
+from .histories import empty_history
 from .oracles import RESULTS, refuse_in_example
 
 STATE_IN_LOOP = declare(
@@ -50,7 +51,10 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
-    initial, deferred = _initial(ctx, site, scope, state)
+    if (call := _history(site, state.initial)) is not None:
+        initial, deferred = _as_stored(ctx, empty_history(ctx, site, scope, call), state), False
+    else:
+        initial, deferred = _initial(ctx, site, scope, state)
     if initial.type.is_unknown:
         ctx.define(scope, state.name, Binding("state", state.name.span))
         return
@@ -112,7 +116,7 @@ def _initial(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> tup
 
 
 def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
-    if not (initial.type.is_scalar or initial.type.is_field or initial.type.is_unknown):
+    if initial.type.kind not in ("scalar", "field", "history", "unknown"):
         return ctx.mistyped(
             state.initial.span, f"a state keeps a number or a field; this is {initial.type}"
         )
@@ -120,6 +124,14 @@ def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
         return ctx.mistyped(
             state.dtype.span, f"only fields have a stored dtype; `{state.name.id}` is a number"
         )
+    if (
+        state.dtype
+        and initial.type.kind == "history"
+        and (state.stochastic or state.dtype.id == "i8")
+    ):
+        message = "the fields of a history are kept in `bf16`, `f16`, `f32` or `f64`"
+        ctx.report.add(UNKNOWN_DTYPE.at(state.dtype.span, message))
+        return MISTAKE
     return ctx.as_float(initial)
 
 
@@ -155,6 +167,13 @@ def _asks(call: syntax.Call) -> bool:
         *(*RESULTS, "per_example_mean"),
         *("normal", "rademacher", "uniform"),
     )
+
+
+def _history(site: Site, initial: syntax.Expr) -> syntax.Call | None:
+    """The call that a state starts with where it is a history, and no function of that name."""
+    if not isinstance(initial, syntax.Call) or expressions.dotted(initial.function) != "history":
+        return None
+    return initial if site.declarations.find("func", "history") is None else None
 
 
 def _stored_type(ctx: Context, type: Type) -> Type:

@@ -162,6 +162,8 @@ class Formulas:
                 return self._fill(node, inputs)
             case "random":
                 return self._random(node, inputs)
+            case "history":
+                return self._history(node, inputs)
             case "oracle":
                 return self._oracle(node, inputs)
             case "control":
@@ -324,6 +326,26 @@ class Formulas:
         found = self._atom(node, node.op, self._region, site, others, str(form), of=drawn).value
         known = NONNEGATIVE | BELOW_ONE if node.op == "uniform" else 0
         return Formula(self._algebra.knowing(found, known), form if node.type.is_field else None)
+
+    # ---- histories
+
+    def _history(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        values = [x.value for x in inputs]
+        tensors = self._terms.mask(node.type.domain)
+        match node.op:
+            case "history":
+                form = _form(self._nodes[node.inputs[0]].type)
+                return Formula(
+                    self._algebra.atom("history", str(form), of=[values[1], tensors], scalar=False)
+                )
+            case "push":
+                return Formula(self._algebra.atom("push", of=values, scalar=False))
+            case "inverse_fisher":
+                history, x, damping = values
+                return Formula(self._linear(node, node.op, x, history, damping), _ELEMENTS)
+            case _:
+                *pairs, x, scale = values
+                return Formula(self._linear(node, node.op, x, *pairs, scale), _ELEMENTS)
 
     # ---- oracles, control flow, transformations
 

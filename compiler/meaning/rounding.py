@@ -90,6 +90,11 @@ class _Erring(Interpreter):
             units *= 1 + float(np.max(np.square(self.oracles.outputs(inputs[0]))))
         return self._off(found, units)
 
+    def _history(self, node: Node, inputs: list[Any]) -> Any:
+        found = super()._history(node, inputs)
+        # What a solve adds to its rounding is the condition of what it solves.
+        return self._off(found, _EXTERN_UNITS) if node.type.is_field else found
+
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         found = super()._opaque(node, inputs)
         if node.op != "extern":

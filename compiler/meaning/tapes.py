@@ -155,11 +155,13 @@ class Tape:
         return Tensors(self.paths, ["float32"] * len(self.paths))
 
     def draw(self, step: int) -> Draw:
-        """The random fields of a step, counted from 0: by op, site and rounds of loops alone."""
+        """The draws of a step, counted from 0: by op, site and rounds of loops alone."""
 
-        def draw(op: str, site: int, rounds: tuple[int, ...], like: Fields) -> Fields:
+        def draw(op: str, site: int, rounds: tuple[int, ...], like: Fields | None) -> Any:
             source = random.Random(f"optc {self.seed} {step} {op} {site} {rounds}")
             one = _DRAWS[op]
+            if like is None:
+                return one(source)
             return [None if x is None else _array(np.shape(x), lambda: one(source)) for x in like]
 
         return draw

@@ -179,8 +179,10 @@ class Formulas:
                 return inputs[0]
             case "second":
                 return inputs[1]
-            case "sign" | "sample":
+            case "sign":
                 return Number(0) if sign == "0" else Sign(sign)
+            case "sample":
+                return Sign(sign if node.type.is_field else sign.replace("I", "1"))
             case "fence":
                 return Fence(sign, tuple(inputs), self._part(node))
             case "product":

@@ -113,6 +113,7 @@ _HEADS = {
     "∇ℓ": "<mrow><mi>∇</mi><mi>ℓ</mi></mrow>",
     "Jᵀ": "<msup><mi>J</mi><mo>⊤</mo></msup>",
     "N(0, I)": "<mrow><mi>𝒩</mi><mo>(</mo><mn>0</mn><mo>,</mo><mi>I</mi><mo>)</mo></mrow>",
+    "N(0, 1)": "<mrow><mi>𝒩</mi><mo>(</mo><mn>0</mn><mo>,</mo><mn>1</mn><mo>)</mo></mrow>",
     "U[0, 1)": "<mrow><mi>𝒰</mi><mo>[</mo><mn>0</mn><mo>,</mo><mn>1</mn><mo>)</mo></mrow>",
     "±1": "<mrow><mo>±</mo><mn>1</mn></mrow>",
 }

@@ -1,6 +1,6 @@
 """The statements of a region: assignments, choices and loops, arranged by lines of the spec."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -22,7 +22,7 @@ from .box import (
 from .formula import literal, tensors
 from .lines import Lines
 from .naming import Naming
-from .tree import Cases, Symbol, symbols
+from .tree import Cases, Formula, Symbol, symbols
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,12 @@ class Statements:
             tested = None
         for inner in body.nodes:
             self.node(inner, rounds)
-        changed = [
-            (variable, value)
+        changed = {
+            variable: value
             for variable, result in zip(variables, body.results, strict=True)
             if (value := self._naming.use(result)) != variable
-        ]
-        if changed:
-            targets, values = zip(*changed, strict=True)
+        }
+        for targets, values in in_turn(changed):
             self._add(node, Assign(targets, values), rounds)
         self._add(node, Repeat(count, tested, self.body(rounds, self._place(node))), lines)
 
@@ -219,6 +218,22 @@ class Statements:
 def stage_of(node: Node, lines: Sequence[Line]) -> int:
     """The stage of a value; what joins others, and has none, goes with the line before it."""
     return node.stage if node.stage >= 0 or not lines else lines[-1].stage
+
+
+def in_turn(
+    changed: Mapping[Symbol, Formula],
+) -> Iterator[tuple[tuple[Symbol, ...], tuple[Formula, ...]]]:
+    """What variables become at the end of a round, in the order in which it can be said.
+
+    One after the other, where none of the later ones reads what an earlier one was; those that read
+    each other all at once.
+    """
+    left = dict(changed)
+    while left:
+        read = {v: set(symbols(value)) & left.keys() for v, value in left.items()}
+        free = [v for v in left if not any(v in of for other, of in read.items() if other != v)]
+        turn = (free[0],) if free else tuple(left)
+        yield turn, tuple(left.pop(v) for v in turn)
 
 
 def end(lines: Sequence[Line], stage: int) -> int:

@@ -71,6 +71,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "∇Lᵢ": ("∇Lᵢ", r"\nabla L_i"),
     "Jᵀ": ("Jᵀ", r"J^\top"),
     "N(0, I)": ("N(0, I)", r"\mathcal{N}(0, I)"),
+    "N(0, 1)": ("N(0, 1)", r"\mathcal{N}(0, 1)"),
     "U[0, 1)": ("U[0, 1)", r"\mathcal{U}[0, 1)"),
     "±1": ("±1", r"\pm 1"),
     "𝟏": ("𝟏", r"\mathbf{1}"),

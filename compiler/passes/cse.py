@@ -31,7 +31,8 @@ def _merge(region: Region, outer: dict[Key, int], replaced: Replaced) -> Region:
             inner = (_merge(r, seen, replaced) for r in node.regions)
             kept[node.id] = with_regions(node, inner)
             continue
-        if node.op == "argument" or OPS[node.op].op_class in ("fill", "opaque"):
+        makes_buffers = OPS[node.op].op_class in ("fill", "opaque") or node.type.kind == "history"
+        if node.op == "argument" or makes_buffers:
             # These make buffers, and two states that shared one could not both be donated.
             kept[node.id] = node
             continue

@@ -95,6 +95,10 @@ class Expressions:
             return self._extern(node)
         if op.op_class == "shape":
             return self._shape(node)
+        if node.op == "history":
+            given: list[Piece] = [self.operand(i) for i in node.inputs]
+            given += [Labelled("products=", "True")] if node.get("products") else []
+            return call(op.python, *given)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -146,6 +150,8 @@ class Expressions:
         return str(node["sizes"]).split()
 
     def _random(self, node: Node) -> Piece:
+        if not node.type.is_field:
+            return call("rt.number", quoted(node.op), self._key(node), str(node["site"]))
         like = self.operand(node.inputs[0])
         extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
         return call(OPS[node.op].python, self._key(node), str(node["site"]), like, *extra)

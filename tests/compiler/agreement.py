@@ -4,7 +4,7 @@ Both are given the same weights, batches, oracles and random draws, and must lea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from operator import itemgetter
 from typing import Any
@@ -22,6 +22,7 @@ from optc.compiler.check import check, chosen, lowered
 from optc.compiler.driver import Compiled, print_program
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph, walk
+from optc.compiler.histories import History
 from optc.compiler.interpret import Interpreter, Tensors
 from optc.compiler.locate import Located
 from optc.grammar.diagnostic import Diagnostics
@@ -326,11 +327,13 @@ class Optax:
         return [None if s is None else np.asarray(x) for s, x in pairs], state
 
 
-def _draws(model: Model, key: jax.Array) -> Callable[..., list[Any]]:
-    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any]) -> list[Any]:
+def _draws(model: Model, key: jax.Array) -> Callable[..., Any]:
+    def draw(op: str, site: int, rounds: tuple[int, ...], like: Sequence[Any] | None) -> Any:
         own = key
         for number in rounds:
             own = jax.random.fold_in(own, number)
+        if like is None:
+            return float(rt.number(op, own, site))
         shapes = rt.Field([None if x is None else jnp.asarray(x) for x in like], model.tree)
         drawn = getattr(rt, op)(own, site, shapes).tensors
         return [None if x is None else np.asarray(x, np.float64) for x in drawn]
@@ -372,6 +375,8 @@ def _stored(
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, History):
+        return replace(value, fields=tuple(_each(field, change) for field in value.fields))
     if isinstance(value, list):
         return [None if x is None else change(x) for x in value]
     return change(value)
@@ -379,9 +384,32 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _named(graph: Graph, slots: Sequence[Any]) -> dict[tuple[str, str], Any]:
     return {
-        (s.stage, s.name): _leaves(v) if s.type.kind == "opaque" else v
-        for s, v in zip(graph.slots, slots, strict=True)
+        (s.stage, s.name): _seen(s.type.kind, v) for s, v in zip(graph.slots, slots, strict=True)
     }
+
+
+def _seen(kind: str, value: Any) -> Any:
+    match kind:
+        case "opaque":
+            return _leaves(value)
+        case "history":
+            return _oldest_first(value)
+        case _:
+            return value
+
+
+def _oldest_first(value: History | rt.History) -> list[np.ndarray]:
+    """The fields of a history that have a tensor, each with its places; zeros are before them."""
+    if isinstance(value, History):
+        if not value.fields:
+            return []
+        blank = [None if x is None else np.zeros_like(x) for x in value.fields[0]]
+        fields = [blank] * (value.size - len(value.fields)) + list(value.fields)
+        return [np.stack(rows) for rows in zip(*fields, strict=True) if rows[0] is not None]
+    if not int(value.pushed):
+        return []
+    rows = [np.asarray(x, float) for x in jax.tree.leaves(value.rows)]
+    return [np.roll(x, -int(value.pushed) % len(x), axis=0) for x in rows]
 
 
 def _leaves(state: Any) -> list[np.ndarray]:
@@ -427,7 +455,9 @@ def _slots(model: Model, state: rt.State) -> dict[tuple[str, str], Any]:
     found = {}
     for stage, slots in state.slots.items():
         for name, value in slots.items():
-            if isinstance(value, tuple):
+            if isinstance(value, rt.History):
+                found[stage, name] = _oldest_first(value)
+            elif isinstance(value, tuple):
                 found[stage, name] = _leaves(value)
             elif isinstance(value, dict):
                 tensors = model.tree.flatten(value, name)

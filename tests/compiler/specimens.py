@@ -56,7 +56,8 @@ SPECIMENS = {
     rule perturb noise() {
       var total = g
       repeat 2 { total <- total + 0.1 * normal(w) }
-      return total + 0.01 * rademacher(w) + 0.01 * uniform(w)
+      q = uniform()
+      return total + 0.01 * q * rademacher(w) + 0.01 * uniform(w) + 0.01 * (normal() - rademacher())
     }
     optimizer one() { perturb noise()  tune step 0.1 }
     """,
@@ -68,6 +69,24 @@ SPECIMENS = {
       return a - b + h * dot(g, hvp(g)) + g * dot(hvp(w), w)
     }
     optimizer one() { precondition own()  tune step 0.1 * dot(u, hvp(u)) / dot(u, hvp(u)) }
+    """,
+    "histories": """
+    rule precondition own(n: int = 2) {
+      state window = history(g, n, products = true)
+      state steps = history(w, 3)
+      state changes: f32 = history(g, n + 1)
+      every 2 { window <- push(window, g) }
+      steps <- push(steps, 0.1 * g)
+      changes <- push(changes, g - 0.5 * w)
+      u = inverse_fisher(window, g, 0.1) + inverse_fisher(steps, w, 0.2)
+      return u + 0.01 * inverse_hessian(steps, changes, u, 0.5)
+    }
+    optimizer one(n: int = 2) {
+      precondition own(n)
+      precondition own(2) where ndim >= 2
+      tune step 0.1
+      guard finite()
+    }
     """,
     "the step as a whole": """
     rule constrain positive() { return max(w_next, -10) }

@@ -62,6 +62,7 @@ class Names:
             f"max({f})",
             f"tanh(sum({f}))",
             *asks,
+            *(["0.1 * normal()", "uniform()"] if self.random else []),
         )
 
     def condition(self, depth: int = 1) -> str:
@@ -93,6 +94,7 @@ class Names:
             f"max({x}, {s})",
             f"where({x} > {y} + 0.01, {x}, {y})",
             f"where({self.condition(0)}, {x}, {y})",
+            f"where(ndim >= 2, {x}, {s} * {y})",
             f"{x} / (1 + norm({y}, per = {part}))",
             f"(zeros({x}) + ones(w) * {y})",
             *asks,

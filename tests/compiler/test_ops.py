@@ -15,6 +15,7 @@ from optc import runtime as rt
 from optc.compiler.ops import (
     ELEMENTWISE,
     EXTERNS,
+    HISTORIES,
     NOT_YET,
     OPS,
     ORACLES,
@@ -26,7 +27,7 @@ from optc.grammar import syntax
 
 
 def test_names_are_unique():
-    tables = (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *ORACLES, *EXTERNS)
+    tables = (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *HISTORIES, *ORACLES, *EXTERNS)
     assert len(OPS) == len(tables)
     assert not set(OPS) & set(NOT_YET)
 

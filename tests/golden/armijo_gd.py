@@ -3,6 +3,7 @@
 Compiled from `optimizer/armijo_gd.opt` by optc. Comments show the lines of the spec.
 """
 
+import jax
 import jax.numpy as jnp
 from optc import runtime as rt
 
@@ -28,14 +29,14 @@ HYPERPARAMETERS = (
 
 def init(w, h):
     """The slots of a fresh state."""
-    start, grow = 1.0, 1.5
-    return {"tune": {"last": start / grow}}
+    start = 1.0
+    return {"tune": {"learning_rate": start}}
 
 
 @rt.per_tensor
-def tune(g, w, eta):
+def tune(g, w, trial):
     # 3 | tune step armijo(c = c, max_step = max_step)
-    return w - eta * g
+    return w - trial * g
 
 
 @rt.per_tensor
@@ -47,33 +48,52 @@ def update(g, eta):
 def step(w, slots, t, h, oracles):
     """One step from the weights `w`, the `t`-th."""
     c, max_step = h["c"], h["max_step"]
-    last = slots["tune"]["last"]
+    learning_rate = slots["tune"]["learning_rate"]
     at_w = oracles.at(w, "loss", "grad")
     loss = at_w.loss
     g = at_w.grad
     # 3 | tune step armijo(c = c, max_step = max_step)
-    grow, limit = 1.5, 30
-    eta = jnp.minimum(grow * last, max_step)
     slope = rt.dot(g, g)
 
-    def body_tune(i, eta):
-        shrink = 0.8
-        eta = shrink * eta
-        return (eta,)
+    def do_tune():
+        grow = 1.5
+        trial = jnp.minimum(jnp.where(t == 1, 1, grow) * learning_rate, max_step)
 
-    def while_tune(eta):
-        point = tune(g, w, eta)
-        at_point = oracles.at(point, "loss")
-        return jnp.logical_not(at_point.loss <= loss - c * eta * slope)
+        def body_tune(i, eta, trial):
+            shrink = 0.8
+            point = tune(g, w, trial)
+            at_point = oracles.at(point, "loss")
+            value = at_point.loss
+            accepted = jnp.logical_and(
+                jnp.isfinite(value),
+                value <= loss - c * trial * slope,
+            )
+            eta = jnp.where(accepted, trial, 0)
+            trial = jnp.where(accepted, trial, shrink * trial)
+            return eta, trial
 
-    (eta,) = rt.repeat(limit, body_tune, (eta,), while_tune)
+        def while_tune(eta, trial):
+            return eta == 0
+
+        eta, trial = rt.repeat(31, body_tune, (0.0, trial), while_tune)
+        learning_rate_2 = jnp.maximum(trial, 1e-30)
+        return learning_rate_2, eta
+
+    def skip_tune():
+        return learning_rate, 0.0
+
+    learning_rate, eta = jax.lax.cond(
+        jnp.logical_and(slope > 0, jnp.isfinite(loss)),
+        do_tune,
+        skip_tune,
+    )
     step = update(g, eta)
     # 5 | observe norm(g) as grad_norm
     grad_norm = rt.norm(g)
     return rt.Outcome(
         step=step,
         loss=loss,
-        slots={"tune": {"last": eta}},
+        slots={"tune": {"learning_rate": learning_rate}},
         observed={"grad_norm": grad_norm, "step_size": eta},
     )
 

@@ -32,6 +32,16 @@ def test_draws_have_the_shapes_of_the_weights_and_the_compute_dtype():
     assert set(np.unique(rt.rademacher(jax.random.key(0), 0, w).tensors[0])) <= {-1.0, 1.0}
 
 
+def test_a_number_has_a_stream_of_its_own_for_each_site():
+    key = jax.random.key(0)
+    fields = np.asarray(rt.normal(key, 0, field(jnp.ones(()), jnp.ones(()))).tensors)
+    numbers = [rt.number("normal", key, site) for site in (0, 1)]
+    assert len({float(x) for x in (*fields, *numbers)}) == 4
+    for kind in ("normal", "rademacher", "uniform"):
+        x = rt.number(kind, key, 0)
+        assert (x.shape, x.dtype) == ((), jnp.float32)
+
+
 def test_stochastic_rounding_is_unbiased():
     # 1 + 2^-9 lies a quarter of the way from 1 to the next bfloat16, 1 + 2^-7.
     n = 4096

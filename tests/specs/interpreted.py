@@ -62,9 +62,9 @@ class Run:
         """One step along a gradient; the weights after it are in `weights`."""
         return self.ask(Given(list(gradient), loss))
 
-    def ask(self, oracles: Oracles) -> Outcome:
-        """One step with an objective; the weights after it are in `weights`."""
-        self._interpreter.oracles = oracles
+    def ask(self, objective: Oracles) -> Outcome:
+        """One step of an objective that answers what the stages ask."""
+        self._interpreter.oracles = objective
         with np.errstate(divide="ignore", invalid="ignore"):  # what a `where` leaves out
             outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
         self.weights, self._slots = outcome.weights, outcome.slots

@@ -62,6 +62,11 @@ CALLS = {
     "dpsgd": (2, (2, 2)),
     # The trial in the loop is traced once.
     "armijo_gd": (2, (2, 2)),
+    "goldstein_gd": (2, (2, 2)),
+    "wolfe_gd": (2, (2, 2)),
+    "greedy_gd": (2, (2, 2)),
+    "sps_sgd": (1, (1, 1)),
+    "decsps_sgd": (1, (1, 1)),
     "pfsam": (None, (2, 1)),
     # The sharpness that it observes is one more gradient, linearised.
     "fsam": (None, (3, 2)),

@@ -388,17 +388,6 @@ def test_armijo_starts_with_its_start_grows_and_is_capped():
     np.testing.assert_allclose(report.observed["eta"], [1, 1.5, 2.25, 3, 3], rtol=ROUNDING)
 
 
-def test_armijo_keeps_the_smallest_step_where_none_is_accepted():
-    """Uphill nothing is accepted: after `limit` shrinks the last step is taken."""
-    _, objective = quadratic(1.0, 1.0)
-    written = directed(
-        "precondition times(factor)", "tune step armijo(limit = 5)", "observe eta as eta"
-    )
-    step, report = stepped(written(factor=-1.0), np.ones(2), objective)
-    np.testing.assert_allclose(report.observed["eta"], 0.8**5, rtol=ROUNDING)
-    np.testing.assert_allclose(step, -(0.8**5), rtol=ROUNDING)
-
-
 def test_armijo_refuses_a_loss_that_is_not_finite():
     """log(x - 1) has no value below 1: the first step into there is shrunk until it is out."""
     objective = optc.Objective(loss=lambda params, batch: -jnp.sum(jnp.log(params["x"] - 1)) * -1.0)

@@ -261,8 +261,8 @@ def test_armijo_takes_the_steps_of_optax():
     """On a convex loss every search ends with an accepted step, and both searches are the same.
 
     They differ at their borders, so the rule claims nothing: the first guess of optax is `grow`
-    times 1, ours is `start`; and where the loss stays infinite optax steps by 0, now and for ever,
-    while ours keeps its smallest step.
+    times 1, ours is `start`; and where no trial is accepted optax takes the last one, while ours
+    takes none.
     """
     rule = "tune step armijo(start = 15, grow = 1.5, shrink = 0.7, c = 0.3, max_step = max_step)"
     optimizer = staged(rule, "observe eta as step_size", max_step=15.0)()

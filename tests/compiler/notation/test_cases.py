@@ -53,7 +53,7 @@ CASES = {
     "an average without its bias that has a name": ("msvag", "m̂ₜ ← mₜ / (1 − βᵗ)"),
     "a third coefficient": ("prodigy", "β₃ ← √β₂"),
     "states of one name": ("aggmo", "b_momentum₂,ₜ ← g + β₃ b_momentum₂,ₜ₋₁"),
-    "a gradient of each example": ("dpsgd", "mean_examples(e ↦ min(1, limit / ‖e‖) e)"),
+    "a gradient of each example": ("dpsgd", "mean_examples(e ↦ min(1, limit / ‖e‖) e, ∇Lᵢ(θₜ₋₁))"),
     "a choice of weights to evaluate with": ("swa_sgd", "θ_eval ← ⎧ meanₜ if nₜ > 0"),
     "a curvature": ("cdat_adam", "|⟨u, ∇²L(θₜ₋₁) u⟩|"),
     "other weights to evaluate with": (
@@ -62,8 +62,11 @@ CASES = {
     ),
     "a line search": (
         "armijo_gd",
-        "repeat 30 times while ¬(L(θₜ₋₁ − ηₜ g) ≤ L(θₜ₋₁) − c ηₜ slope):",
-        "    ηₜ    ← 0.8 ηₜ",
+        "repeat 31 times while ηₜ = 0:",
+        "accepted       ← finite(L(θ̂)) ∧ L(θ̂) ≤ L(θₜ₋₁) − c trial slope",
+        "ηₜ             ← ⎧ trial  if accepted",
+        "trial          ← ⎧ trial      if accepted",
+        "⎩ 0.8 trial  otherwise",
     ),
     "steps that do not count": (
         "sign_sgd_vote",
