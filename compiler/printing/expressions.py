@@ -85,8 +85,8 @@ class Expressions:
         if is_plain_mean(node):
             return f"{op.python.format(self.operand(node.inputs[0]))}()"
         if node.op == "sampled_outputs_grad":
-            given = (self.operand(node.inputs[0]), self._key(node), str(node["site"]))
-            return op.python.format(*given)
+            point, key = self.operand(node.inputs[0]), self._key(node)
+            return op.python.format(point, key, str(node["site"]))
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
