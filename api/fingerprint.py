@@ -19,7 +19,7 @@ from ..compiler.meaning.meaning import FORM, changes, meaning
 from ..compiler.meaning.tapes import Tape
 from ..compiler.meaning.tracks import Numbers, fitting_tape, numbers, tolerances
 from ..compiler.meaning.trajectory import UnfitError, follow
-from ..compiler.ops import OPS
+from ..compiler.ops import OPS, draws
 from ..compiler.records import Scalar
 from ..grammar.diagnostic import OptcError, SpecError
 from ..runtime import Objective
@@ -132,8 +132,8 @@ def _changed_versions(old: Mapping[str, str], new: Mapping[str, str]) -> list[st
 
 def _left_out(graph: Graph) -> dict[Kind, str]:
     """Tracks that would not be of the optimizer alone, and why."""
-    draws = any(OPS[n.op].op_class == "random" for r in graph.regions() for n in walk(r))
-    return {"float64": _DRAWS, "float32": _DRAWS} if draws else {}
+    random = any(draws(OPS[n.op]) for r in graph.regions() for n in walk(r))
+    return {"float64": _DRAWS, "float32": _DRAWS} if random else {}
 
 
 def _numbers(graph: Graph, taped: Tape, kind: Kind) -> Numbers:

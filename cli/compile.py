@@ -87,9 +87,7 @@ def _summary(compiled: driver.Compiled, output: str) -> str:
     summary = compiled.summary
     rows = {
         "stages": summary.stages,
-        "oracles per step": [
-            ", ".join(f"{name} {count}" for name, count in summary.oracles.items())
-        ],
+        "oracles per step": [", ".join(f"{name} {times}" for name, times in summary.asked.items())],
         "state": [f"{summary.state} bytes per weight"],
         "hyperparameters": [_default(each) for each in summary.hyperparameters],
     }

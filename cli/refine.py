@@ -125,7 +125,7 @@ def _recorded(
     if entries[-1].step < record.steps:
         last = f"step {entries[-1].step} of {record.steps}"
         note(f"warning: the run is not finished; the schedule ends where it does, at {last}")
-    found = [(e.step, e.observed.get(name, math.nan)) for e in entries]
+    found = [(e.step, e.number(name)) for e in entries]
     known = [(step, norm) for step, norm in found if math.isfinite(norm) and norm >= 0]
     if len(known) < len(found):
         note(f"{plural(len(found) - len(known), 'norm')} not finite, and left out")

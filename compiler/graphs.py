@@ -16,12 +16,12 @@ from .budget.places import places, started
 from .check import chosen, lowered
 from .coverage import bounds
 from .freeze import freeze
-from .graph import Graph, walk
+from .graph import Graph
 from .locate import Located
 from .lowering.draft import Draft
-from .ops import ASKED
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
+from .questions import Times, questions
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
@@ -37,10 +37,15 @@ class Summary:
     """What a compiled program does, for people."""
 
     stages: list[str]
-    oracles: dict[str, int]
+    asked: dict[str, Times]
     state_bytes_per_weight: tuple[float, float]
     """For the tensors that have the least, and for those that have the most."""
     hyperparameters: tuple[Hyperparameter, ...]
+
+    @property
+    def oracles(self) -> dict[str, float]:
+        """How often a step asks each oracle, at most."""
+        return {name: times.most for name, times in self.asked.items()}
 
     @property
     def state(self) -> str:
@@ -86,10 +91,6 @@ def simplified(graph: Graph) -> Graph:
 
 def summary(graph: Graph) -> Summary:
     """What a program does: its stages, its oracles for each step, what it keeps."""
-    counts: dict[str, int] = {}
-    for node in walk(graph.step):
-        if node.op in ASKED:
-            counts[node.op] = counts.get(node.op, 0) + 1
     defaults = {h.name: h.default for h in graph.hyperparameters if h.default is not None}
     sizes, histories = places(graph, defaults), started(graph)
     kept = [
@@ -104,7 +105,7 @@ def summary(graph: Graph) -> Summary:
         if refusal.domain is not None and refusal.condition == TRUE
     ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
-    return Summary(stages, counts, bounds(kept, refused), graph.hyperparameters)
+    return Summary(stages, questions(graph), bounds(kept, refused), graph.hyperparameters)
 
 
 def _width(slot: Slot) -> int:

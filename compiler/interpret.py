@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import histories, rearrange
+from . import histories, rearrange, spectral
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
@@ -90,13 +91,17 @@ class Tensors:
     dtypes: Sequence[str]
 
 
+Observed: TypeAlias = float | dict[str, float] | NDArray[np.float64]
+"""What is reported under one name: a number, one for each tensor by its path, or a spectrum."""
+
+
 @dataclass
 class Outcome:
     """The results of one step, by role."""
 
     weights: Fields
     slots: list[Any]
-    observed: dict[str, float]
+    observed: dict[str, Observed]
     loss: float
     applied: bool = True
 
@@ -133,12 +138,20 @@ class Interpreter:
                 case "slot":
                     new.slots[output.index] = value
                 case "observed" | "requested":
-                    new.observed[output.name] = float(value)
+                    new.observed[output.name] = self._reported(value)
                 case "loss":
                     new.loss = float(value)
                 case "applied":
                     new.applied = bool(value)
         return new
+
+    def _reported(self, value: Any) -> Observed:
+        if isinstance(value, np.ndarray) and np.ndim(value):
+            return value
+        if not isinstance(value, list):
+            return float(value)
+        pairs = zip(self.tensors.paths, value, strict=True)
+        return {path: float(np.reshape(x, ())) for path, x in pairs if x is not None}
 
     @property
     def values(self) -> Mapping[int, Any]:
@@ -216,6 +229,8 @@ class Interpreter:
                 return self._history(node, inputs)
             case "oracle":
                 return self._ask(node, inputs)
+            case "spectral":
+                return self._spectral(node, inputs)
             case "control":
                 return self._control(node, inputs)
             case "opaque":
@@ -304,6 +319,9 @@ class Interpreter:
     def _fill(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "full":
             return [np.full_like(x, inputs[1]) for x in inputs[0]]
+        if node.op == "nans":
+            one = [None if x is None else np.full((1,) * np.ndim(x), np.nan) for x in inputs[0]]
+            return [x if inside else None for x, inside in zip(one, self._mask(node), strict=True)]
         meaning = getattr(np, OPS[node.op].numpy)
         if not node.type.is_field:
             return meaning(*inputs)
@@ -345,15 +363,42 @@ class Interpreter:
         return getattr(self.oracles, node.op)(*inputs)
 
     def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
-        (region,) = node.regions
-        found = []
-        for gradient in gradients:
-            self._values[region.arguments[0]] = gradient
-            (value,) = self._region(region)
-            found.append(value)
+        found = [self._applied(node, gradient) for gradient in gradients]
         if not node.type.is_field:
             return np.mean(found)
         return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
+
+    def _spectral(self, node: Node, inputs: list[Any]) -> Any:
+        match node.op:
+            case "no_spectrum":
+                return np.full((2, int(inputs[0])), np.nan)
+            case "highest":
+                return np.max(inputs[0][0])
+            case "lowest":
+                return np.min(inputs[0][0])
+            case "quadrature":
+                pairs = [(x, weight) for x, weight in zip(*inputs[0], strict=True) if weight != 0]
+                return sum(weight * self._applied(node, np.float64(x)) for x, weight in pairs)
+            case "lanczos":
+                start, steps = inputs
+                return spectral.lanczos(partial(self._applied, node), start, int(steps))
+        like, samples, *rounds = inputs
+        assert self.draw is not None
+        around = tuple(int(i) for i in rounds)
+        site = int(node["site"])
+        signs = node.op == "hutchinson"
+        estimate, law = (
+            (spectral.hutchinson, "rademacher") if signs else (spectral.xtrace, "normal")
+        )
+        drawn = [self.draw(law, site, (*around, i), like) for i in range(int(samples))]
+        return estimate(partial(self._applied, node), drawn)
+
+    def _applied(self, node: Node, argument: Any) -> Any:
+        """What the function makes that a node has as its region."""
+        (region,) = node.regions
+        self._values[region.arguments[0]] = argument
+        (value,) = self._region(region)
+        return value
 
     def _opaque(self, node: Node, inputs: list[Any]) -> Any:
         if node.op == "select":

@@ -27,6 +27,7 @@ OpClass = Literal[
     "random",
     "history",
     "oracle",
+    "spectral",
     "control",
     "leaf",
     "opaque",
@@ -290,6 +291,7 @@ STRUCTURE = (
     Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict", ("same", "")),
     Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", ("sign", "0")),
     Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", ("sign", "𝟏")),
+    Op("nans", "fill", ("any",), "float", "", "rt.nans", ("sign", "NaN")),
     Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", ("second", "")),
     Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", "")),
     Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)")),
@@ -377,6 +379,22 @@ ASKED = (
 )
 """The questions that are counted, where it is said what a step costs."""
 
+SPECTRAL = (
+    Op("lanczos", "spectral", ("any", "number"), "float", "", "rt.lanczos"),
+    Op("quadrature", "spectral", ("any",), "float", "", "rt.quadrature"),
+    Op("highest", "spectral", ("any",), "float", "", "rt.highest", ("call", "max")),
+    Op("lowest", "spectral", ("any",), "float", "", "rt.lowest", ("call", "min")),
+    Op("no_spectrum", "spectral", ("number",), "float", "", "rt.no_spectrum", ("sign", "NaN")),
+    Op("hutchinson", "spectral", ("any", "number"), "float", "", "rt.hutchinson", ("call", "tr")),
+    Op("xtrace", "spectral", ("any", "number"), "float", "", "rt.xtrace", ("call", "tr")),
+)
+"""What is asked of an operator on fields, which is a region with one argument.
+
+`lanczos` gives a spectrum, on which `quadrature` has a function of one node, a region too."""
+
+OPERATORS = ("lanczos", "hutchinson", "xtrace")
+"""Ops that apply an operator: as many times as their second input says, `xtrace` twice as often."""
+
 EXTERNS = (
     Op("extern_init", "opaque", ("any",)),
     Op("extern", "opaque", ("any", "any", "any"), "float", notation=("call", "T")),
@@ -390,7 +408,7 @@ the transformation; inputs follow the weights, and then the `extra` arguments of
 
 OPS: dict[str, Op] = {
     op.name: op
-    for row in (ELEMENTWISE, REDUCTIONS, SHAPES, STRUCTURE, HISTORIES, ORACLES, EXTERNS)
+    for row in (ELEMENTWISE, REDUCTIONS, SHAPES, STRUCTURE, HISTORIES, ORACLES, SPECTRAL, EXTERNS)
     for op in row
 }
 """Every op by its name."""
@@ -404,6 +422,11 @@ NOT_YET = {
     **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
 }
 """Functions of the language that this edition parses and names, and does not compile yet."""
+
+
+def draws(op: Op) -> bool:
+    """Whether an op draws random numbers."""
+    return op.op_class == "random" or op.name in ("hutchinson", "xtrace", "sampled_outputs_grad")
 
 
 def knots(node: Attributed) -> tuple[tuple[float, float], ...]:

@@ -1,5 +1,6 @@
 """Parameters: their types, defaults and ranges."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -221,6 +222,13 @@ def hyperparameters(
     """The parameters of an optimizer, checked."""
     params = tuple(params)
     known = check(params, report)
+    for param in params:
+        value = known.get(param.name.id)
+        if isinstance(value, float) and not math.isfinite(value):
+            assert param.default is not None
+            message = f"the default of `{param.name.id}` is {value:g}; a hyperparameter is finite"
+            help = f"give the rule `{value:g}` itself, or a large number"
+            report.add(BAD_DEFAULT.at(param.default.span, message, help=help))
     return tuple(_hyperparameter(p, known.get(p.name.id)) for p in params)
 
 

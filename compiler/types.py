@@ -14,6 +14,7 @@ Kind = Literal[
     "history",
     "outputs",
     "examples",
+    "spectrum",
     "text",
     "point",
     "tuple",
@@ -87,6 +88,8 @@ class Type:
                 return "model outputs"
             case "examples":
                 return "one gradient per example"
+            case "spectrum":
+                return "a spectrum"
             case "opaque":
                 return "the state of a transformation"
             case "point" | "tuple" | "unknown":
@@ -100,6 +103,7 @@ FIELD = Type("field")
 TEXT = Type("text", static=True)
 POINT = Type("point")
 OUTPUTS = Type("outputs")
+SPECTRUM = Type("spectrum")
 EXAMPLES = Type("examples")
 TUPLE = Type("tuple")
 OPAQUE = Type("opaque")

@@ -3,7 +3,8 @@
 A program is three functions of fields (`Field`: one tensor for every weight tensor) and scalars;
 `Program` makes an optimizer of them that takes any pytree of weights. Functions of one tensor
 are lifted with `per_tensor`, whole-vector reductions are `norm`, `dot`, `sum`..., and all that
-is known of the loss comes from `Oracles`. It needs jax, numpy and optax only, and no compiler:
+is known of the loss comes from `Oracles`. It needs jax, numpy, optax and matfree only, and no
+compiler:
 
     @rt.per_tensor
     def scaled(g, lr):
@@ -31,6 +32,7 @@ from .field import (
     copy,
     full,
     mask,
+    nans,
     ones,
     per_tensor,
     refuse,
@@ -61,6 +63,7 @@ from .reduce import (
     sum,
     sum_per,
 )
+from .spectral import highest, hutchinson, lanczos, lowest, no_spectrum, quadrature, xtrace
 from .state import Outcome, Report, State
 from .tree import matches
 
@@ -94,10 +97,14 @@ __all__ = [
     "extent",
     "extern",
     "full",
+    "highest",
     "history",
+    "hutchinson",
     "interpolate",
     "inverse_fisher",
     "inverse_hessian",
+    "lanczos",
+    "lowest",
     "mask",
     "matches",
     "max",
@@ -106,6 +113,8 @@ __all__ = [
     "mean_per",
     "min",
     "min_per",
+    "nans",
+    "no_spectrum",
     "norm",
     "norm_per",
     "normal",
@@ -113,6 +122,7 @@ __all__ = [
     "ones",
     "per_tensor",
     "push",
+    "quadrature",
     "rademacher",
     "rank_as",
     "refuse",
@@ -126,5 +136,6 @@ __all__ = [
     "uniform",
     "unview",
     "view",
+    "xtrace",
     "zeros",
 ]

@@ -154,6 +154,16 @@ def full(w: Field, value: jax.Array | float, where: Mask | None = None) -> Field
     return Field(tuple(made), w.tree)
 
 
+def nans(w: Field, where: Mask | None = None) -> Field:
+    """One NaN for each tensor of a mask, in a shape that broadcasts against it."""
+    flags = where.flags if where else (True,) * len(w.like)
+    made = (
+        jnp.full((1,) * x.ndim, jnp.nan, compute_dtype(x.dtype)) if keep and x is not None else None
+        for x, keep in zip(w.like, flags, strict=True)
+    )
+    return Field(tuple(made), w.tree)
+
+
 def copy(w: Field) -> Field:
     """The same values in buffers of their own.
 

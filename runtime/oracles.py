@@ -7,19 +7,18 @@ float32.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from .evaluation import evaluate
 from .examples import Examples
-from .field import Field, cast, scalar_dtype, widen
-from .objective import Objective
+from .field import Field, cast, scalar_dtype
+from .objective import Beside, Inputs, Objective
 from .outputs import outputs_field, outputs_tree
-from .reduce import dot
-from .tree import PyTree, Tree
-
-Tensors: TypeAlias = tuple[jax.Array, ...]
+from .slices import evaluate_slices
+from .tree import PyTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,8 @@ class Oracles:
 
     `objective` is None, with the sentence that says what is missing in `unavailable`, where the
     caller gave no means to evaluate anything. `key` is the key of the step in a program that
-    draws random numbers. `aux` is what the user's loss returned beside the loss at the weights.
+    draws random numbers; the model has one of its own, the same at all points. `beside` is what
+    the model returned beside its value at the weights.
     """
 
     def __init__(
@@ -45,15 +45,17 @@ class Oracles:
         batch: PyTree,
         *,
         key: jax.Array | None = None,
+        model_key: jax.Array | None = None,
+        model_state: PyTree = None,
         given: Given | None = None,
         unavailable: str = "",
         needs: Mapping[str, str] | None = None,
     ) -> None:
         self.key = key
-        self.aux: Any = None
+        self.beside: Beside | None = None
         self._weights = weights
         self._objective = objective
-        self._batch = batch
+        self._inputs = Inputs(batch, model_key, model_state)
         self._given = given
         self._unavailable = unavailable
         self._needs = needs or {}
@@ -61,9 +63,7 @@ class Oracles:
     def at(self, point: Field, *asks: str) -> "Point":
         """What is asked at a point, by name.
 
-        "loss", "grad", "outputs", "outputs_grad" and "examples" become attributes; "pullback",
-        "hvp", "curvature", "ggn", "sampled_outputs_grad" and "per_example_grad" functions. A
-        tensor that the point leaves out is that of the weights.
+        A tensor that the point leaves out is that of the weights.
         """
         known: dict[str, Any] = {}
         at_weights = point is self._weights
@@ -76,25 +76,22 @@ class Oracles:
                 known["loss"] = jnp.full((), jnp.nan, scalar_dtype())
         wanted = frozenset(asks) - known.keys()
         if not wanted:
-            return Point(known, None)
-        evaluation = self._evaluation(point, wanted)
-        found = evaluation.evaluate(wanted)
-        aux = found.pop("aux", None)
-        if at_weights and aux is not None:
-            self.aux = aux
-        for name in found.keys() & {"outputs", "outputs_grad"}:
-            found[name] = outputs_field(found[name])
-        return Point(found | known, evaluation)
+            return Point(known)
+        found = self._evaluate(point, wanted)
+        beside = found.pop("beside", None)
+        # A later evaluation may be within a condition or a loop, whose values must not leave it.
+        if at_weights and self.beside is None:
+            self.beside = beside
+        return Point(_with_outputs_as_fields(found) | known)
 
     def loss_at(self, params: PyTree) -> jax.Array:
         """The loss at weights that are given as a tree like the user's."""
         tree = self._weights.tree
         point = Field(tree.flatten(params, "the weights"), tree)
-        evaluation = self._evaluation(point, frozenset({"loss"}))
-        loss: jax.Array = evaluation.evaluate(frozenset({"loss"}))["loss"]
+        loss: jax.Array = self._evaluate(point, frozenset({"loss"}))["loss"]
         return loss
 
-    def _evaluation(self, point: Field, wanted: frozenset[str]) -> "_Evaluation":
+    def _evaluate(self, point: Field, wanted: frozenset[str]) -> dict[str, Any]:
         if self._objective is None:
             oracle = sorted(wanted)[0]
             stage = self._needs.get(oracle, "the report")
@@ -107,192 +104,51 @@ class Oracles:
             cast(w if x is None else x, leaf.dtype)  # the weights have every tensor
             for x, w, leaf in pairs
         )
-        return _Evaluation(self._objective, self._batch, point.tree, tensors)
+        ask = evaluate if self._objective.micro_batches == 1 else evaluate_slices
+        return ask(self._objective, self._inputs, point.tree, tensors, wanted)
 
 
 class Point:
-    """What was asked at one point of the weights."""
+    """What was asked at one point of the weights: values, and functions of a direction."""
 
     loss: jax.Array
     grad: Field
     outputs: Field
     outputs_grad: Field
+    """The derivative of the loss in the outputs."""
+    sampled_outputs_grad: Callable[[jax.Array, int], Field]
+    """The same under labels that the sampler draws, from the key of the step at a site."""
+    pullback: Callable[[Field], Field]
+    """The transposed Jacobian of the outputs times a derivative in the outputs."""
+    hvp: Callable[[Field], Field]
+    """The Hessian of the loss times a direction."""
+    curvature: Callable[[Field], jax.Array]
+    """v'Hv, the second derivative of the loss along `v`."""
+    ggn: Callable[[Field], Field]
+    """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
     examples: jax.Array
+    """The number of examples in the batch."""
+    per_example_grad: Callable[[], Examples]
+    """The gradient of each example of the batch."""
 
-    def __init__(self, found: Mapping[str, Any], evaluation: "_Evaluation | None") -> None:
+    def __init__(self, found: Mapping[str, Any]) -> None:
         self.__dict__.update(found)
-        self._evaluation = evaluation
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f'`{name}` was not asked at this point: oracles.at(point, "{name}")')
 
-    def pullback(self, cotangent: Field) -> Field:
-        """The transposed Jacobian of the outputs times a derivative in the outputs."""
-        return self._evaluated("pullback").pullback(outputs_tree(cotangent))
 
-    def hvp(self, v: Field) -> Field:
-        """The Hessian of the loss times `v`."""
-        return self._evaluated("hvp").hvp(v)
-
-    def curvature(self, v: Field) -> jax.Array:
-        """v'Hv, the second derivative of the loss along `v`."""
-        return self._evaluated("curvature").curvature(v)
-
-    def ggn(self, v: Field) -> Field:
-        """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
-        return self._evaluated("ggn").ggn(v)
-
-    def sampled_outputs_grad(self, key: jax.Array, site: int) -> Field:
-        """The derivative of the loss in the outputs under labels that the sampler draws."""
-        drawn = jax.random.fold_in(key, site)
-        return outputs_field(self._evaluated("sampled_outputs_grad").sampled_outputs_grad(drawn))
-
-    def per_example_grad(self) -> Examples:
-        """The gradient of each example of the batch; all of them exist at once."""
-        return self._evaluated("per_example_grad").per_example_grad()
-
-    def _evaluated(self, ask: str) -> "_Evaluation":
-        if self._evaluation is None:
-            raise AttributeError(f'`{ask}` was not asked at this point: oracles.at(point, "{ask}")')
-        return self._evaluation
-
-
-class _Evaluation:
-    """One evaluation of the objective at one point, in the weights' own dtypes."""
-
-    def __init__(self, objective: Objective, batch: PyTree, tree: Tree, tensors: Tensors) -> None:
-        self._objective = objective
-        self._batch = batch
-        self._tree = tree
-        self._tensors = tensors
-        self._pull: Callable[[PyTree], Tensors] | None = None
-        self._push_grad: Callable[[Tensors], Tensors] | None = None
-
-    def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
-        """The values asked for; keeps the linearisations that the functions asked for need."""
-        found = self._evaluate(wanted)
-        if "examples" in wanted:
-            found["examples"] = jnp.asarray(self._objective.examples(self._batch), scalar_dtype())
-        return found
-
-    def _evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
-        if "hvp" in wanted:
-            grad, self._push_grad, found = jax.linearize(
-                lambda x: self._gradient(x, wanted | {"grad"}), self._tensors, has_aux=True
-            )
-            # What was linearised inside belongs to the linearisation around it.
-            self._pull = None
-            return {**found, "grad": self._field(grad)}
-        if "grad" in wanted:
-            grad, found = self._gradient(self._tensors, wanted)
-            return found | {"grad": self._field(grad)}
-        if wanted & {"outputs", "outputs_grad", "pullback"}:
-            return self._split(self._tensors, wanted)
-        if "loss" in wanted:
-            return _named(self._objective.value(self._params(self._tensors), self._batch))
-        return {}
-
-    def pullback(self, cotangent: PyTree) -> Field:
-        if self._pull is None:
-            self._linearise_outputs(self._tensors)
-        assert self._pull is not None
-        return self._field(self._pull(cotangent))
-
-    def hvp(self, v: Field) -> Field:
-        if self._push_grad is None:
-            _, self._push_grad = jax.linearize(jax.grad(self._loss), self._tensors)
-        return self._field(self._push_grad(self._tangent(v)))
-
-    def curvature(self, v: Field) -> jax.Array:
-        tangent = self._tangent(v)
-
-        def slope(x: Tensors) -> jax.Array:
-            return _derivative(self._loss, x, tangent)
-
-        try:
-            # Forward over forward: +0.7 of a gradient, where a Hessian product costs +2.
-            return _derivative(slope, self._tensors, tangent).astype(scalar_dtype())
-        except (TypeError, NotImplementedError) as error:
-            # A jax.custom_vjp has no forward derivative, but its backward pass may have one.
-            # JAX says so in one way while tracing and in another while not.
-            if "custom_vjp" not in str(error) and "custom_lin" not in str(error):
-                raise
-            return dot(v, self.hvp(v))
-
-    def ggn(self, v: Field) -> Field:
-        outputs, push = jax.jvp(self._outputs, (self._tensors,), (self._tangent(v),))
-        slope = jax.grad(lambda outputs: self._objective.loss_of(outputs, self._batch))
-        _, curved = jax.jvp(slope, (outputs,), (push,))
-        return self.pullback(curved)
-
-    def sampled_outputs_grad(self, key: jax.Array) -> PyTree:
-        outputs = self._outputs(self._tensors)
-        drawn = self._objective.sampled(outputs, self._batch, key)
-        return jax.grad(self._objective.loss_of)(outputs, drawn)
-
-    def per_example_grad(self) -> Examples:
-        def one(batch: PyTree) -> Field:
-            batch = self._objective.batch_of_one(batch, self._batch)
-            value = jax.grad(lambda x: self._objective.value(self._params(x), batch)[0])
-            return self._field(value(self._tensors))
-
-        self._objective.examples(self._batch)
-        found = jax.vmap(one, in_axes=(self._objective.axes(self._batch),))(self._batch)
-        return Examples(found)
-
-    def _gradient(self, x: Tensors, wanted: frozenset[str]) -> tuple[Tensors, dict[str, Any]]:
-        if self._objective.split:
-            found = self._split(x, wanted | {"outputs_grad", "pullback"})
-            assert self._pull is not None
-            return self._pull(found["outputs_grad"]), found
-        value = jax.value_and_grad(self._value, has_aux=True)
-        loss_and_aux, grad = value(x)
-        return grad, _named(loss_and_aux)
-
-    def _split(self, x: Tensors, wanted: frozenset[str]) -> dict[str, Any]:
-        """What the two halves of a split objective give, each evaluated at most once."""
-        outputs = self._linearise_outputs(x) if "pullback" in wanted else self._outputs(x)
-        found = {"outputs": outputs}
-
-        def head(outputs: PyTree) -> jax.Array:
-            return self._objective.loss_of(outputs, self._batch)
-
-        if "outputs_grad" in wanted:
-            loss, found["outputs_grad"] = jax.value_and_grad(head)(outputs)
-            return found | _named((loss, None))
-        return found | _named((head(outputs), None)) if "loss" in wanted else found
-
-    def _linearise_outputs(self, x: Tensors) -> PyTree:
-        outputs, pull = jax.vjp(self._outputs, x)
-        self._pull = lambda cotangent: pull(cotangent)[0]
-        return outputs
-
-    def _params(self, x: Tensors) -> PyTree:
-        return self._tree.unflatten(x)
-
-    def _outputs(self, x: Tensors) -> PyTree:
-        assert self._objective.outputs is not None, "needs are checked where objectives come in"
-        return self._objective.outputs(self._params(x), self._batch)
-
-    def _value(self, x: Tensors) -> tuple[jax.Array, Any]:
-        return self._objective.value(self._params(x), self._batch)
-
-    def _loss(self, x: Tensors) -> jax.Array:
-        return self._value(x)[0]
-
-    def _tangent(self, v: Field) -> Tensors:
-        pairs = zip(v.tensors, self._tensors, strict=True)
-        return tuple(jnp.zeros_like(x) if t is None else t.astype(x.dtype) for t, x in pairs)
-
-    def _field(self, tensors: Tensors) -> Field:
-        return Field([widen(x) for x in tensors], self._tree)
-
-
-def _derivative(f: Callable[[Tensors], jax.Array], x: Tensors, tangent: Tensors) -> jax.Array:
-    slope: jax.Array = jax.jvp(f, (x,), (tangent,))[1]
-    return slope
-
-
-def _named(loss_and_aux: tuple[jax.Array, Any]) -> dict[str, Any]:
-    loss, aux = loss_and_aux
-    return {"loss": loss.astype(scalar_dtype()), "aux": aux}
+def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
+    """The answers, with fields for the trees that the model and its loss know."""
+    found = dict(found)
+    for name in found.keys() & {"outputs", "outputs_grad"}:
+        found[name] = outputs_field(found[name])
+    if "pullback" in found:
+        pull = found["pullback"]
+        found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
+    if "sampled_outputs_grad" in found:
+        sampled = found["sampled_outputs_grad"]
+        found["sampled_outputs_grad"] = lambda key, site: outputs_field(
+            sampled(jax.random.fold_in(key, site))
+        )
+    return found

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from .field import Field, cast, widen
+from .field import Field, cast, scalar_dtype, widen
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
-from .objective import Objective, check_batch, check_objective
+from .needs import check_batch, check_model_state, check_objective
+from .objective import Beside, Objective
 from .oracles import Given, Oracles
 from .random import key_data, wrap_key
-from .state import Layout, Outcome, Report, Slots, State
+from .state import Layout, Observed, Outcome, Report, Slots, State
 from .transform import transformation
 from .tree import PyTree, Tree, leaves_of
 
@@ -24,6 +25,9 @@ Init: TypeAlias = Callable[[Field, Mapping[str, Value]], Slots]
 Step: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value], Oracles], Outcome]
 Check: TypeAlias = Callable[[Mapping[str, Value]], None]
 Evaluate: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value]], Field]
+
+# What is folded into a key beside the counts of steps, which never get there.
+_MODEL_KEY, _NEXT_KEY = 0xFFFFFFFF, 0xFFFFFFFE
 
 
 class Program:
@@ -130,16 +134,32 @@ class Program:
         batch: PyTree,
         *,
         static: dict[str, Value],
+        key: jax.Array | None = None,
+        model_state: PyTree = None,
         given: Given | None = None,
         unavailable: str = "",
     ) -> tuple[Outcome, State, Oracles]:
-        """One step: its outcome, the state after it, and the oracles that it asked."""
+        """One step: its outcome, the state after it, and the oracles that it asked.
+
+        `key` is the model's; without one a model that takes a key gets one from the state's, which
+        then moves on: each call has another, also one that a guard holds back or that accumulates.
+        """
         self.check_state(state)
         h = static | state.hyperparameters
         layout = self._layout(w.tree, w.like, h)
-        key = None if state.key is None else jax.random.fold_in(wrap_key(state.key), state.count)
+        own = None if state.key is None else jax.random.fold_in(wrap_key(state.key), state.count)
+        if objective is not None and objective.key and key is None:
+            key, state = _model_key(state)
         oracles = Oracles(
-            w, objective, batch, key=key, given=given, unavailable=unavailable, needs=self.asked_by
+            w,
+            objective,
+            batch,
+            key=own,
+            model_key=key,
+            model_state=model_state,
+            given=given,
+            unavailable=unavailable,
+            needs=self.asked_by,
         )
         # As wide as the floats, since jax divides an int32 into a float32 under x64 too.
         t = (state.count + 1).astype(jnp.result_type(int))
@@ -176,9 +196,14 @@ class Program:
         if values not in self._jitted:
 
             def step(
-                params: PyTree, state: State, batch: PyTree, objective: Objective
+                params: PyTree,
+                state: State,
+                batch: PyTree,
+                objective: Objective,
+                key: jax.Array | None,
+                model_state: PyTree,
             ) -> tuple[PyTree, State, Report]:
-                return _update(self, static, params, state, batch, objective)
+                return _update(self, static, params, state, batch, objective, key, model_state)
 
             step.__name__ = self.name
             self._jitted[values] = jax.jit(step, static_argnums=3, donate_argnums=(0, 1))
@@ -220,16 +245,17 @@ class Optimizer:
     def init(self, params: PyTree, key: jax.Array | None = None) -> State:
         """The state before the first step.
 
-        `params` is any pytree of float arrays. `key` seeds a program that draws random numbers;
-        without one its seed is 0. Slots are placed on the devices as the weights are. Raises
-        ValueError for tensors that fall into no group, and warns of groups that get none
-        (`GroupWarning`).
+        `params` is any pytree of float arrays. `key` seeds a program that draws random numbers,
+        whose seed is 0 without one, and an objective that takes a key. Slots are placed on the
+        devices as the weights are. Raises ValueError for tensors that fall into no group, and warns
+        of groups that get none (`GroupWarning`).
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
         slots = self.program.fresh_slots(_enter(params), self._static | floats)
         slots = _apart(slots, (params, floats))
-        data = key_data(key) if self.program.random else None
+        drawn = self.program.random or key is not None
+        data = key_data(key) if drawn else None
         return State(jnp.zeros((), jnp.int32), floats, data, slots)
 
     def groups(self, params: PyTree) -> GroupTable:
@@ -237,18 +263,29 @@ class Optimizer:
         return self.program.groups(params, **self._static)
 
     def step(
-        self, params: PyTree, state: State, batch: PyTree, objective: Objective
+        self,
+        params: PyTree,
+        state: State,
+        batch: PyTree,
+        objective: Objective,
+        *,
+        key: jax.Array | None = None,
+        model_state: PyTree = None,
     ) -> tuple[PyTree, State, Report]:
         """One step, compiled: the next weights, the next state and a report.
 
         `params` and `state` are donated: their buffers are used again, so go on with what is
         returned. Another batch shape or another objective compiles anew; other floats do not.
+        `key` is for an objective that takes one, in the place of one from the state;
+        `model_state` for one that has it, and the report has the next.
         """
         self.program.check_state(state)
         check_objective(objective, self.program.asked_by)
         jitted = self.program.jitted(self._static)
         try:
-            after: tuple[PyTree, State, Report] = jitted(params, state, batch, objective)
+            after: tuple[PyTree, State, Report] = jitted(
+                params, state, batch, objective, key, model_state
+            )
         except TypeError:
             # jax.jit refuses a leaf that is no array before we see it: say which, in our words.
             Tree.of(params)
@@ -256,10 +293,18 @@ class Optimizer:
         return after
 
     def update(
-        self, params: PyTree, state: State, batch: PyTree, objective: Objective
+        self,
+        params: PyTree,
+        state: State,
+        batch: PyTree,
+        objective: Objective,
+        *,
+        key: jax.Array | None = None,
+        model_state: PyTree = None,
     ) -> tuple[PyTree, State, Report]:
         """One step as a pure function, for the user's own jit, scan, vmap or shard_map."""
-        return _update(self.program, self._static, params, state, batch, objective)
+        static = self._static
+        return _update(self.program, static, params, state, batch, objective, key, model_state)
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
@@ -311,18 +356,45 @@ def _update(
     state: State,
     batch: PyTree,
     objective: Objective,
+    key: jax.Array | None,
+    model_state: PyTree,
 ) -> tuple[PyTree, State, Report]:
     check_objective(objective, program.asked_by)
     check_batch(batch)
+    check_model_state(objective, model_state)
     w = _enter(params)
-    outcome, after, oracles = program.advance(w, state, objective, batch, static=static)
-    observed, requested = (
-        {name: jnp.asarray(x, jnp.result_type(float)) for name, x in (reported or {}).items()}
-        for reported in (outcome.observed, outcome.requested)
+    outcome, after, oracles = program.advance(
+        w, state, objective, batch, static=static, key=key, model_state=model_state
     )
+    observed = {name: _reported(x) for name, x in (outcome.observed or {}).items()}
+    requested = {name: as_scalar(x) for name, x in (outcome.requested or {}).items()}
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
-    report = Report(outcome.loss, observed, oracles.aux, applied, requested)
+    beside = oracles.beside or Beside(model_state=model_state)
+    report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
     return _leave(_next_weights(w, outcome)), after, report
+
+
+def _reported(observed: Any) -> Observed:
+    """An observation as the report has it: what is one number for each tensor, by path."""
+    if not isinstance(observed, Field):
+        return jnp.asarray(observed, scalar_dtype())
+    pairs = zip(observed.tree.leaves, observed.tensors, strict=True)
+    return {
+        leaf.path: jnp.reshape(x, ()).astype(scalar_dtype()) for leaf, x in pairs if x is not None
+    }
+
+
+def _model_key(state: State) -> tuple[jax.Array, State]:
+    """A key for the model, and the state with its key moved on."""
+    if state.key is None:
+        raise ValueError(
+            "the objective takes a key, and the state has none to make it of; "
+            "make the state with one: init(params, key=jax.random.key(0)), "
+            "or hand one over: step(..., key=...)"
+        )
+    key = wrap_key(state.key)
+    after = key_data(jax.random.fold_in(key, _NEXT_KEY))
+    return jax.random.fold_in(key, _MODEL_KEY), state._replace(key=after)
 
 
 def _apart(slots: Slots, others: PyTree) -> Slots:

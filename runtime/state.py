@@ -20,12 +20,15 @@ from .tree import Tree, path_text
 Slots: TypeAlias = dict[str, Any]
 """The slots of each stage by name: `slots["precondition"]["mu"]`."""
 
+Observed: TypeAlias = jax.Array | dict[str, jax.Array]
+"""What a report has under one name."""
+
 
 class State(NamedTuple):
     """Everything that an optimizer keeps between steps; a pytree of arrays.
 
     `count` is the number of steps applied, `hyperparameters` the float ones, and `key` the raw
-    data of a random key, None for a program that draws nothing.
+    data of a random key, None for a program that draws nothing and was given none.
     """
 
     # The name under which optax.tree.get finds the step count hides a method of tuples.
@@ -38,16 +41,19 @@ class State(NamedTuple):
 class Report(NamedTuple):
     """What a step found: the loss at the old weights, and what the program observes.
 
-    An observation that is not due at this step is NaN. `aux` is what the user's loss returned
-    beside the loss; `applied` is False where a guard held the step back or it was accumulated.
-    `requested` is what the optimizer asks of whoever trains, `batch_size`, NaN where it is not due.
+    An observation is an array, or for one number per tensor a dict of them by the tensors' paths.
+    `requested` is what the program asks of whoever trains, by name. What is not due at this step is
+    NaN. `aux` is what the model returned beside its value; `applied` is False where a guard held
+    the step back or it was accumulated. `model_state` is the next one of the model, as the pass at
+    the weights returned it.
     """
 
     loss: jax.Array
-    observed: dict[str, jax.Array]
+    observed: dict[str, Observed]
+    requested: dict[str, jax.Array]
     aux: Any
     applied: jax.Array
-    requested: dict[str, jax.Array]
+    model_state: Any = None
 
 
 for _node in (State, Report):
@@ -68,7 +74,7 @@ class Outcome:
     slots: Slots
     step: Field | None = None
     weights: Field | None = None
-    observed: Mapping[str, jax.Array] | None = None
+    observed: Mapping[str, jax.Array | Field] | None = None
     requested: Mapping[str, jax.Array] | None = None
     applied: jax.Array | None = None
 

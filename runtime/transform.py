@@ -9,7 +9,8 @@ import optax
 from jax import lax
 
 from .field import Field, UnknownWeights, cast, widen
-from .objective import Objective, check_batch, check_objective
+from .needs import check_batch, check_objective
+from .objective import Objective
 from .oracles import Given
 from .state import Outcome, State
 from .tree import PyTree, Tree
@@ -25,9 +26,10 @@ def transformation(
 ) -> optax.GradientTransformationExtraArgs:
     """The transformation of a program.
 
-    `update(grads, state, params=None, *, batch=..., value=..., objective=...)` takes `grads` for
-    the gradient at `params` and `value` for the loss there. What else the program asks is evaluated
-    with the objective on the batch. Other extra arguments are ignored.
+    `update(grads, state, params=None, *, batch=..., value=..., objective=..., key=...,
+    model_state=...)` takes `grads` for the gradient at `params` and `value` for the loss there.
+    What else the program asks is evaluated with the objective on the batch, with the key and the
+    model state that `grads` were made with. Other extra arguments are ignored.
     """
     if objective is not None:
         check_objective(objective, needs)
@@ -41,6 +43,8 @@ def transformation(
         batch: PyTree = _MISSING,
         value: Any = None,
         objective: Objective | None = None,
+        key: jax.Array | None = None,
+        model_state: PyTree = None,
         **_: Any,
     ) -> tuple[PyTree, State]:
         chosen = default_objective if objective is None else check_objective(objective, needs)
@@ -52,7 +56,7 @@ def transformation(
             tree, tensors = Tree.of(params)
             _check_alike(tree, grad_tree)
             w = Field([widen(x) for x in tensors], tree)
-        missing = _missing(params, batch, chosen)
+        missing = _missing(params, batch, chosen, key, model_state)
         if "loss" in needs and value is None and missing:
             raise ValueError(
                 f"`value` is missing: {needs['loss']} asks for the loss; "
@@ -69,6 +73,8 @@ def transformation(
             state,
             None if missing else chosen,
             None if missing else batch,
+            key=None if missing else key,
+            model_state=None if missing else model_state,
             given=given,
             unavailable=f"`{missing}` is missing",
         )
@@ -77,13 +83,24 @@ def transformation(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _missing(params: PyTree, batch: PyTree, objective: Objective | None) -> str:
+def _missing(
+    params: PyTree,
+    batch: PyTree,
+    objective: Objective | None,
+    key: jax.Array | None,
+    model_state: PyTree,
+) -> str:
     """The argument without which nothing can be evaluated; empty where all are there."""
     if objective is None:
         return "objective"
     if batch is _MISSING:
         return "batch"
-    return "params" if params is None else ""
+    if params is None:
+        return "params"
+    # The gradients were made with a key: another one would be that of another function.
+    if objective.key and key is None:
+        return "key"
+    return "model_state" if objective.model_state and model_state is None else ""
 
 
 def _check_alike(params: Tree, grads: Tree) -> None:

@@ -2,18 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
 import jax
-from jax import Array
 
 from ...runtime import Optimizer, State
 from .checkpoint import Checkpoints, Snapshot
 from .growth import Growth
 from .interrupt import Interrupt
 from .metrics import Entry, Metrics
+from .reports import Reports, plain
 from .tasks.task import Params, Task
 
 
@@ -75,6 +75,7 @@ def train(
     """
     step, params, state, size = begin
     began = time.perf_counter() - seconds
+    reports = Reports()
     with Interrupt() as interrupt:
         while step < plan.steps:
             batch, used = task.batch(seed, step, size), size
@@ -82,22 +83,22 @@ def train(
             step += 1
             if growth is not None and size is not None:
                 size = growth.after(size, float(report.requested["batch_size"]))
+            reports.add(step, report, used)
             evaluated = plan.due(step, plan.evaluate_every)
-            if evaluated or plan.due(step, plan.log_every):
-                entry = Entry(
-                    step=step,
-                    loss=float(report.loss),
-                    observed=_floats(report.observed),
-                    evaluation=_evaluate(task, optimizer, params, state) if evaluated else {},
-                    batch_size=used,
-                    seconds=time.perf_counter() - began,
-                )
-                metrics.append(entry)
-                show(entry)
-                # What has diverged is not saved: the checkpoint before it stays the newest.
-                if stop_when_not_finite and not math.isfinite(entry.loss):
-                    return Outcome(End.DIVERGED, step)
-            if interrupt.asked or plan.due(step, plan.checkpoint_every):
+            logged = evaluated or plan.due(step, plan.log_every)
+            saved = plan.due(step, plan.checkpoint_every)
+            if logged or saved or interrupt.asked:
+                measured = _evaluate(task, optimizer, params, state) if evaluated else {}
+                for place, loss, observed, examples in reports.take(logged):
+                    evaluation = measured if place == step else {}
+                    seconds = time.perf_counter() - began
+                    entry = Entry(place, loss, observed, evaluation, seconds, examples)
+                    metrics.append(entry)
+                    show(entry)
+                    # What has diverged is not saved: the checkpoint before it stays the newest.
+                    if stop_when_not_finite and place == step and not math.isfinite(loss):
+                        return Outcome(End.DIVERGED, step)
+            if saved or interrupt.asked:
                 checkpoints.save(Snapshot(step, params, state, size))
             if interrupt.asked and step < plan.steps:
                 return Outcome(End.INTERRUPTED, step)
@@ -105,9 +106,4 @@ def train(
 
 
 def _evaluate(task: Task, optimizer: Optimizer, params: Params, state: State) -> dict[str, float]:
-    return _floats(task.evaluate(optimizer.evaluation_params(params, state)))
-
-
-def _floats(values: Mapping[str, Array]) -> dict[str, float]:
-    """The values as numbers, the loss first and the others by name: JAX forgets their order."""
-    return {name: float(values[name]) for name in sorted(values, key=lambda n: (n != "loss", n))}
+    return plain(task.evaluate(optimizer.evaluation_params(params, state)))

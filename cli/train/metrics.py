@@ -2,18 +2,23 @@
 
     {"step": 100, "loss": 0.31, "observed": {"grad_norm": 0.8}, "evaluation": {}, "seconds": 2.1}
 
-A number that is not finite, or that its step did not compute, is null. `evaluation` is filled on
-the steps that evaluate; `seconds` counts from the run's start, over all resumes. Where batches grow
-there is the `batch_size` of the step too.
+An observation is a number, an object with one for each tensor, or for a spectrum a list of its
+nodes and one of their weights. A number that is not finite, or that its step did not compute, is
+null. `evaluation` is filled on the steps that evaluate; `seconds` counts from the run's start, over
+all resumes. Where batches grow there is the `batch_size` of the step too.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from ..output import write
+
+Observed: TypeAlias = float | dict[str, float] | list[list[float]]
+"""What one step observed under a name."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +27,15 @@ class Entry:
 
     step: int
     loss: float
-    observed: dict[str, float] = field(default_factory=dict)
+    observed: dict[str, Observed] = field(default_factory=dict)
     evaluation: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     batch_size: int | None = None
+
+    def number(self, name: str) -> float:
+        """An observation that is a number; nan where there is none."""
+        value = self.observed.get(name, math.nan)
+        return value if isinstance(value, int | float) else math.nan
 
     def line(self) -> str:
         """The entry as one line of strict JSON."""
@@ -67,6 +77,8 @@ def _finite(value: object) -> object:
             return value if math.isfinite(value) else None
         case dict():
             return {name: _finite(item) for name, item in value.items()}
+        case list():
+            return [_finite(item) for item in value]
         case _:
             return value
 
@@ -75,17 +87,22 @@ def _read(line: str) -> Entry:
     fields = json.loads(line)
     return Entry(
         step=fields["step"],
-        loss=_number(fields["loss"]),
-        observed=_numbers(fields["observed"]),
-        evaluation=_numbers(fields["evaluation"]),
+        loss=_with_nan(fields["loss"]),
+        observed=_with_nan(fields["observed"]),
+        evaluation=_with_nan(fields["evaluation"]),
         seconds=fields["seconds"],
         batch_size=fields.get("batch_size"),
     )
 
 
-def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: _number(value) for name, value in values.items()}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _with_nan(value: Any) -> Any:
+    """The same value with nan for null."""
+    match value:
+        case None:
+            return math.nan
+        case dict():
+            return {name: _with_nan(item) for name, item in value.items()}
+        case list():
+            return [_with_nan(item) for item in value]
+        case _:
+            return value

@@ -1,89 +1,42 @@
 """`curve.png`: the loss, raw and smoothed, the evaluations, and every observed value below."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ...api.picture import BLUE, GREY, ORANGE, tidy
 from .metrics import Entry
+from .panels import Numbers, evaluated, is_wide, numbers, panels_of
 
 _COLUMNS = 3
-_WIDE = 100.0
-"""What changes by more than this factor is drawn on a logarithmic axis."""
-
-_ROUND = [1, 2, 2.5, 5, 10]
-"""Distances of ticks, up to a power of ten."""
-
-
-@dataclass(frozen=True)
-class _Series:
-    """The finite values of one quantity, and their steps."""
-
-    name: str
-    color: str
-    steps: np.ndarray
-    values: np.ndarray
 
 
 def draw(entries: Sequence[Entry], title: str, path: Path) -> None:
     """Draw the curves of a run into a PNG file."""
-    loss = _series("training", BLUE, entries, lambda entry: entry.loss)
-    evaluation = _evaluated("loss", entries)
-    panels = [series for series in _panels(entries) if len(series.steps)]
+    loss = numbers("training", BLUE, entries, lambda entry: entry.loss)
+    evaluation = evaluated("loss", entries)
+    panels = [panel for panel in panels_of(entries) if len(panel.steps)]
     rows = math.ceil(len(panels) / _COLUMNS)
     heights = [3.6, *[1.7] * rows]
     figure = Figure(figsize=(9.0, sum(heights) + 0.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1 + rows, _COLUMNS, height_ratios=heights)
     _draw_loss(figure.add_subplot(grid[0, :]), title, loss, evaluation)
-    for i, series in enumerate(panels):
-        _draw_panel(figure.add_subplot(grid[1 + i // _COLUMNS, i % _COLUMNS]), series)
+    for i, panel in enumerate(panels):
+        panel.draw(figure.add_subplot(grid[1 + i // _COLUMNS, i % _COLUMNS]))
     for axes in figure.axes:
         axes.set_xlim(0, max(entry.step for entry in entries))
     figure.savefig(path)
 
 
-def _panels(entries: Sequence[Entry]) -> list[_Series]:
-    """The evaluations other than the loss, the observed values, the sizes of growing batches."""
-    evaluations = sorted({name for entry in entries for name in entry.evaluation} - {"loss"})
-    observations = sorted({name for entry in entries for name in entry.observed})
-    sizes = _series("batch size", GREY, entries, lambda entry: entry.batch_size or math.nan)
-    return [
-        *(_evaluated(name, entries) for name in evaluations),
-        *(_observed(name, entries) for name in observations),
-        sizes,
-    ]
-
-
-def _evaluated(name: str, entries: Sequence[Entry]) -> _Series:
-    return _series(
-        f"evaluation {name}", ORANGE, entries, lambda entry: entry.evaluation.get(name, math.nan)
-    )
-
-
-def _observed(name: str, entries: Sequence[Entry]) -> _Series:
-    return _series(name, GREY, entries, lambda entry: entry.observed.get(name, math.nan))
-
-
-def _series(
-    name: str, color: str, entries: Sequence[Entry], value: Callable[[Entry], float]
-) -> _Series:
-    steps = np.array([entry.step for entry in entries])
-    values = np.array([value(entry) for entry in entries], dtype=float)
-    finite = np.isfinite(values)
-    return _Series(name, color, steps[finite], values[finite])
-
-
-def _draw_loss(axes: Axes, title: str, loss: _Series, evaluation: _Series) -> None:
+def _draw_loss(axes: Axes, title: str, loss: Numbers, evaluation: Numbers) -> None:
     values = loss.values
-    wide = _wide(values)
+    wide = is_wide(values)
     many = len(values) >= 50
     axes.plot(
         loss.steps,
@@ -112,29 +65,6 @@ def _draw_loss(axes: Axes, title: str, loss: _Series, evaluation: _Series) -> No
     axes.set_xlabel("step", color=GREY)
     axes.legend(frameon=False, fontsize=9)
     tidy(axes)
-
-
-def _draw_panel(axes: Axes, series: _Series) -> None:
-    few = len(series.steps) < 50
-    axes.plot(
-        series.steps,
-        series.values,
-        color=series.color,
-        linewidth=1.0,
-        marker="o" if few else "",
-        markersize=2.5,
-    )
-    axes.set_title(series.name, fontsize=9, loc="left", color=GREY)
-    if _wide(series.values):
-        axes.set_yscale("log")
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(4, steps=_ROUND))
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=_ROUND, integer=True))
-    tidy(axes)
-
-
-def _wide(values: np.ndarray) -> bool:
-    return len(values) > 0 and bool(0 < values.min() * _WIDE < values.max())
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

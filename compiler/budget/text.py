@@ -134,9 +134,12 @@ def _work(budget: "Budget") -> list[str]:
     for stage, count in budget.work.flops.items():
         row(f"  {stage}", count)
     row("at most" if budget.work.at_most else "all of it", budget.work.total)
-    asked = ", ".join(f"{name} {count:g}" for name, count in budget.oracles.items())
-    bound = " at most" if budget.work.at_most and asked else ""
-    lines = [*_table(rows, "<>>"), f"asks in a step{bound}: {asked or 'nothing'}"]
+    bounded = budget.work.bounded
+    asked = (
+        f"{name} {'at most ' if name in bounded else ''}{count:g}"
+        for name, count in budget.oracles.items()
+    )
+    lines = [*_table(rows, "<>>"), f"asks in a step: {', '.join(asked) or 'nothing'}"]
     if budget.work.uncounted:
         lines.append(f"without what optax does in {', '.join(budget.work.uncounted)}")
     return lines

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..graph import Graph, Node, Region, index
-from ..ops import ASKED, OPS
+from ..ops import ASKED, OPERATORS, OPS
 from ..records import Scalar
 from .extents import Extents
 from .numbers import Numbers
@@ -30,13 +30,14 @@ UPDATE = "update"
 class Work:
     """Operations by stage and oracles by name, each an average for one call of `step`.
 
-    `at_most` says that data decide, and these are bounds. `uncounted` are stages of which nothing
-    is known, since optax does them.
+    `at_most` says that data decide, and these are bounds; `bounded` are the oracles for which they
+    do. `uncounted` are stages of which nothing is known, since optax does them.
     """
 
     flops: Mapping[str, float]
     oracles: Mapping[str, float]
     at_most: bool
+    bounded: frozenset[str]
     uncounted: tuple[str, ...]
 
     @property
@@ -58,7 +59,8 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
     if any(output.role == "step" for output in graph.outputs):
         stages[UPDATE] = weights
     oracles = {name: found[name] for name in ASKED if found.get(name)}
-    return Work(stages, oracles, counter.at_most, tuple(counter.uncounted))
+    bounded = frozenset(counter.bounded & oracles.keys())
+    return Work(stages, oracles, counter.at_most, bounded, tuple(counter.uncounted))
 
 
 class _Counter:
@@ -69,6 +71,7 @@ class _Counter:
         self.extents = extents
         self.met: Conditions = ()
         self.at_most = False
+        self.bounded: set[str] = set()
         self.uncounted: dict[str, None] = {}
 
     def region(self, region: Region) -> Tally:
@@ -89,6 +92,8 @@ class _Counter:
                 return {node.op: 1}
             case "oracle":
                 return _sum(self.region(region) for region in node.regions)
+            case "spectral":
+                return self._spectral(node)
             case "control" if node.op == "if":
                 return self._if(node)
             case "control" if node.op == "loop":
@@ -150,6 +155,7 @@ class _Counter:
         """The most that one of two sides works, where it is not known which."""
         self.at_most = self.at_most or then != otherwise
         names = dict.fromkeys((*then, *otherwise))
+        self.bounded |= {name for name in names if then.get(name, 0) != otherwise.get(name, 0)}
         return {name: max(then.get(name, 0), otherwise.get(name, 0)) for name in names}
 
     def _when(self, residue: Residue, holds: bool, region: Region) -> Tally:
@@ -165,8 +171,25 @@ class _Counter:
         rounds = self.numbers.of(node.inputs[0])
         assert isinstance(rounds, int | float)
         body, *condition = (self.region(region) for region in node.regions)
-        self.at_most = self.at_most or bool(condition)
-        return _times(rounds, _sum([body, *condition]))
+        found = _times(rounds, body)
+        for tally in condition:
+            # It is met once more than there are rounds, if it ends none of them.
+            found = _sum([found, _times(rounds + 1, tally)])
+            self.at_most = True
+            self.bounded |= found.keys()
+        return found
+
+    def _spectral(self, node: Node) -> Tally:
+        """An operator is applied so many times; Lanczos' iteration also keeps fields orthogonal."""
+        if node.op not in OPERATORS:
+            return {}
+        times = self.numbers.of(node.inputs[1])
+        assert isinstance(times, int | float)
+        times = 2 * times if node.op == "xtrace" else times
+        size = self.extents.elements[node.inputs[0]]
+        own = 8 * times**2 * size if node.op == "lanczos" else 2 * times * size
+        inner = _sum(self.region(region) for region in node.regions)
+        return _sum([_times(times, inner), {f"flops {node.stage}": own}])
 
     def _residue(self, condition: Node) -> Residue | None:
         """The condition on `t` alone that a choice is made by, if it is one: `(t - 1) % n == 0`."""

@@ -118,6 +118,10 @@ class Degrees(Flow[Degree]):
                 return _fill(node, inputs)
             case "random":
                 return inputs[0] if node.op == "round_stochastic" else FIXED
+            case "spectral":
+                for region in node.regions:
+                    self.region(region, [UNKNOWN])
+                return UNKNOWN
             case "oracle" if node.op == "per_example_mean":
                 return self.region(node.regions[0], inputs)[0]
             case "history" | "oracle" | "opaque" | "control":
@@ -176,7 +180,7 @@ def _fill(node: DraftNode, inputs: Sequence[Degree]) -> Degree:
     match node.op:
         case "zeros":
             return NOTHING
-        case "ones":
+        case "ones" | "nans":
             return FIXED
         case "full":
             return inputs[1]

@@ -116,6 +116,10 @@ class Intervals(Flow[Interval]):
                 return STEPS if node.op == "extent" else inputs[0]
             case "fill" | "random":
                 return _fill(node, inputs)
+            case "spectral":
+                for region in node.regions:
+                    self.region(region, [ALL])
+                return ALL
             case "history" | "control" | "opaque":
                 return ALL
 

@@ -111,6 +111,10 @@ class Ways(Flow[Way]):
                 return inputs[0] if node.op == "round_stochastic" else STILL
             case "oracle":
                 return self._oracle(node, inputs)
+            case "spectral":
+                for region in node.regions:
+                    self.region(region, [UNSURE])
+                return UNSURE
             case "reduction" | "history" | "opaque" | "control":
                 return STILL if all(way is STILL for way in inputs) else UNSURE
 

@@ -47,11 +47,14 @@ class Cell:
     domain: int = 0
 
 
+BlockKind = Literal["top", "branch", "loop", "example", "operator"]
+
+
 @dataclass
 class Block:
     """Nodes being collected, and what kind of block they stand in."""
 
-    kind: Literal["top", "branch", "loop", "example"]
+    kind: BlockKind
     nodes: list[DraftNode] = field(default_factory=list)
     defined: set[int] = field(default_factory=set)
     points: dict[int, Value] = field(default_factory=dict)
@@ -239,9 +242,7 @@ class Builder:
         return key
 
     @contextmanager
-    def open_block(
-        self, kind: Literal["branch", "loop", "example"], arguments: Sequence[Value] = ()
-    ) -> Iterator[Block]:
+    def open_block(self, kind: BlockKind, arguments: Sequence[Value] = ()) -> Iterator[Block]:
         """A nested block; the caller makes it a region with `close`."""
         block = Block(kind)
         block.defined.update(v.id for v in arguments)
@@ -300,11 +301,14 @@ class Builder:
             for key in cells.keys() - before.keys():
                 if (slot := self.cell_info[key].slot) >= 0:
                     before[key] = self.read(slot, self.cell_info[key])
-        return [
+        changed = [
             key
             for key, old in sorted(before.items())
             if any(cells.get(key, old).id != old.id for cells in after)
         ]
+        # What both sides make is there after them.
+        made = set.intersection(*(set(cells) for cells in after)) - before.keys()
+        return changed + sorted(made)
 
     def read(self, slot: int, cell: Cell) -> Value:
         """The stored value of a state, as the step finds it."""

@@ -18,6 +18,7 @@ from ..records import TRUE, Domain, Hyperparameter, Refusal, Scalar, Slot, Term,
 from ..types import INT, Type
 from . import views
 from .builder import MISTAKE, Builder, TooLargeError, Value
+from .draft import DraftRegion
 
 UNKNOWN_NAME = declare(
     "unknown-name",
@@ -231,14 +232,25 @@ class Context(Builder):
         known += [Term(op="not", arguments=(d.predicate,)) for d in refused if d.parent in chain]
         return coverage.implies(known, term)
 
-    def random(self, op: str, like: Value, type: Type, name: str | None = None) -> Value:
-        """A random field: a stream of its own, another in each micro-step and round of a loop."""
+    def random(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        type: Type,
+        name: str | None = None,
+        regions: tuple[DraftRegion, ...] = (),
+    ) -> Value:
+        """What is drawn from a stream of its own, another in each micro-step and round of a loop.
+
+        The first of the inputs is the field whose shapes are drawn.
+        """
         self.random_sites += 1
         rounds = [b.index for b in self.frame.blocks if b.index is not None]
         if self.micro_step is not None:
             rounds.insert(0, self.micro_step)
         site = {"site": self.random_sites}
-        return self.node(op, (like, *rounds), type, name=name, attributes=site)
+        drawn = (*inputs, *rounds)
+        return self.node(op, drawn, type, name=name, attributes=site, regions=regions)
 
     def default_of(self, value: Value) -> Scalar | None:
         """The default of the hyperparameter that `value` is, if it is one."""

@@ -16,7 +16,16 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
-from .oracles import PRODUCTS, RANDOM_OF, RESULTS, ask, refuse_in_condition, refuse_in_example
+from .operators import lanczos, quadrature, trace
+from .oracles import (
+    PRODUCTS,
+    RANDOM_OF,
+    RESULTS,
+    ask,
+    refuse_in_condition,
+    refuse_in_example,
+    refuse_in_operator,
+)
 
 NO_AXIS = declare(
     "no-axis",
@@ -46,11 +55,15 @@ REDUCTIONS = ("sum", "mean", "norm", "dot", "all", "any")
 """Functions of the language that reduce a field; `max` and `min` of one argument join them."""
 
 _VERDICTS = ("all", "any")
+_ENDS = {"largest": "highest", "smallest": "lowest"}
+"""What `max` and `min` mean of a spectrum."""
 
+SPECTRAL = {"lanczos": lanczos, "quadrature": quadrature, "hutchinson": trace, "xtrace": trace}
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, "per_example_mean"
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, *SPECTRAL,
+    "per_example_mean",
 }  # fmt: skip
 """Every function of the language."""
 
@@ -71,6 +84,8 @@ def language_function(
         return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
+    if function in SPECTRAL:
+        return SPECTRAL[function](ctx, site, scope, expr, name)
     if function in RESULTS:
         return _oracle(ctx, site, scope, expr, name)
     message = f"`{function}` ({NOT_YET[function]}) is not compiled yet"
@@ -152,6 +167,8 @@ def _reduction(
     values = []
     for key in operands:
         value = expressions.expression(ctx, site, scope, matched[key].value)
+        if value.type.kind == "spectrum" and op in _ENDS and "per" not in matched:
+            return ctx.node(_ENDS[op], (value,), SCALAR, name=name)
         if value.type.kind == "examples" and op == "mean" and "per" not in matched:
             return mean_of(ctx, value, expr, name)
         needs = _not_reducible(value, op)
@@ -254,9 +271,11 @@ def _drawn(
 ) -> Value:
     if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
+    if refuse_in_operator(ctx, expr, f"`{function}` is drawn"):
+        return MISTAKE
     if refuse_in_condition(ctx, expr, f"`{function}`"):
         return MISTAKE
-    return ctx.random(function, like, type, name)
+    return ctx.random(function, (like,), type, name)
 
 
 def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

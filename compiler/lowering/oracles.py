@@ -53,6 +53,18 @@ RANDOM_OF = declare(
     """,
 )
 
+BAD_OPERATOR = declare(
+    "bad-operator",
+    "an operator on fields that is none",
+    """
+    `lanczos`, `hutchinson` and `xtrace` take an operator: a function that makes a field of a
+    field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps nothing,
+    since it runs as often as the algorithm needs.
+
+        max(lanczos(d => hvp(d) + decay * d, normal(w), 20))
+    """,
+)
+
 RESULTS: dict[str, Type] = {
     "loss": SCALAR,
     "grad": FIELD,
@@ -74,6 +86,10 @@ _PREPARED = ("hvp", "ggn")
 """Oracles that a point is prepared for, which costs something before they are asked."""
 
 
+_REPEATED = ("loop", "operator")
+"""Blocks that run more than once: what does not change in them is done outside."""
+
+
 def ask(
     ctx: Context, oracle: str, at: Value, vector: Value | None, call: syntax.Node, name: str | None
 ) -> Value:
@@ -82,9 +98,11 @@ def ask(
         return MISTAKE
     point = point_of(ctx, oracle, at, call)
     if oracle == "sampled_outputs_grad":
-        if point.type.is_unknown or refuse_in_condition(ctx, call, f"labels of `{oracle}`"):
+        if point.type.is_unknown or refuse_in_operator(ctx, call, f"`{oracle}` draws"):
             return MISTAKE
-        return ctx.random(oracle, point, OUTPUTS, name)
+        if refuse_in_condition(ctx, call, f"labels of `{oracle}`"):
+            return MISTAKE
+        return ctx.random(oracle, (point,), OUTPUTS, name)
     inputs = (point, vector) if vector else (point,)
     return ctx.node(oracle, inputs, RESULTS[oracle], name=name)
 
@@ -96,6 +114,15 @@ def refuse_in_example(ctx: Context, at: syntax.Node, what: str) -> bool:
     message = f"{what} in a function of one example's gradient"
     help = "do so outside, and give the value a name"
     ctx.report.add(PER_EXAMPLE.at(at.span, message, help=help))
+    return True
+
+
+def refuse_in_operator(ctx: Context, at: syntax.Node, what: str) -> bool:
+    """Whether this stands in an operator, which is then reported."""
+    if not any(block.kind == "operator" for block in ctx.frame.blocks):
+        return False
+    help = "do so outside, and give the value a name"
+    ctx.report.add(BAD_OPERATOR.at(at.span, f"{what} in an operator", help=help))
     return True
 
 
@@ -131,7 +158,7 @@ def _point(ctx: Context, at: Value, private: bool) -> Value:
     """
     blocks = ctx.frame.blocks
     home = len(blocks) - 1
-    while home > 0 and blocks[home].kind == "loop" and at.id not in blocks[home].defined:
+    while home > 0 and blocks[home].kind in _REPEATED and at.id not in blocks[home].defined:
         home -= 1
     for depth in range(home, -1, -1):
         if at.id in blocks[depth].points:

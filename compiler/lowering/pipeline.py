@@ -11,6 +11,7 @@ from . import expressions, views
 from .builder import MISTAKE, Cell, TooLargeError, Value
 from .context import Context, Site
 from .draft import Draft
+from .operators import steps_of
 from .oracles import ask
 from .stages import WRONG_RETURN, Stages
 from .statements import every
@@ -132,9 +133,12 @@ class _Pipeline:
             self._run(rest, mean)
             ctx.pipeline_depth -= 1
             self._into_cells(results)
+            for name, value in self.observed.items():
+                results[f"observed {name}"] = ctx.new_cell(Cell(value.type, name), value)
 
         def wait() -> None:
-            pass
+            for name, value in self.observed.items():
+                ctx.cells[results[f"observed {name}"]] = self._nothing(value)
 
         results = self._result_cells(rest)
         ctx.branch(last, finish, wait)
@@ -178,9 +182,6 @@ class _Pipeline:
         guarded = any(s.kind == "guard" for s in self._all_stages())
         if guarded:
             cells["applied"] = ctx.new_cell(Cell(BOOL, "applied"), ctx.constant(False))
-        for observe in self.spec.observes:
-            cell = Cell(SCALAR, observe.name)
-            cells[f"observed {observe.name}"] = ctx.new_cell(cell, self._nan())
         return cells
 
     def _all_stages(self) -> tuple[SpecStage, ...]:
@@ -189,7 +190,6 @@ class _Pipeline:
     def _into_cells(self, cells: dict[str, int]) -> None:
         values: dict[str, Value | None] = {"step": self.step, "weights": self.stages.weights_next}
         values["applied"] = self.applied
-        values |= {f"observed {name}": value for name, value in self.observed.items()}
         for key, cell in cells.items():
             value = values.get(key)
             if value is not None:
@@ -258,8 +258,18 @@ class _Pipeline:
 
     # ---- observations
 
-    def _nan(self) -> Value:
-        return self.ctx.node("nan", (), SCALAR)
+    def _nothing(self, due: Value) -> Value:
+        """What stands for an observation that is not due: NaN for each of its numbers."""
+        ctx, type = self.ctx, due.type
+        if type.is_unknown:
+            return MISTAKE
+        if type.kind == "spectrum":
+            steps = ctx.transplant(steps_of(ctx, due))
+            return ctx.node("no_spectrum", (steps,), type)
+        if type.is_field:
+            with ctx.in_domain(type.domain):
+                return ctx.node("nans", (ctx.weights,), type)
+        return ctx.node("nan", (), SCALAR)
 
     def _observe_all(self) -> None:
         accumulated, self.ctx.accumulated = self.ctx.accumulated, False
@@ -283,12 +293,16 @@ class _Pipeline:
             if observe.syntax.every is None:
                 return self._observed(site, observe)
             period = expressions.number(ctx, site, self.stages.scope, observe.syntax.every)
-            value = ctx.branch(
-                every(ctx, period),
-                lambda: self._observed(site, observe),
-                self._nan,
-                name=observe.name,
-            )
+            due: list[Value] = []
+
+            def look() -> Value:
+                due.append(self._observed(site, observe))
+                return due[0]
+
+            def skip() -> Value:
+                return self._nothing(due[0])
+
+            value = ctx.branch(every(ctx, period), look, skip, name=observe.name)
         return value or MISTAKE
 
     def _observed(self, site: Site, observe: SpecObserve) -> Value:
@@ -298,11 +312,20 @@ class _Pipeline:
         )
         if value.type.is_unknown:
             return MISTAKE
-        if not value.type.is_scalar or value.type.dtype == "bool":
-            message = f"`{observe.syntax.word}` reports one number; this is {value.type}"
-            help = "reduce it: `norm(...)`, `mean(...)`" if value.type.is_field else None
+        is_number = value.type.is_scalar
+        needs = "asks for one number"
+        if observe.syntax.word == "observe":
+            is_number = is_number or value.type.kind == "spectrum"
+            is_number = is_number or (value.type.is_field and value.type.per == "tensor")
+            needs = "reports a number, or one for each tensor"
+        if not is_number or value.type.dtype == "bool":
+            message = f"`{observe.syntax.word}` {needs}; this is {value.type}"
+            help = None
+            if value.type.is_field:
+                help = "reduce it: `norm(x)`, `mean(x, per = tensor)`"
+                help = help if observe.syntax.word == "observe" else "reduce it: `norm(x)`"
             return ctx.mistyped(observe.syntax.value.span, message, help)
-        return ctx.as_float(value)
+        return ctx.restricted(ctx.as_float(value))
 
     # ---- the program
 
@@ -348,4 +371,4 @@ class _Pipeline:
     def _rounded(self, slot: int, value: Value) -> Value:
         if slot not in self.ctx.stochastic:
             return value
-        return self.ctx.random("round_stochastic", value, value.type)
+        return self.ctx.random("round_stochastic", (value,), value.type)

@@ -11,7 +11,7 @@ from . import expressions
 from .builder import MISTAKE, Cell, Value
 from .context import Binding, Context, Scope, Site
 from .histories import empty_history
-from .oracles import RESULTS, refuse_in_example
+from .oracles import RESULTS, refuse_in_example, refuse_in_operator
 
 STATE_IN_LOOP = declare(
     "state-in-loop",
@@ -47,7 +47,8 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
-    if refuse_in_example(ctx, state, f"the state `{state.name.id}` is kept"):
+    what = f"the state `{state.name.id}` is kept"
+    if refuse_in_example(ctx, state, what) or refuse_in_operator(ctx, state, what):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     dtype = _dtype(ctx, state)
@@ -165,7 +166,7 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 def _asks(call: syntax.Call) -> bool:
     return expressions.dotted(call.function) in (
         *(*RESULTS, "per_example_mean"),
-        *("normal", "rademacher", "uniform"),
+        *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
     )
 
 

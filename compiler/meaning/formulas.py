@@ -166,6 +166,8 @@ class Formulas:
                 return self._history(node, inputs)
             case "oracle":
                 return self._oracle(node, inputs)
+            case "spectral":
+                return self._spectral(node, inputs)
             case "control":
                 return self._control(node, inputs)
             case "opaque":
@@ -312,6 +314,8 @@ class Formulas:
                 return Formula(self._algebra.one, form)
             case "full":
                 return Formula(inputs[1].value, form)
+            case "nans":
+                return Formula(self._operations.literal(float("nan")), _form(node.type))
             case _:
                 return Formula(inputs[0].value, form)
 
@@ -375,6 +379,14 @@ class Formulas:
                 known = POSITIVE if node.op == "examples" else 0
                 self._algebra.knowing(found.value, known)
                 return found
+
+    def _spectral(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        """What is asked of an operator: of what it makes of a field of which nothing is known."""
+        made = [x for region in node.regions for x in self._body(region, [None])]
+        of = [x.value for x in (*inputs, *made)]
+        site = node.get("site")
+        drawn = () if site is None else (self._region, self._sites[int(site)])
+        return self._atom(node, node.op, *drawn, of=of)
 
     def _control(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         match node.op:

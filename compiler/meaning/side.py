@@ -81,7 +81,7 @@ class Program:
     def draws(self) -> bool:
         """Whether it has random fields; what rounds at random does not count."""
         regions = self.graph.regions()
-        random_ops = ("normal", "rademacher", "uniform")
+        random_ops = ("normal", "rademacher", "uniform", "hutchinson", "xtrace")
         return any(node.op in random_ops for region in regions for node in walk(region))
 
 

@@ -79,7 +79,7 @@ def numbers(graph: Graph, taped: Tape, seen: Sequence[Seen]) -> Numbers:
         if graph.evaluation is not None:
             found[EVALUATED.format(path)] = [_tensor(m.evaluation[place]) for m in seen]
     for output in (o for o in graph.outputs if o.is_reported):
-        found[output.label] = [[float(m.observed[output.name])] for m in seen]
+        found[output.label] = [[_size(m.observed[output.name])] for m in seen]
     return found
 
 
@@ -114,6 +114,13 @@ def _apart(one: Any, other: Any) -> Any:
     with np.errstate(invalid="ignore"):
         same = (one == other) | (np.isnan(one) & np.isnan(other))
         return np.nan_to_num(np.where(same, 0.0, np.abs(one - other)), nan=np.inf)
+
+
+def _size(observed: Any) -> float:
+    """An observation as one number: what is reported of each tensor, or node, by its length."""
+    if isinstance(observed, Mapping):
+        observed = list(map(float, observed.values())) or [0.0]
+    return float(observed) if np.ndim(observed) == 0 else _tensor(observed)[0]
 
 
 def _tensor(x: Any) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..constants import value_of
 from ..graph import Graph
-from ..interpret import Extern, Fields, Interpreter
+from ..interpret import Extern, Fields, Interpreter, Observed
 from ..records import Scalar
 from .tapes import Array, Tape
 
@@ -28,7 +28,7 @@ class Moment:
     weights: list[Array]
     slots: list[Any]
     evaluation: list[Array]
-    observed: Mapping[str, float]
+    observed: Mapping[str, Observed]
     loss: float
     applied: bool
     values: Mapping[int, Any] = field(default_factory=dict)

@@ -62,10 +62,18 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What is worked out for the gradient of each example of the batch."""
+    """What a function of one value works out: of the gradient of an example, of a field, ..."""
 
     gradient: Symbol
     body: "Body"
+    op: str = "per_example_mean"
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What stands before and behind the value."""
+        if self.op == "per_example_mean":
+            return "the gradient ", " of each example"
+        return "each node " if self.op == "quadrature" else "each field ", ""
 
 
 @dataclass(frozen=True, slots=True)

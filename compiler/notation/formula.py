@@ -222,6 +222,16 @@ class Formulas:
                 return Call(self._path(node), (*inputs[:2], *given))
             case "extern_init":
                 return Call(f"{self._path(node)}.init", (inputs[0],))
+            case "lanczos" | "hutchinson" | "xtrace":
+                region = node.regions[0]
+                each, value = self.use(region.arguments[0]), self.use(region.results[0])
+                function = Infix("↦", each, value)
+                others = inputs if node.op == "lanczos" else inputs[1:2]
+                return Call(name, (function, *others))
+            case "quadrature":
+                region = node.regions[0]
+                each, value = self.use(region.arguments[0]), self.use(region.results[0])
+                return Call(name, (Infix("↦", each, value), *inputs))
             case "per_example_mean":
                 region = node.regions[0]
                 if is_plain_mean(node):

@@ -191,7 +191,8 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
         case Stop(unless):
             return [_line(f"{_word('stop unless')} {_math(unless)}")]
         case Examples(gradient, body):
-            head = f"{_word('for')} the gradient {_math(gradient)} of each example"
+            before, after = statement.words
+            head = f"{_word('for')} {before}{_math(gradient)}{after}"
             return [_line(head), *_inner(body, stage, file)]
         case If():
             sides, last = branches(statement)

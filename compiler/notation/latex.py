@@ -195,8 +195,9 @@ class _Body:
             case Stop(unless):
                 return [self._row(indent, rf"\textbf{{stop unless}} ${_WRITER.write(unless)}$")]
             case Examples(gradient, body):
+                before, after = statement.words
                 symbol = _WRITER.write(gradient)
-                head = rf"\textbf{{for}} the gradient ${symbol}$ of each example \textbf{{do}}"
+                head = rf"\textbf{{for}} {before}${symbol}${after} \textbf{{do}}"
                 return [self._row(indent, head), *self._body(body, indent + 1, stage)]
             case If():
                 sides, last = branches(statement)

@@ -63,7 +63,8 @@ class Lines:
                 # What is asked each round, or of each example, is one formula where it fits.
                 is_condition = node.op == "loop" and number == 1
                 self._results(node, within)
-                self._region(within, terse or is_condition or node.op == "per_example_mean")
+                is_function = OPS[node.op].op_class in ("oracle", "spectral")
+                self._region(within, terse or is_condition or is_function)
             if OPS[node.op].op_class != "control" and node.op not in ("item", "extern"):
                 self._decide(node, terse)
             elif node.op == "item":

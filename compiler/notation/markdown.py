@@ -167,8 +167,9 @@ def _statement(
         case Stop(unless):
             return [rf"{space}{align}\textbf{{stop unless }} {_WRITER.write(unless)}"]
         case Examples(gradient, body):
-            words = rf"\textbf{{for }}\text{{the gradient }} {_WRITER.write(gradient)}"
-            head = rf"{space}{words} \text{{ of each example}}"
+            before, after = statement.words
+            words = rf"\textbf{{for }}\text{{{before}}} {_WRITER.write(gradient)}"
+            head = rf"{space}{words}" + (rf" \text{{{after}}}" if after else "")
             return [head, *_inner(body, indent, stage, file)]
         case If():
             choices, last = branches(statement)

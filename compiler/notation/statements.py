@@ -59,7 +59,7 @@ class Statements:
                 self._add(node, Assign(tuple(targets), (self._naming.written(node),)), lines)
             case "const" if node.id in self._lined:
                 self._let(node, lines)
-            case "per_example_mean":
+            case "per_example_mean" | "quadrature" | "lanczos" | "hutchinson" | "xtrace":
                 self._examples(node, lines)
                 self._value(node, lines)
             case "item" | "const" | "argument":
@@ -74,14 +74,14 @@ class Statements:
             self._add(node, Assign((self._naming.of(node),), (value,), drawn), lines)
 
     def _examples(self, node: Node, lines: list[Line]) -> None:
-        """What the function of an example needs, where it is more than a formula."""
+        """What a function of one value needs, where it is more than a formula."""
         (region,) = node.regions
         made: list[Line] = []
         for inner in region.nodes:
             self.node(inner, made)
         if made:
             gradient = self._naming.of(self._nodes[region.arguments[0]])
-            self._add(node, Examples(gradient, self.body(made, self._place(node))), lines)
+            self._add(node, Examples(gradient, self.body(made, self._place(node)), node.op), lines)
 
     def _results(self, source: Node) -> dict[int, Node]:
         """The values that are read of a node with several results, by their number."""
@@ -128,7 +128,7 @@ class Statements:
         for number, target in targets.items():
             result = self._nodes[region.results[number]]
             value = self._naming.use(result.id)
-            if value == target or result.op == "nan":
+            if value == target or result.op in ("nan", "nans", "no_spectrum"):
                 continue
             domain = max(self._place(result), within)
             assign = Line(stage, domain, Assign((target,), (value,)))

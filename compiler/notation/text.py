@@ -139,7 +139,8 @@ class _Body:
             case Stop(unless):
                 return _hanging(f"{space}stop unless {_WRITER.write(unless)}", "  ")
             case Examples(gradient, body):
-                line = f"{space}for the gradient {_WRITER.write(gradient)} of each example:"
+                before, after = statement.words
+                line = f"{space}for {before}{_WRITER.write(gradient)}{after}:"
                 return [line, *self.rows(body, indent + 1, stage)]
             case If():
                 sides, last = branches(statement)

@@ -8,6 +8,7 @@ from .curvature import curvature
 from .dead_code import dead_code
 from .factor import factor
 from .fold import fold
+from .hoist import hoist
 from .settle import settle
 
 Pass = Callable[[Graph], Graph]
@@ -15,6 +16,7 @@ Pass = Callable[[Graph], Graph]
 PIPELINE: tuple[Pass, ...] = (
     dead_code,  # before cse, lest what has no use stand in for what is asked now and then only
     fold,  # early, since what it makes equal cse can merge
+    hoist,  # before cse, which may find that what left a loop was known before it
     cse,  # before curvature, which looks for the same direction on both sides
     curvature,
     factor,  # after cse, which tells it what is used once

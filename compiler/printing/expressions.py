@@ -1,10 +1,10 @@
 """Python expressions of values: what is inlined, and in which parentheses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
 from ..graph import Node, is_plain_mean
-from ..ops import CALL, OPS, knots
+from ..ops import CALL, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
 from .layout import Labelled, Piece, call, flat, tuple_of
@@ -85,12 +85,14 @@ class Expressions:
         if is_plain_mean(node):
             return f"{op.python.format(self.operand(node.inputs[0]))}()"
         if node.op == "sampled_outputs_grad":
-            point, key = self.operand(node.inputs[0]), self._key(node)
-            return op.python.format(point, key, str(node["site"]))
+            asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
+            return op.python.format(*asked)
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":
             return self._fill(node)
+        if op.op_class == "spectral":
+            return self.spectral(node)
         if node.id in self._externs:
             return self._extern(node)
         if op.op_class == "shape":
@@ -98,7 +100,7 @@ class Expressions:
         if node.op == "history":
             given: list[Piece] = [self.operand(i) for i in node.inputs]
             given += [Labelled("products=", "True")] if node.get("products") else []
-            return call(op.python, *given)
+            return call(op.python, *asked)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -149,17 +151,28 @@ class Expressions:
     def _sizes(self, node: Node) -> list[str]:
         return str(node["sizes"]).split()
 
+    def spectral(self, node: Node, *functions: str) -> Piece:
+        """What is asked of an operator or a spectrum, with the function that it is asked with."""
+        op = OPS[node.op]
+        operands = [self.operand(i) for i in node.inputs[: op.arity]]
+        if draws(op):
+            key = self._key(node.inputs[op.arity :])
+            operands = [key, str(node["site"]), *operands]
+        given = (*operands, *functions) if node.op == "quadrature" else (*functions, *operands)
+        return call(op.python, *given)
+
     def _random(self, node: Node) -> Piece:
+        key, site = self._key(node.inputs[1:]), str(node["site"])
         if not node.type.is_field:
-            return call("rt.number", quoted(node.op), self._key(node), str(node["site"]))
+            return call("rt.number", quoted(node.op), key, site)
         like = self.operand(node.inputs[0])
         extra = ('"bfloat16"',) if node.op == "round_stochastic" else ()
-        return call(OPS[node.op].python, self._key(node), str(node["site"]), like, *extra)
+        return call(OPS[node.op].python, key, site, like, *extra)
 
-    def _key(self, node: Node) -> str:
+    def _key(self, rounds: Sequence[int]) -> str:
         """The key of what is drawn: the step's, and another for each round of the loops around."""
         key = "oracles.key"
-        for round in node.inputs[1:]:
+        for round in rounds:
             key = f"jax.random.fold_in({key}, {self.operand(round)})"
         return key
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ..graph import Node, is_plain_mean
+from ..ops import OPERATORS, OPS
 from ..plan import Block, Kernel, is_kernel_work
 from ..quoting import quoted
 from .function import (
@@ -21,6 +22,11 @@ from .statements import Inner, Statement, runs
 
 _READ = 'h["{}"]'
 _UNPACKED = ("parameter", "state")
+
+
+def is_called(node: Node) -> bool:
+    """Whether a node hands a function to the runtime and has one result."""
+    return bool(node.regions) and OPS[node.op].op_class in ("oracle", "spectral")
 
 
 def main_lines(program: Program, block: Block, head: list[str], result: "Result") -> list[str]:
@@ -81,7 +87,7 @@ class _MainWriter(Function):
         node = self.nodes[id]
         if node.op in ("if", "loop", "extern"):
             return False
-        if node.op in ("item", "point", "argument", "per_example_mean", *_UNPACKED):
+        if node.op in ("item", "point", "argument", *_UNPACKED) or is_called(node):
             return True
         if node.op in ("loss", "grad", "outputs", "outputs_grad"):
             return self.counts[id] > 1
@@ -132,12 +138,12 @@ class _MainWriter(Function):
         return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
 
     def _control(self, node: Node, block: Block) -> Statement:
-        is_mean = node.op == "per_example_mean"
-        items = (node.id,) if is_mean else self._items(node, block)
+        one_value = is_called(node)
+        items = (node.id,) if one_value else self._items(node, block)
         statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
         roles: tuple[str, ...] = ("do", "skip") if node.op == "if" else ("body", "while")
-        roles = ("each",) if is_mean else roles
+        roles = ("apply" if node.op in OPERATORS else "each",) if one_value else roles
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
         for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
@@ -326,7 +332,7 @@ class _MainWriter(Function):
             rows += [tab + row for row in head]
             rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
             results = [self.expressions.operand(i) for i in inner.results]
-            one_value = node.op in ("if", "per_example_mean") or inner.name.startswith("while")
+            one_value = node.op == "if" or is_called(node) or inner.name.startswith("while")
             returned: Piece = bare_tuple(results, indent + 1)
             if len(results) == 1 and not one_value:
                 returned = f"({results[0]},)"
@@ -338,6 +344,8 @@ class _MainWriter(Function):
             made = call("jax.lax.cond", inputs[0], *functions)
         elif node.op == "per_example_mean":
             made = call(f"{inputs[0]}.mean", *functions)
+        elif is_called(node):
+            made = self.expressions.spectral(node, *functions)
         else:
             carried = tuple_of(inputs[1:])
             made = call("rt.repeat", inputs[0], functions[0], carried, *functions[1:])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from .. import predicate
 from ..graph import Graph, Node, walk
-from ..ops import ASKED, OPS
+from ..ops import ASKED, OPS, draws
 from ..plan import Block, Kernel, Plan
 from ..quoting import quoted, worded
 from ..records import TRUE, Hyperparameter, Refusal, Stage, Term, distinct
@@ -332,10 +332,7 @@ class _Module:
 
     def _program(self) -> list[str]:
         graph = self.graph
-        random = any(
-            OPS[n.op].op_class == "random" or n.op == "sampled_outputs_grad"
-            for n in self.plan.nodes.values()
-        )
+        random = any(draws(OPS[n.op]) for n in self.plan.nodes.values())
         reported = {
             role: tuple(quoted(o.name) for o in graph.outputs if o.role == role)
             for role in ("observed", "requested")

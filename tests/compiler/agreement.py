@@ -97,9 +97,9 @@ class Model:
             return jax.jvp(lambda w: grad(batch, w), (w,), (v,))[1]
 
         def ggn(batch, w, v):
-            found, push = jax.jvp(lambda w: outputs(batch, w), (w,), (v,))
+            found, push = jax.jvp(lambda w: given(batch, w), (w,), (v,))
             slope = jax.grad(lambda x: self.loss(x, batch))
-            return pullback(batch, w, jax.jvp(slope, (found,), (push,))[1])
+            return pullback(batch, w, ravel_pytree(jax.jvp(slope, (found,), (push,))[1])[0])
 
         functions = (outputs, loss, outputs_grad, sampled_outputs_grad)
         functions += (pullback, grad, hvp, ggn)
@@ -432,7 +432,7 @@ def execute(
         trace = Trace(_slots(model, state))
         for number in range(steps):
             params, state, report = step(params, state, model.batch(number), model.objective)
-            observed = {name: float(x) for name, x in report.observed.items()}
+            observed = {name: jax.tree.map(_array, x) for name, x in report.observed.items()}
             evaluation = optimizer.evaluation_params(params, state)
             trace.moments.append(
                 Moment(
@@ -445,6 +445,10 @@ def execute(
                 )
             )
     return trace
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.array(x, np.float64)
 
 
 def _tensors(params: Any) -> list[np.ndarray]:
@@ -479,7 +483,11 @@ def assert_same(one: Trace, other: Trace, rtol: float = RTOL, atol: float = ATOL
         _assert_slots(a.slots, b.slots, f"slots {number}", rtol, atol)
         assert a.observed.keys() == b.observed.keys()
         for name, value in a.observed.items():
-            _assert_close(value, b.observed[name], f"observed {name} {number}", rtol, atol)
+            found, what = b.observed[name], f"observed {name} {number}"
+            if isinstance(value, dict):
+                assert value.keys() == found.keys(), what
+                value, found = list(value.values()), [found[path] for path in value]
+            _assert_close(value, found, what, rtol, atol)
         assert a.applied == b.applied
 
 

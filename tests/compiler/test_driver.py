@@ -84,7 +84,7 @@ def test_all_mistakes_of_a_file_come_at_once():
         ("adamw", {"loss": 1, "grad": 1}, (8, 8)),
         ("sam", {"loss": 1, "grad": 2}, (4, 4)),
         ("cdat_gd", {"loss": 1, "grad": 1, "curvature": 1}, (0, 0)),
-        ("fsam", {"loss": 1, "grad": 1, "outputs_grad": 1, "pullback": 1, "hvp": 1}, (8, 8)),
+        ("fsam", {"loss": 1, "grad": 1, "outputs_grad": 1, "pullback": 1, "hvp": 8}, (8, 8)),
         ("adafactor", {"loss": 1, "grad": 1}, (0, 4)),
         ("sm3", {"loss": 1, "grad": 1}, (4, 8)),
     ],

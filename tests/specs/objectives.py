@@ -154,12 +154,8 @@ class Asking(Run):
 
     def follow(self, objective):
         """What one step takes from the one tensor of the weights."""
-        self._interpreter.oracles = objective
         before = self.weights[0]
-        with np.errstate(divide="ignore", invalid="ignore"):  # what a `where` leaves out
-            outcome = self._interpreter.step(self.weights, self._slots, self.count + 1)
-        self.weights, self._slots = outcome.weights, outcome.slots
-        self.count += 1
+        self.ask(objective)
         return before - self.weights[0]
 
 

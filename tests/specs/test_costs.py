@@ -56,6 +56,18 @@ CALLS = {
     "sam": (2, (2, 2)),
     "mars_adamw_exact": (2, (2, 2)),
     "psam": (2, (2, 2)),
+    "usam": (2, (2, 2)),
+    "asam": (2, (2, 2)),
+    # The side of a choice that looks around is traced whether it is taken or not.
+    "look_sam": (2, (2, 2)),
+    "storm": (2, (2, 2)),
+    "storm_plus": (2, (2, 2)),
+    # The loss at the weights, for the report, and the gradient at the looked-ahead ones.
+    "igt": (2, (2, 2)),
+    "n_pg_igt": (2, (2, 2)),
+    # The gradient at the weights, and one that is linearised on the way to them.
+    "harpg": (2, (2, 2)),
+    "gradient_penalty": (1, (1, 1)),
     "cdat_gd": (2, (2, 2)),
     "cdat_adam": (2, (2, 2)),
     # The loss of the batch, and the gradient of one example.
@@ -141,7 +153,12 @@ def test_a_plain_step_is_one_gradient(name):
     assert step_flops(program(name)()) <= 1.02
 
 
-@pytest.mark.parametrize("name", ["sam", "psam", "pfsam", "fsam"])
+def test_a_transported_step_is_a_gradient_and_the_loss_that_is_reported():
+    """L of 3 L - 1 products more: the gradient is taken elsewhere."""
+    assert step_flops(program("n_pg_igt")()) <= 1.02 * (1 + LAYERS / (3 * LAYERS - 1))
+
+
+@pytest.mark.parametrize("name", ["sam", "psam", "pfsam", "fsam", "storm"])
 def test_the_perturbed_steps_are_two_gradients(name):
     if name == "fsam":
         # Without the sharpness that it observes now and then: XLA counts the dearest branch.

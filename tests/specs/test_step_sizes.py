@@ -72,6 +72,14 @@ def test_cdat_averages_slope_and_curvature_before_it_divides_and_is_capped():
     assert (descent.sizes < 0.52).any()
 
 
+def test_cdat_goes_as_far_as_it_may_without_curvature_and_remembers_what_is_no_number():
+    flat = Function(lambda x: x[0], lambda x: np.ones(1), lambda x: np.zeros((1, 1)))
+    np.testing.assert_array_equal(descend("cdat(max_step = 3)", flat, [0.0]).sizes, 3)
+    np.testing.assert_allclose(descend("cdat(2.0, eps = 0.5)", flat, [0.0]).sizes, 4)
+    torn = Function(UNIT.value, UNIT.slope, lambda x: np.full((1, 1), np.inf))
+    np.testing.assert_array_equal(descend("cdat()", torn, [1.0], 2).sizes, [0, np.nan])
+
+
 @pytest.mark.parametrize(
     ("slope", "curvature"), [(2.0, 3.0), (2.0, 0.3), (2.0, 0.0), (2.0, -1.0), (-2.0, 3.0)]
 )

@@ -28,6 +28,13 @@ def test_a_number_that_is_not_finite_is_null(value):
     assert fields["observed"] == {"sharpness": None}
 
 
+def test_tensors_and_spectra_are_read_back(metrics):
+    entry = Entry(1, 0.5, {"ratio": {"a/b": 1.0, "c": 2.0}, "spectrum": [[0.0, 1.0], [0.5, 0.5]]})
+    metrics.append(entry)
+    assert list(metrics) == [entry]
+    assert math.isnan(entry.number("ratio"))
+
+
 def test_null_reads_as_nan(metrics):
     metrics.append(Entry(1, math.nan))
     (entry,) = metrics

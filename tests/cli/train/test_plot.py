@@ -21,8 +21,24 @@ def entry(step, loss, **observed):
         [entry(step, 10.0**-step) for step in range(1, 61)],
         [entry(step, -1.0, a=math.nan, b=0.0, c=1.0, d=2.0) for step in range(1, 61)],
         [entry(1, math.nan), entry(2, math.nan)],
+        [entry(s, 1.0, ratio={"a": math.nan, "b": 1.0 / s}, none={}) for s in range(1, 4)],
+        [entry(s, 1.0, ratio={f"{i}": i + s for i in range(9)}) for s in range(1, 4)],
+        [entry(1, 1.0, spectrum=[[0.0, 2.0], [0.5, 0.5]])],
+        [entry(s, 1.0, spectrum=[[0.0, s * s], [0.5, 0.5]]) for s in (1, 5, 6)],
+        [entry(1, 1.0, spectrum=[[math.nan] * 2] * 2), entry(2, 1.0, spectrum=[[1.0], [1.0]])][:1],
     ],
-    ids=["one step", "usual", "wide", "negative, and a value never seen", "nothing finite"],
+    ids=[
+        "one step",
+        "usual",
+        "wide",
+        "negative, and a value never seen",
+        "nothing finite",
+        "few tensors",
+        "many tensors",
+        "a spectrum",
+        "spectra",
+        "no spectrum",
+    ],
 )
 def test_every_run_has_a_picture(entries, tmp_path):
     draw(entries, "adam on digits", tmp_path / "curve.png")

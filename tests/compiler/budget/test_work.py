@@ -90,7 +90,7 @@ def test_of_what_is_no_period_the_dearer_side_counts(condition):
     found = planned("precondition due() tune step lr", rules=rules)
     assert per_weight(found)["precondition"] == pytest.approx(8 + 2, abs=0.1)
     assert found.work.at_most
-    assert "asks in a step at most: loss 1" in str(found)
+    assert "asks in a step: loss 1" in str(found)
 
 
 def test_many_choices_inside_each_other_end_soon():
@@ -131,6 +131,7 @@ def test_loops_count_their_rounds_and_choices_by_data_their_dearer_side():
         ("perturb sam(0.05) tune step lr", {"loss": 1, "grad": 2}),
         ("tune step lr observe sharpness(iterations = 8) as s every 100", {"hvp": 0.08}),
         ("tune step cdat()", {"curvature": 1}),
+        ("tune step armijo(limit = 4)", {"loss": 1 + 5, "grad": 1}),
     ],
 )
 def test_oracles_are_an_average_over_steps(lines, oracles):

@@ -450,6 +450,46 @@ def test_an_observation_every_n_steps_is_nan_when_it_is_not_due():
     assert [np.isnan(m.observed["size"]) for m in trace.moments] == [0, 1, 0, 1, 0]
 
 
+PER_TENSOR = """
+optimizer one(lr = 0.1, n: int = 2) {
+  group deep where ndim >= 3 {
+    precondition sign()
+    observe norm(u, per = tensor) as deep every n
+    tune step lr
+  }
+  group rest { tune step lr }
+  observe norm(u, per = tensor) / norm(w, per = tensor) as ratio
+}
+"""
+
+
+def test_one_number_for_each_tensor_can_be_observed():
+    trace = agree(PER_TENSOR, bowl())
+    paths = [leaf.path for leaf in bowl().tree.leaves]
+    assert list(trace.last.observed["ratio"]) == paths
+    deep = [{p: np.sqrt(w.size) for p, w in zip(paths, bowl().weights, strict=True) if w.ndim > 2}]
+    assert deep[0]
+    for moment, due in zip(trace.moments, [1, 0, 1, 0, 1], strict=True):
+        assert moment.observed["deep"].keys() == deep[0].keys()
+        for path, length in moment.observed["deep"].items():
+            np.testing.assert_allclose(length, deep[0][path] if due else np.nan)
+
+
+def test_one_number_for_each_tensor_waits_for_the_last_micro_batch():
+    text = """
+    optimizer one(lr = 0.1) {
+      accumulate 2
+      tune step lr
+      observe mean(u, per = tensor) as means
+      observe norm(u) as length
+    }
+    """
+    trace = agree(text, bowl(), steps=4)
+    for moment, due in zip(trace.moments, [0, 1, 0, 1], strict=True):
+        found = [moment.observed["length"], *moment.observed["means"].values()]
+        assert np.isfinite(found).all() if due else np.isnan(found).all()
+
+
 def test_a_named_value_of_a_stage_can_be_observed():
     text = """
     optimizer one() {

@@ -1,0 +1,163 @@
+"""What is asked of a symmetric operator on fields: its spectrum and its trace.
+
+An operator is a function `d => ...` of one field, or the name of an oracle that acts on one. It
+becomes a region, which the op calls as often as it needs.
+"""
+
+from dataclasses import replace
+
+from ...grammar import syntax
+from ...grammar.diagnostic import declare
+from ..parameters import OUT_OF_RANGE, Bounds
+from ..types import FIELD, SCALAR, SPECTRUM
+from . import closures, expressions
+from .arguments import NOT_STATIC, match
+from .builder import MISTAKE, Value
+from .context import Binding, Context, Scope, Site
+from .draft import DraftRegion
+from .oracles import BAD_OPERATOR, refuse_in_example, refuse_in_operator
+
+BAD_QUADRATURE = declare(
+    "bad-quadrature",
+    "a function of an eigenvalue that is none",
+    """
+    `quadrature(x => ..., of = s)` is the sum over a spectrum of each node's weight times a function
+    of the node. The function is a number, made of `x` and of what is known outside.
+
+        count * quadrature(x => x / (2 - eta * x), of = lanczos(ggn, normal(w), 20))
+    """,
+)
+
+_WHOLE = Bounds(low=1)
+
+
+def lanczos(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
+    """`lanczos(operator, start, steps)`: a spectrum of `steps` nodes, as `start` sees it."""
+    names = ("operator", "start", "steps")
+    matched = match(ctx, expr, names, names, "lanczos")
+    if matched is None:
+        return MISTAKE
+    start = expressions.expression(ctx, site, scope, matched["start"].value, "start")
+    steps = _whole(ctx, site, scope, "steps", matched["steps"].value)
+    whole = start.type.is_field and start.type.per == "element" and start.type.dtype == "float"
+    if not start.type.is_unknown and not whole:
+        message = f"`lanczos` starts from a field; this is {start.type}"
+        return ctx.mistyped(matched["start"].span, message)
+    region = operator(ctx, site, scope, matched["operator"].value, expr)
+    if region is None:
+        return MISTAKE
+    return ctx.node(
+        "lanczos", (ctx.restricted(start), steps), SPECTRUM, name=name, regions=(region,)
+    )
+
+
+def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
+    """`hutchinson(operator, samples)` and `xtrace(operator, samples)`."""
+    assert isinstance(expr.function, syntax.Name)
+    method = expr.function.id
+    names = ("operator", "samples")
+    matched = match(ctx, expr, names, names, method)
+    if matched is None or refuse_in_example(ctx, expr, f"`{method}` draws"):
+        return MISTAKE
+    if refuse_in_operator(ctx, expr, f"`{method}` draws"):
+        return MISTAKE
+    samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
+    region = operator(ctx, site, scope, matched["operator"].value, expr)
+    if region is None:
+        return MISTAKE
+    inputs = (ctx.weights, samples)
+    return ctx.random(method, inputs, SCALAR, name, regions=(region,))
+
+
+def quadrature(
+    ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
+) -> Value:
+    """`quadrature(x => value, of = spectrum)`."""
+    names = ("function", "of")
+    matched = match(ctx, expr, names, names, "quadrature")
+    if matched is None:
+        return MISTAKE
+    function = matched["function"].value
+    spectrum = expressions.expression(ctx, site, scope, matched["of"].value)
+    if not spectrum.type.is_unknown and spectrum.type.kind != "spectrum":
+        message = f"`quadrature` takes a spectrum here; this is {spectrum.type}"
+        return ctx.mistyped(matched["of"].span, message, "`lanczos` makes one")
+    if not isinstance(function, syntax.Lambda):
+        message = "`quadrature` takes a function of an eigenvalue"
+        ctx.report.add(BAD_QUADRATURE.at(function.span, message, help="write `x => ...`"))
+        return MISTAKE
+    node, each = ctx.argument(SCALAR, function.parameter.id)
+    inner = Scope(scope)
+    ctx.define(inner, function.parameter, Binding("let", function.parameter.span, each))
+    with ctx.open_block("example", [each]) as block:
+        value = ctx.as_float(expressions.expression(ctx, site, inner, function.body))
+    if value.type.is_unknown:
+        return MISTAKE
+    if not value.type.is_scalar or value.type.dtype == "bool":
+        message = f"a quadrature is of numbers; this is {value.type}"
+        ctx.report.add(BAD_QUADRATURE.at(function.body.span, message))
+        return MISTAKE
+    region = DraftRegion((node, *block.nodes), (value.id,), (node.id,))
+    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(region,))
+
+
+def steps_of(ctx: Context, spectrum: Value) -> Value:
+    """The number of nodes of a spectrum, which is known before the program runs."""
+    node = ctx.made[spectrum.id]
+    while node.op == "item":
+        source = ctx.made[node.inputs[0]]
+        node = ctx.made[source.regions[0].results[int(node["index"])]]
+    steps = ctx.made[node.inputs[-1]]
+    return Value(steps.id, steps.type)
+
+
+def operator(
+    ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, call: syntax.Call
+) -> DraftRegion | None:
+    """The region of an operator; None where a mistake was reported."""
+    known = expr.parameter.id if isinstance(expr, syntax.Lambda) else "d"
+    node, vector = ctx.argument(replace(FIELD, domain=ctx.domain), known)
+    with ctx.open_block("operator", [vector]) as block:
+        value = ctx.restricted(_applied(ctx, site, scope, expr, vector))
+    if value.type.is_unknown:
+        return None
+    if not (value.type.is_field and value.type.dtype == "float"):
+        message = f"an operator makes a field of a field; this is {value.type}"
+        body = expr.body if isinstance(expr, syntax.Lambda) else expr
+        ctx.report.add(BAD_OPERATOR.at(body.span, message))
+        return None
+    return DraftRegion((node, *block.nodes), (value.id,), (node.id,))
+
+
+def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: Value) -> Value:
+    """What an operator makes of a field."""
+    function = closures.closure(ctx, site, scope, expr)
+    if function is None:
+        message = "an operator is a function of a field"
+        help = "write `d => ...`, or the name of an oracle that acts on a field: `hvp`"
+        ctx.report.add(BAD_OPERATOR.at(expr.span, message, help=help))
+        return MISTAKE
+    # A name that the language cannot write, so it stands for nothing else.
+    handed = syntax.Name(expr.span, "0")
+    inner = Scope()
+    inner.names[handed.id] = Binding("let", None, vector)
+    shown = expr if isinstance(expr, syntax.Name) else syntax.Name(expr.span, "operator")
+    call = syntax.Call(expr.span, shown, (syntax.Argument(expr.span, None, handed),))
+    return closures.apply(ctx, site, inner, call, function, None)
+
+
+def _whole(ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr) -> Value:
+    """A fixed whole number, at least 1."""
+    value = expressions.expression(ctx, site, scope, expr)
+    if value.type.is_unknown:
+        return MISTAKE
+    if not value.type.is_scalar or not value.type.static or value.type.dtype != "int":
+        message = f"`{name}` takes an integer that is known before the program runs"
+        ctx.report.add(NOT_STATIC.at(expr.span, message))
+        return MISTAKE
+    ctx.tighten(value, _WHOLE)
+    if isinstance(value.constant, int) and value.constant < 1:
+        message = f"`{name}` is {value.constant}; it {_WHOLE.phrase()}"
+        ctx.report.add(OUT_OF_RANGE.at(expr.span, message, label="outside"))
+        return MISTAKE
+    return value

@@ -1,0 +1,95 @@
+"""What spectral ops mean, in NumPy float64: algorithms on an operator that acts on fields.
+
+They are written for clarity, from the papers and not from the library that programs use.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fields: TypeAlias = list[Any]
+Operator: TypeAlias = Callable[[Fields], Fields]
+Array: TypeAlias = NDArray[np.float64]
+
+EXHAUSTED = 1e-8
+"""A direction that is left with less than this part of the operator's size is rounding."""
+
+
+def lanczos(operator: Operator, start: Fields, steps: int) -> Array:
+    """The nodes and weights of the Gauss quadrature that a start sees of a spectrum.
+
+    Nodes beyond those that the start can see have the weight 0 and lie among the others.
+    """
+    vector = _flat(start)
+    length = float(np.linalg.norm(vector))
+    basis = [vector / length if length > 0 else vector]
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for _ in range(min(steps, len(vector))):
+        product = _flat(operator(_like(start, basis[-1])))
+        diagonal.append(float(basis[-1] @ product))
+        for _ in range(2):
+            for known in basis:
+                product = product - (known @ product) * known
+        rest = float(np.linalg.norm(product))
+        if rest <= EXHAUSTED * max(map(abs, (*diagonal, *beside))):
+            break
+        beside.append(rest)
+        basis.append(product / rest)
+    size = len(diagonal)
+    inside = np.array(beside[: size - 1])
+    nodes, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(inside, 1) + np.diag(inside, -1))
+    more = np.zeros(steps - size)
+    found = np.stack([np.append(nodes, more + diagonal[0]), np.append(vectors[0] ** 2, more)])
+    return np.asarray(found[:, np.argsort(found[0], kind="stable")])
+
+
+def hutchinson(operator: Operator, samples: Sequence[Fields]) -> float:
+    """The mean of z'Az over the samples z."""
+    return float(np.mean([_flat(z) @ _flat(operator(z)) for z in samples]))
+
+
+def xtrace(operator: Operator, samples: Sequence[Fields]) -> float:
+    """XTrace (arXiv:2301.07825): each sample corrects the trace on the range of the others.
+
+    With as many samples as numbers or more, it is the trace itself.
+    """
+    tests = np.stack([_flat(z) for z in samples], axis=1)
+
+    def applied(columns: Array) -> Array:
+        products = [_flat(operator(_like(samples[0], column))) for column in columns.T]
+        return np.stack(products, axis=1)
+
+    size, count = tests.shape
+    if 2 * count >= size:
+        return float(np.trace(applied(np.eye(size))))
+    images, found = applied(tests), []
+    for place in range(count):
+        others = np.delete(images, place, axis=1)
+        q = np.linalg.qr(others)[0] if count > 1 else np.zeros((size, 0))
+        rest = tests[:, place] - q @ (q.T @ tests[:, place])
+        # Scaled as a vector on the sphere of the complement, which lowers the variance.
+        found.append((q, rest))
+    estimates = [
+        (np.trace(q.T @ applied(q)) if q.size else 0.0)
+        + (size - q.shape[1]) / (rest @ rest) * (rest @ applied(rest[:, None])[:, 0])
+        for q, rest in found
+    ]
+    return float(np.mean(estimates))
+
+
+def _flat(fields: Fields) -> Array:
+    return np.concatenate([np.ravel(x) for x in fields if x is not None])
+
+
+def _like(fields: Fields, vector: Array) -> Fields:
+    """A vector as a field of the shapes of another."""
+    found: Fields = []
+    place = 0
+    for x in fields:
+        size = np.size(x) if x is not None else 0
+        found.append(None if x is None else np.reshape(vector[place : place + size], np.shape(x)))
+        place += size
+    return found

@@ -1,0 +1,196 @@
+"""One evaluation of the objective at one point, which all that is asked there shares."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from .examples import Examples
+from .field import Field, scalar_dtype, widen
+from .objective import Beside, Inputs, Objective
+from .reduce import dot
+from .tree import PyTree, Tree
+
+Tensors: TypeAlias = tuple[jax.Array, ...]
+
+
+def evaluate(
+    objective: Objective, inputs: Inputs, tree: Tree, tensors: Tensors, wanted: frozenset[str]
+) -> dict[str, Any]:
+    """What is wanted at a point, values and functions, and what the model returned `beside`."""
+    evaluation = _Evaluation(objective, inputs, tree, tensors)
+    found = evaluation.evaluate(wanted)
+    return found | {name: getattr(evaluation, name) for name in wanted & FUNCTIONS}
+
+
+FUNCTIONS = frozenset(
+    {"pullback", "hvp", "curvature", "ggn", "sampled_outputs_grad", "per_example_grad"}
+)
+"""The oracles that are functions."""
+
+
+class _Evaluation:
+    """The objective at one point, on one batch, in the weights' own dtypes.
+
+    The model is evaluated once, in `evaluate`, and linearised there as far as is wanted: one
+    reverse pass over outputs or loss (`pull`), and where products with second derivatives are
+    wanted, its derivative along the weights (`push`). What comes later only applies those two. They
+    are never made later: that could be inside a loop, whose values must not leave it.
+    """
+
+    def __init__(self, objective: Objective, inputs: Inputs, tree: Tree, tensors: Tensors) -> None:
+        self._objective = objective
+        self._inputs = inputs
+        self._tree = tree
+        self._tensors = tensors
+        self._pull: Callable[[PyTree], tuple[Tensors]] | None = None
+        self._push: Callable[[Tensors], dict[str, Any]] | None = None
+        self._outputs: PyTree = None
+
+    def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
+        pushed = frozenset(_PUSHED[ask] for ask in wanted if ask in _PUSHED)
+        made = wanted | pushed | {needed for ask in wanted for needed in _NEEDED.get(ask, ())}
+        found: dict[str, Any]
+        if pushed:
+
+            def derivatives(x: Tensors) -> tuple[dict[str, Any], Any]:
+                found, pull = self._evaluate(x, made)
+                return {name: found[name] for name in pushed}, (found, pull)
+
+            # The pullback leaves as a tree of its residuals, so it is that of the same evaluation.
+            _, self._push, (found, self._pull) = jax.linearize(
+                derivatives, self._tensors, has_aux=True
+            )
+        else:
+            found, self._pull = self._evaluate(self._tensors, made)
+        self._outputs = found.get("outputs")
+        if "loss" in found:
+            found["loss"] = found["loss"].astype(scalar_dtype())
+        if "grad" in found:
+            found["grad"] = self._field(found["grad"])
+        if "examples" in wanted:
+            found["examples"] = jnp.asarray(
+                self._objective.examples(self._inputs.batch), scalar_dtype()
+            )
+        return found
+
+    def pullback(self, cotangent: PyTree) -> Field:
+        assert self._pull is not None, "asked at the point"
+        return self._field(self._pull(cotangent)[0])
+
+    def hvp(self, v: Field) -> Field:
+        assert self._push is not None, "asked at the point"
+        return self._field(self._push(self._tangent(v))["grad"])
+
+    def curvature(self, v: Field) -> jax.Array:
+        tangent = self._tangent(v)
+
+        def slope(x: Tensors) -> jax.Array:
+            return _derivative(self._loss, x, tangent)
+
+        try:
+            # Forward over forward: +0.7 of a gradient, where a Hessian product costs +2.
+            return _derivative(slope, self._tensors, tangent).astype(scalar_dtype())
+        except (TypeError, NotImplementedError) as error:
+            # A jax.custom_vjp has no forward derivative, but its backward pass may have one.
+            # JAX says so in one way while tracing and in another while not.
+            if "custom_vjp" not in str(error) and "custom_lin" not in str(error):
+                raise
+            _, product = jax.jvp(jax.grad(self._loss), (self._tensors,), (tangent,))
+            return dot(v, self._field(product))
+
+    def ggn(self, v: Field) -> Field:
+        assert self._push is not None, "asked at the point"
+        # The derivative of the loss in the outputs changes by B J v along v.
+        return self.pullback(self._push(self._tangent(v))["outputs_grad"])
+
+    def sampled_outputs_grad(self, key: jax.Array) -> PyTree:
+        drawn = self._objective.sampled(self._outputs, self._inputs.batch, key)
+        return jax.grad(self._objective.loss_of)(self._outputs, drawn)
+
+    def per_example_grad(self) -> Examples:
+        objective, (batch, key, model_state) = self._objective, self._inputs
+        n = objective.examples(batch)
+        # Each example draws for itself, as it does in a batch.
+        keys = (
+            None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+        )
+
+        def one(example: PyTree, key: jax.Array | None) -> Field:
+            inputs = Inputs(objective.batch_of_one(example, batch), key, model_state)
+            alone = _Evaluation(objective, inputs, self._tree, self._tensors)
+            return self._field(jax.grad(alone._loss)(self._tensors))
+
+        axes = objective.axes(batch), None if key is None else 0
+        return Examples(jax.vmap(one, in_axes=axes)(batch, keys))
+
+    def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
+        """The values, and the pullback of the outputs where it was made (else None)."""
+        if self._objective.split:
+            return self._evaluate_split(x, wanted)
+        found: dict[str, Any] = {}
+        if "grad" in wanted:
+            value = jax.value_and_grad(self._model, has_aux=True)
+            (found["loss"], found["beside"]), found["grad"] = value(x)
+        elif "loss" in wanted:
+            found["loss"], found["beside"] = self._model(x)
+        return found, None
+
+    def _evaluate_split(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
+        found: dict[str, Any] = {}
+        pull: Any = None
+        if wanted & {"pullback", "grad"}:
+            found["outputs"], pull, found["beside"] = jax.vjp(self._model, x, has_aux=True)
+        elif wanted & {"loss", "outputs", "outputs_grad"}:
+            found["outputs"], found["beside"] = self._model(x)
+
+        def head(outputs: PyTree) -> jax.Array:
+            return self._objective.loss_of(outputs, self._inputs.batch)
+
+        if wanted & {"outputs_grad", "grad"}:
+            found["loss"], found["outputs_grad"] = jax.value_and_grad(head)(found["outputs"])
+        elif "loss" in wanted:
+            found["loss"] = head(found["outputs"])
+        if "grad" in wanted:
+            (found["grad"],) = pull(found["outputs_grad"])
+        return found, pull
+
+    def _model(self, x: Tensors) -> tuple[Any, Beside]:
+        """The outputs, or the loss of an objective that is whole, and what comes beside them."""
+
+        def model(x: Tensors) -> tuple[Any, Beside]:
+            return self._objective.model(self._tree.unflatten(x), self._inputs)
+
+        remat = self._objective.remat
+        if remat is False:
+            return model(x)
+        kept: tuple[Any, Beside] = jax.checkpoint(model, policy=None if remat is True else remat)(x)
+        return kept
+
+    def _loss(self, x: Tensors) -> jax.Array:
+        value, _ = self._model(x)
+        objective = self._objective
+        loss: jax.Array = objective.loss_of(value, self._inputs.batch) if objective.split else value
+        return loss
+
+    def _tangent(self, v: Field) -> Tensors:
+        pairs = zip(v.tensors, self._tensors, strict=True)
+        return tuple(jnp.zeros_like(x) if t is None else t.astype(x.dtype) for t, x in pairs)
+
+    def _field(self, tensors: Tensors) -> Field:
+        return Field([widen(x) for x in tensors], self._tree)
+
+
+_PUSHED: Mapping[str, str] = {"hvp": "grad", "ggn": "outputs_grad"}
+"""Of which value each product is the derivative along the weights."""
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "ggn": ("pullback",),
+    "sampled_outputs_grad": ("outputs",),
+}
+
+
+def _derivative(f: Callable[[Tensors], jax.Array], x: Tensors, tangent: Tensors) -> jax.Array:
+    slope: jax.Array = jax.jvp(f, (x,), (tangent,))[1]
+    return slope

@@ -1,0 +1,22 @@
+"""Spectra and traces of operators: the interpreter, the printed program, and dense matrices."""
+
+import numpy as np
+from agreement import agree, net
+
+SPEC = """
+optimizer probed(lr = 0.1, steps: int = 5) {
+  tune step lr
+  observe max(lanczos(hvp, normal(w), 4)) as top
+  observe min(lanczos(d => hvp(d) + 0.1 * d, g, 3)) as low every 2
+  observe lanczos(d => hvp(d), normal(w), steps) as spectrum every 3
+  observe quadrature(x => x^2 / (1 + abs(lr * x)), of = lanczos(hvp, normal(w), 5)) as soft
+  observe hutchinson(hvp, 3) as trace every 2
+  observe xtrace(d => norm(w) * hvp(d), 2) as xt
+}
+"""
+
+
+def test_the_program_finds_what_the_interpreter_finds():
+    trace = agree(SPEC, net(), steps=3)
+    assert np.isnan(trace.moments[1].observed["spectrum"]).all()
+    assert trace.moments[1].observed["spectrum"].shape == (2, 5)
