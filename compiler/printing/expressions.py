@@ -100,7 +100,7 @@ class Expressions:
         if node.op == "history":
             given: list[Piece] = [self.operand(i) for i in node.inputs]
             given += [Labelled("products=", "True")] if node.get("products") else []
-            return call(op.python, *asked)
+            return call(op.python, *given)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))

@@ -47,6 +47,7 @@ class Names:
         x, y = self.scalar(depth - 1), self.scalar(depth - 1)
         f = self.field(depth - 1)
         asks = [f"tanh(loss(w + 0.1 * tanh({f})))"] if self.oracles else []
+        asks += [f"norm({self.outputs(depth - 1)})"] if self.oracles else []
         return self.pick(
             x,
             f"({x} + {y})",
@@ -80,6 +81,7 @@ class Names:
         x, y, s = self.field(depth - 1), self.field(depth - 1), self.scalar(depth - 1)
         asks = [f"hvp(tanh({x}))", f"grad(w + 0.1 * tanh({x}))"] if self.oracles else []
         asks += ["per_example_mean(e => e / (1 + norm(e)))"] if self.oracles else []
+        asks += [f"tanh(pullback({self.outputs(depth - 1)}))"] if self.oracles else []
         asks += [f"{x} * {size} / 4" for size in self.sizes]
         axes = [str(axis) for axis in range(len(self.sizes))]
         part = self.pick("tensor", "unit", "row", "column", "matrix", *axes, *axes)
@@ -99,6 +101,19 @@ class Names:
             f"(zeros({x}) + ones(w) * {y})",
             *asks,
             *(["0.1 * normal(w)", "tanh(uniform(w))"] if self.random else []),
+        )
+
+    def outputs(self, depth: int = 1) -> str:
+        if depth == 0:
+            drawn = ["sampled_outputs_grad(w)"] if self.random else []
+            return self.pick("outputs(w)", "outputs_grad(w)", *drawn)
+        x, y, s = self.outputs(depth - 1), self.outputs(depth - 1), self.scalar(depth - 1)
+        return self.pick(
+            x,
+            f"({x} - {y})",
+            f"tanh({x} * {y})",
+            f"tanh({s}) * {x}",
+            f"where({x} > 0.0123, {x}, {y})",
         )
 
     # ---- statements
@@ -237,7 +252,7 @@ def specs(draw: st.DrawFn) -> str:
     if (
         draw(st.integers(0, 2)) == 0
         and "perturb" not in kinds
-        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example"))
+        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example", "outputs("))
     ):
         view = draw(st.sampled_from(VIEWS))
         observed = "observe norm(g) as inside"
