@@ -252,7 +252,9 @@ def specs(draw: st.DrawFn) -> str:
     if (
         draw(st.integers(0, 2)) == 0
         and "perturb" not in kinds
-        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example", "outputs("))
+        and not any(
+            word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example", "outputs(")
+        )
     ):
         view = draw(st.sampled_from(VIEWS))
         observed = "observe norm(g) as inside"
