@@ -30,7 +30,7 @@ def asked(body, parameters=""):
         ("every 10 { x <- hvp(x) }", {"hvp": "up to 1"}),
         ("repeat 4 while loss(w + x) > 1 { x <- hvp(x) }", {"loss": "up to 6", "hvp": "up to 4"}),
         ("x <- cg(d => ggn(d) + 0.1 * d, g, 5)", {"ggn": "up to 5"}),
-        ("x <- x * per_example_mean(e => norm(e))", {"per_example_mean": "1"}),
+        ("x <- x * per_example_mean(e => norm(e))", {"per_example_grad": "1"}),
     ],
 )
 def test_a_step_asks(body, said):
