@@ -1,6 +1,6 @@
 """All benchmarks, each in a process of its own: `python -m benchmarks.everything`.
 
-Writes to standard output only. Takes about a quarter of an hour on two cores; longer where other
+Writes to standard output only. Takes about half an hour on two cores; longer where other
 processes disturb it.
 """
 
@@ -9,7 +9,10 @@ import subprocess
 import sys
 from importlib import metadata
 
-NAMES = ("cold_start", "tools", "adamw", "twins", "sweep", "sam", "curvature")
+NAMES = (
+    *("cold_start", "tools", "adamw", "twins", "sweep"),
+    *("sam", "curvature", "gauss_newton", "searches", "probes"),
+)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ On the model of the `text` task, with the same base optimizer on both sides. Hel
 2.0 plain steps, and not slower than optax's SAM.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,9 +11,9 @@ import jax
 import optax
 
 import optc
-from optc.cli.train.tasks.text import text
 
 from .interleave import Variant, held, interleave, repeated, report
+from .workload import Workload, text_model
 
 ROUNDS = 11
 RATE, RADIUS, DECAY = 0.1, 0.05, 0.9
@@ -34,33 +33,14 @@ optimizer base(lr = 1e-3) {{
 
 def main() -> None:
     """Print both tables."""
-    task = text()
-    batch = task.batch(0, 0)
-
-    def fresh() -> Any:
-        return task.init(jax.random.key(0))
-
-    def compiled(program: optc.Program, **values: float) -> Variant:
-        optimizer = program(**values)
-        params = fresh()
-        kept = [params, optimizer.init(params)]
-
-        def step() -> Any:
-            kept[:] = optimizer.step(*kept, batch, task.objective)[:2]
-            return kept
-
-        return repeated(step, jax.block_until_ready)
-
-    def loss(params: Any) -> jax.Array:
-        return task.objective.value(params, batch)[0]
-
+    work = text_model()
     print("\nSAM over momentum")
     timings = interleave(
         {
-            "plain": compiled(optc.load("momentum"), lr=RATE, momentum=DECAY),
-            "optc sam": compiled(optc.load("sam"), lr=RATE, momentum=DECAY, rho=RADIUS),
-            "optax, opaque": _optax(fresh(), loss, opaque=True),
-            "optax, two calls": _optax(fresh(), loss, opaque=False),
+            "plain": work.compiled("momentum", lr=RATE, momentum=DECAY),
+            "optc sam": work.compiled("sam", lr=RATE, momentum=DECAY, rho=RADIUS),
+            "optax, opaque": _optax(work, opaque=True),
+            "optax, two calls": _optax(work, opaque=False),
         },
         ROUNDS,
     )
@@ -77,28 +57,29 @@ def main() -> None:
         "optc sam": "perturb sam(radius = 0.1)",
     }
     variants = {
-        name: compiled(optc.compile(FSAM_BASE.format(perturb=perturb)))
+        name: work.compiled(optc.compile(FSAM_BASE.format(perturb=perturb)))
         for name, perturb in perturbs.items()
     }
-    timings = interleave(variants | {"library's fsam": compiled(optc.load("fsam"))}, ROUNDS)
+    timings = interleave(variants | {"library's fsam": work.compiled("fsam")}, ROUNDS)
     report(timings, "plain")
     plain = timings["plain"].median
     held("Functional-SAM, in plain steps", timings["optc fsam"].median / plain, 2.0)
     held("SAM, in plain steps", timings["optc sam"].median / plain, 2.0)
 
 
-def _optax(params: Any, loss: Callable[[Any], jax.Array], *, opaque: bool) -> Variant:
+def _optax(work: Workload, *, opaque: bool) -> Variant:
     base = optax.sgd(RATE, momentum=DECAY)
     adversary = optax.chain(optax.contrib.normalize(), optax.sgd(RADIUS))
     sam = optax.contrib.sam(base, adversary, sync_period=2, opaque_mode=opaque)
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def call(params: Any, state: Any) -> tuple[Any, Any, jax.Array]:
-        value, grads = jax.value_and_grad(loss)(params)
-        more = {"grad_fn": lambda params, _: jax.grad(loss)(params)} if opaque else {}
+        value, grads = jax.value_and_grad(work.loss)(params)
+        more = {"grad_fn": lambda params, _: jax.grad(work.loss)(params)} if opaque else {}
         updates, state = sam.update(grads, state, params, **more)
         return optax.apply_updates(params, updates), state, value
 
+    params = work.fresh()
     # The transparent form keeps the weights in its state: a buffer cannot be donated twice.
     state = jax.tree.map(jax.numpy.copy, sam.init(params))
     kept = [params, state]

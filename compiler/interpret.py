@@ -357,8 +357,9 @@ class Interpreter:
         if node.op == "sampled_outputs_grad":
             rounds = tuple(int(i) for i in inputs[1:])
             return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)
-        if node.op == "curvature":
-            product = self.oracles.hvp(inputs[0], inputs[1])
+        if node.op in ("curvature", "ggn_curvature"):
+            times = self.oracles.hvp if node.op == "curvature" else self.oracles.ggn
+            product = times(inputs[0], inputs[1])
             return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
         return getattr(self.oracles, node.op)(*inputs)
 

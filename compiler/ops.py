@@ -368,6 +368,15 @@ ORACLES = (
         "{0}.curvature({1})",
         ("quadratic", "∇²L"),
     ),
+    Op(
+        "ggn_curvature",
+        "oracle",
+        ("any", "any"),
+        "float",
+        "",
+        "{0}.ggn_curvature({1})",
+        ("quadratic", "G"),
+    ),
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point, but for
 `per_example_mean`, which asks the answer of `per_example_grad`: its region is a function of one
@@ -375,7 +384,7 @@ example's gradient."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
-    *("hvp", "curvature", "ggn", "per_example_grad"),
+    *("hvp", "curvature", "ggn", "ggn_curvature", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
 

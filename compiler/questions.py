@@ -6,7 +6,7 @@ from math import inf
 
 from .budget.numbers import Numbers
 from .graph import Graph, Node, Region, index
-from .ops import ASKED
+from .ops import ASKED, OPERATORS
 from .records import Scalar
 
 
@@ -55,8 +55,19 @@ class _Counter:
                 return self._loop(node)
             case _ if node.op in ASKED:
                 return {node.op: Times(1)}
+            case _ if node.op in OPERATORS:
+                return _times(self._applied(node), self.region(node.regions[0]))
             case _:
                 return {}
+
+    def _applied(self, node: Node) -> float:
+        """How often an operator is applied."""
+        times = self._count(node.inputs[1])
+        return 2 * times if node.op == "xtrace" else times
+
+    def _count(self, id: int) -> float:
+        count = self.numbers.of(id)
+        return inf if count is None else max(float(count), 0)
 
     def _if(self, node: Node) -> _Tally:
         known = self.numbers.of(node.inputs[0])
@@ -65,8 +76,7 @@ class _Counter:
         return _either(*(self.region(region) for region in node.regions))
 
     def _loop(self, node: Node) -> _Tally:
-        count = self.numbers.of(node.inputs[0])
-        rounds = inf if count is None else max(float(count), 0)
+        rounds = self._count(node.inputs[0])
         body, *condition = (self.region(region) for region in node.regions)
         if not condition:
             return _times(rounds, body)

@@ -9,6 +9,7 @@ from ..grammar.diagnostic import Diagnostics
 from .declarations import Declarations, Found, kind_of
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
+from .lowering.closures import check_named
 from .lowering.context import Binding, Context, Scope, Site
 from .lowering.externs import check_extern
 from .parameters import bounds, kind, takes_function
@@ -38,6 +39,8 @@ def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None
         is_open = isinstance(decl, syntax.FuncDecl) and param.type is None
         if is_open or takes_function(param):
             scope.names[param.name.id].value = MISTAKE
+        if takes_function(param) and isinstance(param.default, syntax.Name):
+            check_named(ctx, Site("parameters", "rule", {}, declarations), param.default)
     if isinstance(decl, syntax.ExternDecl):
         check_extern(ctx, scope, decl, Found(decl, declarations))
         return

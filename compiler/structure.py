@@ -81,7 +81,7 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
             # A parameter that is called takes a function.
             used = {*names_read(decl.body), *(name.id for name in names_called(decl.body))}
         case syntax.ScheduleDecl():
-            used = set(names_read(decl.value))
+            used = {*names_read(decl.value), *(name.id for name in names_called(decl.value))}
         case syntax.ExternDecl():
             used = set(names_read(decl.target))
         case syntax.OptimizerDecl():

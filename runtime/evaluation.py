@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from .curvature import curvature
 from .examples import Examples
 from .field import Field, scalar_dtype, widen
 from .objective import Beside, Inputs, Objective
@@ -25,7 +26,15 @@ def evaluate(
 
 
 FUNCTIONS = frozenset(
-    {"pullback", "hvp", "curvature", "ggn", "sampled_outputs_grad", "per_example_grad"}
+    {
+        "pullback",
+        "hvp",
+        "curvature",
+        "ggn",
+        "ggn_curvature",
+        "sampled_outputs_grad",
+        "per_example_grad",
+    }
 )
 """The oracles that are functions."""
 
@@ -86,19 +95,24 @@ class _Evaluation:
     def curvature(self, v: Field) -> jax.Array:
         tangent = self._tangent(v)
 
-        def slope(x: Tensors) -> jax.Array:
-            return _derivative(self._loss, x, tangent)
-
-        try:
-            # Forward over forward: +0.7 of a gradient, where a Hessian product costs +2.
-            return _derivative(slope, self._tensors, tangent).astype(scalar_dtype())
-        except (TypeError, NotImplementedError) as error:
-            # A jax.custom_vjp has no forward derivative, but its backward pass may have one.
-            # JAX says so in one way while tracing and in another while not.
-            if "custom_vjp" not in str(error) and "custom_lin" not in str(error):
-                raise
+        def product() -> jax.Array:
             _, product = jax.jvp(jax.grad(self._loss), (self._tensors,), (tangent,))
             return dot(v, self._field(product))
+
+        return curvature(self._loss, self._tensors, tangent, product).astype(scalar_dtype())
+
+    def ggn_curvature(self, v: Field) -> jax.Array:
+        outputs, push = jax.jvp(lambda x: self._model(x)[0], (self._tensors,), (self._tangent(v),))
+
+        def head(outputs: PyTree) -> jax.Array:
+            return self._objective.loss_of(outputs, self._inputs.batch)
+
+        def product() -> jax.Array:
+            _, curved = jax.jvp(jax.grad(head), (outputs,), (push,))
+            found: jax.Array = jax.tree.reduce(jnp.add, jax.tree.map(jnp.vdot, push, curved))
+            return found
+
+        return curvature(head, outputs, push, product).astype(scalar_dtype())
 
     def ggn(self, v: Field) -> Field:
         assert self._push is not None, "asked at the point"
@@ -189,8 +203,3 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ggn": ("pullback",),
     "sampled_outputs_grad": ("outputs",),
 }
-
-
-def _derivative(f: Callable[[Tensors], jax.Array], x: Tensors, tangent: Tensors) -> jax.Array:
-    slope: jax.Array = jax.jvp(f, (x,), (tangent,))[1]
-    return slope

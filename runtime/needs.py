@@ -21,7 +21,9 @@ class _Condition(NamedTuple):
 
 _CONDITIONS = (
     _Condition(
-        frozenset({"outputs", "outputs_grad", "pullback", "ggn", "sampled_outputs_grad"}),
+        frozenset(
+            {"outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature", "sampled_outputs_grad"}
+        ),
         lambda objective: objective.split,
         "the model's outputs",
         "give them apart: optc.Objective(outputs=..., loss=...)",

@@ -124,6 +124,8 @@ class Point:
     """The Hessian of the loss times a direction."""
     curvature: Callable[[Field], jax.Array]
     """v'Hv, the second derivative of the loss along `v`."""
+    ggn_curvature: Callable[[Field], jax.Array]
+    """v'J'BJv, what the Gauss-Newton matrix has of the curvature along `v`."""
     ggn: Callable[[Field], Field]
     """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
     examples: jax.Array

@@ -1,7 +1,9 @@
 """The objective at one point on a batch in slices: the same values in the memory of one slice.
 
 The loss is a mean over examples, so what is a derivative of it is the mean over slices of equal
-size. Nothing is kept of a slice but what it adds: each product evaluates the model again.
+size. Nothing is kept of a slice but what it adds: each product evaluates the model again. Of n
+slices, the first holds the examples 0, n, 2 n, ...: where a batch lies on several devices, each
+slice lies on all of them as the batch does.
 """
 
 from collections.abc import Callable
@@ -58,8 +60,8 @@ class _Slices:
 
         def one(k: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
             found = self._ask(k, wanted)
-            names: tuple[str, ...] = ("loss", "grad")
-            return {name: found.pop(name) for name in names if name in found}, found
+            summed = {name: found.pop(name) for name in found.keys() & {"loss", "grad"}}
+            return summed, found
 
         found: dict[str, Any]
         found, stacked = self._means(one)
@@ -133,10 +135,11 @@ class _Slices:
         def part(x: Any, axis: int | None) -> Any:
             if axis is None:
                 return x
-            return lax.dynamic_slice_in_dim(jnp.asarray(x), k * self._size, self._size, axis)
+            shape = np.shape(x)
+            by_slice = jnp.reshape(x, (*shape[:axis], self._size, self._number, *shape[axis + 1 :]))
+            return lax.dynamic_index_in_dim(by_slice, k, axis + 1, keepdims=False)
 
-        axes = self._objective.axes(tree)
-        return jax.tree.map(part, tree, axes)
+        return jax.tree.map(part, tree, self._objective.axes(tree))
 
     def _together(self, stacked: PyTree) -> PyTree:
         """The outputs of all slices as outputs of the whole batch."""
@@ -151,8 +154,8 @@ class _Slices:
                     f"the model's {name} of a micro-batch of {self._size} have the shape {shape}: "
                     f"with `micro_batches` their axis {axis} is that of the examples"
                 )
-            merged = (*shape[:axis], self._number * self._size, *shape[axis + 1 :])
-            return jnp.moveaxis(x, 0, axis).reshape(merged)
+            merged = (*shape[:axis], self._size * self._number, *shape[axis + 1 :])
+            return jnp.moveaxis(x, 0, axis + 1).reshape(merged)
 
         whole: PyTree = jax.tree_util.tree_map_with_path(together, stacked)
         return whole

@@ -23,12 +23,14 @@ class Snapshot(NamedTuple):
     step: int
     params: Params
     state: State
+    model_state: Params | None = None
     batch_size: int | None = None
 
-    def tree(self) -> dict[str, Any]:
-        """What is written of it, beside the step."""
-        found = {"params": self.params, "state": self.state}
-        return found if self.batch_size is None else found | {"batch_size": self.batch_size}
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What is on disk, by name."""
+        named = self._asdict()
+        return {name: x for name, x in named.items() if name != "step" and x is not None}
 
 
 class Checkpoints:
@@ -41,7 +43,7 @@ class Checkpoints:
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot, unless its step is already there."""
         if snapshot.step not in self._manager.all_steps():
-            self._manager.save(snapshot.step, args=ocp.args.StandardSave(snapshot.tree()))
+            self._manager.save(snapshot.step, args=ocp.args.StandardSave(snapshot.arrays))
             # The next step donates these arrays: they must be on disk before it starts.
             self._manager.wait_until_finished()
 
@@ -50,9 +52,10 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return like
-        restored = self._manager.restore(step, args=ocp.args.StandardRestore(like.tree()))
-        size = None if like.batch_size is None else int(restored["batch_size"])
-        return Snapshot(step, restored["params"], restored["state"], size)
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(like.arrays))
+        if like.batch_size is not None:
+            restored["batch_size"] = int(restored["batch_size"])
+        return Snapshot(step, **restored)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ class TaskName(Enum):
     """The built-in tasks."""
 
     DIGITS = "digits"
+    DIGITS_NORMED = "digits_normed"
     TEXT = "text"
     ROSENBROCK = "rosenbrock"
     QUADRATIC = "quadratic"
@@ -74,8 +75,9 @@ def train(
     number of steps unless it is set. Where the spec requests a batch size, batches double until
     they are as large, and never shrink.
 
-    Tasks: digits (1,797 real images, a small perceptron), text (a small transformer over the
-    sources of Python's standard library), rosenbrock, quadratic. None needs a download.
+    Tasks: digits (1,797 real images, a small perceptron), digits_normed (the same with batch norm
+    and dropout), text (a small transformer over the sources of Python's standard library),
+    rosenbrock, quadratic. None needs a download.
 
     Example:
       optc train adamw --task digits

@@ -8,13 +8,13 @@ from enum import Enum, auto
 
 import jax
 
-from ...runtime import Optimizer, State
+from ...runtime import Optimizer
 from .checkpoint import Checkpoints, Snapshot
 from .growth import Growth
 from .interrupt import Interrupt
 from .metrics import Entry, Metrics
 from .reports import Reports, plain
-from .tasks.task import Params, Task
+from .tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ class Outcome:
 def start(task: Task, optimizer: Optimizer, seed: int, growth: Growth | None = None) -> Snapshot:
     """The weights and state before the first step."""
     params = task.init(jax.random.key(seed))
-    return Snapshot(0, params, optimizer.init(params), growth.first if growth else None)
+    # A key of its own, which draws nothing that the weights were drawn with.
+    key = jax.random.fold_in(jax.random.key(seed), 1) if task.objective.key else None
+    size = growth.first if growth else None
+    return Snapshot(0, params, optimizer.init(params, key), task.model_state, size)
 
 
 def train(
@@ -73,22 +76,26 @@ def train(
     heard. `seconds` is what the run had taken before. The same task, optimizer and seed give the
     same weights however often the run is cut and resumed.
     """
-    step, params, state, size = begin
+    step, params, state, model_state, size = begin
     began = time.perf_counter() - seconds
     reports = Reports()
     with Interrupt() as interrupt:
         while step < plan.steps:
             batch, used = task.batch(seed, step, size), size
-            params, state, report = optimizer.step(params, state, batch, task.objective)
+            params, state, report = optimizer.step(
+                params, state, batch, task.objective, model_state=model_state
+            )
+            model_state = report.model_state
             step += 1
             if growth is not None and size is not None:
                 size = growth.after(size, float(report.requested["batch_size"]))
+            now = Snapshot(step, params, state, model_state, size)
             reports.add(step, report, used)
             evaluated = plan.due(step, plan.evaluate_every)
             logged = evaluated or plan.due(step, plan.log_every)
             saved = plan.due(step, plan.checkpoint_every)
             if logged or saved or interrupt.asked:
-                measured = _evaluate(task, optimizer, params, state) if evaluated else {}
+                measured = _evaluate(task, optimizer, now) if evaluated else {}
                 for place, loss, observed, examples in reports.take(logged):
                     evaluation = measured if place == step else {}
                     seconds = time.perf_counter() - began
@@ -99,11 +106,12 @@ def train(
                     if stop_when_not_finite and place == step and not math.isfinite(loss):
                         return Outcome(End.DIVERGED, step)
             if saved or interrupt.asked:
-                checkpoints.save(Snapshot(step, params, state, size))
+                checkpoints.save(now)
             if interrupt.asked and step < plan.steps:
                 return Outcome(End.INTERRUPTED, step)
     return Outcome(End.FINISHED, step)
 
 
-def _evaluate(task: Task, optimizer: Optimizer, params: Params, state: State) -> dict[str, float]:
-    return plain(task.evaluate(optimizer.evaluation_params(params, state)))
+def _evaluate(task: Task, optimizer: Optimizer, now: Snapshot) -> dict[str, float]:
+    weights = optimizer.evaluation_params(now.params, now.state)
+    return plain(task.evaluate(weights, now.model_state))

@@ -19,18 +19,17 @@ class Reports:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Report] = {}
+        self._waiting: dict[int, tuple[Any, Mapping[str, Any]]] = {}
         self._sizes: dict[int, int | None] = {}
 
     def add(self, step: int, report: Report, batch_size: int | None = None) -> None:
-        """Keep the report of a step, and the size of its batch where batches grow."""
-        self._waiting[step] = report
+        """Keep the loss and the observations of a step, and its batch's size where batches grow."""
+        self._waiting[step] = report.loss, report.observed
         self._sizes[step] = batch_size
 
     def take(self, logged: bool) -> Iterator[tuple[int, float, dict[str, Observed], int | None]]:
         """The steps worth a line, with loss, observations and batch; the newest if `logged`."""
-        kept = {step: (r.loss, r.observed) for step, r in self._waiting.items()}
-        found: dict[int, tuple[Any, Mapping[str, Any]]] = jax.device_get(kept)
+        found: dict[int, tuple[Any, Mapping[str, Any]]] = jax.device_get(self._waiting)
         sizes, self._sizes = self._sizes, {}
         self._waiting.clear()
         seen = {step: _seen(observed) for step, (_, observed) in found.items()}

@@ -145,7 +145,7 @@ class Intervals(Flow[Interval]):
                 return ALL
             case "grad" if node.inputs[0] in self._weights:
                 return self._gradient
-            case "hvp" | "curvature" | "ggn":
+            case "hvp" | "curvature" | "ggn" | "ggn_curvature":
                 return ZERO if inputs[1] == ZERO else ALL
             case "per_example_mean":
                 return self.region(node.regions[0], [ALL])[0]

@@ -107,8 +107,8 @@ def checked(
         message = f"`{name}` takes {needs} that is known before the program runs"
         ctx.report.add(NOT_STATIC.at(span, message, others=tuple(declared)))
         return MISTAKE
-    for each in _alternatives(ctx, value):
-        _check_range(ctx, param, each, span)
+    for each, written in _alternatives(ctx, value, span):
+        _check_range(ctx, param, each, written)
     return value
 
 
@@ -117,16 +117,25 @@ def _is_per_tensor(value: Value) -> bool:
     return value.type.is_field and value.type.per == "tensor"
 
 
-def _alternatives(ctx: Context, value: Value) -> Iterator[Value]:
-    """The values among which a `where` with a predicate chooses; any other value by itself."""
-    node = ctx.made[value.id]
-    if node.op != "merge":
-        yield value
-        return
-    for source in node.inputs:
-        made = ctx.made[source]
-        constant = made["value"] if made.op == "const" else None
-        yield from _alternatives(ctx, Value(source, made.type, constant))
+def _alternatives(ctx: Context, value: Value, span: Span) -> Iterator[tuple[Value, Span]]:
+    """The values among which a `where` with a predicate chooses, and where they are written.
+
+    Any other value by itself.
+    """
+    found, left = {value.id}, [(value, span)]
+    while left:
+        value, span = left.pop()
+        node = ctx.made[value.id]
+        if node.op != "merge":
+            yield value, span
+            continue
+        written = ctx.sides.get(value.id, (span, span))
+        for source, side in zip(node.inputs, written, strict=True):
+            if source not in found:
+                found.add(source)
+                made = ctx.made[source]
+                constant = made["value"] if made.op == "const" else None
+                left.append((Value(source, made.type, constant), side))
 
 
 def _is_static(value: Value, wanted: str) -> bool:

@@ -46,4 +46,6 @@ def where_tensors(
     if (wrong := expressions.differently_arranged(ctx, (yes, no), spans)) is not None:
         return wrong
     domain = ctx.add_domain(f"{site.label.replace('.', '_')}_tensors", term)
-    return ctx.merge(domain, yes, no, name)
+    chosen = ctx.merge(domain, yes, no, name)
+    ctx.sides.setdefault(chosen.id, spans)
+    return chosen

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, correction, declare, did_you_mean
+from ..constants import NAMED
 from ..declarations import Found
 from ..parameters import takes_function
+from ..structure import names_called
 from . import closures, expressions, externs, statements
 from .arguments import checked, match
 from .builder import MISTAKE, Value
@@ -66,7 +68,7 @@ def call(
         return _schedule(ctx, scope, site, expr, found, name)
     if site.kind in CALLABLE_KINDS and (found := site.declarations.find(site.kind, function)):
         return _rule(ctx, scope, site, expr, found, name)
-    return _unknown(ctx, site, scope, expr.function)
+    return unknown(ctx, site, scope, expr.function)
 
 
 def is_function(site: Site, name: str) -> bool:
@@ -75,14 +77,16 @@ def is_function(site: Site, name: str) -> bool:
     return declared is not None or name in FUNCTIONS
 
 
-def _unknown(ctx: Context, site: Site, scope: Scope, name: syntax.Name) -> Value:
+def unknown(ctx: Context, site: Site, scope: Scope, name: syntax.Name) -> Value:
+    """Report a name that stands for nothing that can be called."""
     if name.id in site.declarations.broken:
         return MISTAKE
     if (binding := scope.find(name.id)) is not None:
         value = expressions.expression(ctx, site, scope, name)
         if not value.type.is_unknown:
             message = f"`{name.id}` is {value.type}, which cannot be called"
-            others = (Label(binding.span, "declared here"),) if binding.span else ()
+            declared = [Label(binding.span, "declared here")] if binding.span else []
+            others = (*declared, *ctx.asker_of(name.span))
             ctx.report.add(closures.FUNCTION_VALUE.at(name.span, message, others=others))
         return MISTAKE
     known = FUNCTIONS | site.declarations.names("func") | site.declarations.names("schedule")
@@ -118,7 +122,9 @@ def _function(
     signals = {"w": ctx.weights}
     result = name or decl.name.id
     body = Site("func", site.label, signals, found.scope, f"{decl.name.id}_", result)
+    ctx.callers.append(expr.span)
     value = statements.body(ctx, body, inner, decl.body)
+    ctx.callers.pop()
     ctx.active.pop()
     return value
 
@@ -208,27 +214,47 @@ def bind(
     inner = Scope()
     own = Site("parameters", site.label, {}, found.scope)
     is_func = isinstance(found.decl, syntax.FuncDecl)
+    called = {name.id for name in names_called(found.decl) if not is_function(own, name.id)}
     for param in params:
         if param.name.id in matched:
             given, where = matched[param.name.id].value, (site, scope)
         else:
             assert param.default is not None
             given, where = param.default, (own, inner)
-        inner.names[param.name.id] = _parameter(ctx, *where, param, given, is_func)
+        is_called = param.name.id in called
+        binding = _parameter(ctx, *where, param, given, is_func, is_called)
+        inner.names[param.name.id] = binding
     return inner
 
 
 def _parameter(
-    ctx: Context, site: Site, scope: Scope, param: syntax.Param, given: syntax.Expr, is_func: bool
+    ctx: Context,
+    site: Site,
+    scope: Scope,
+    param: syntax.Param,
+    given: syntax.Expr,
+    is_func: bool,
+    is_called: bool,
 ) -> Binding:
-    """What a parameter stands for: that of a `func` may be given anything."""
+    """What a parameter stands for: that of a `func` may be given anything, unless it calls it."""
     span, any_type = param.name.span, is_func and param.type is None
-    if takes_function(param) or any_type:
+    wants = takes_function(param) or (any_type and is_called)
+    if wants or any_type:
         function = closures.closure(ctx, site, scope, given)
         if function is not None:
             return Binding("parameter", span, closure=function)
+    if wants and given is param.default:
+        return Binding("parameter", span)  # reported where it is declared
+    if wants and isinstance(given, syntax.Name) and not _is_known(site, scope, given.id):
+        unknown(ctx, site, scope, given)
+        return Binding("parameter", span)
     value = expressions.expression(ctx, site, scope, given, param.name.id)
-    if takes_function(param):
+    if wants:
         closures.needed(ctx, param, given, value)
         return Binding("parameter", span)
     return Binding("parameter", span, checked(ctx, param, value, given.span, any_type))
+
+
+def _is_known(site: Site, scope: Scope, name: str) -> bool:
+    """Whether a name stands for a value."""
+    return scope.find(name) is not None or name in site.signals or name in ("t", *NAMED)

@@ -76,10 +76,19 @@ def apply(
         return calls.call(ctx, called.site, inner, named, name)
 
 
+def check_named(ctx: Context, site: Site, default: syntax.Name) -> None:
+    """Report the default of a parameter that takes a function, where it is not that of one."""
+    if not calls.is_function(site, default.id):
+        calls.unknown(ctx, site, Scope(), default)
+
+
 def refuse_value(ctx: Context, given: syntax.Node, shown: str, help: str) -> Value:
     """Report a function that stands where a value is needed."""
     message = f"{shown} is a function, and a value is needed here"
-    ctx.report.add(FUNCTION_VALUE.at(given.span, message, label="a function", help=help))
+    others = ctx.asker_of(given.span)
+    ctx.report.add(
+        FUNCTION_VALUE.at(given.span, message, label="a function", help=help, others=others)
+    )
     return MISTAKE
 
 
@@ -88,17 +97,23 @@ def needed(ctx: Context, param: syntax.Param, given: syntax.Expr, value: Value) 
     if not value.type.is_unknown:
         message = f"`{param.name.id}` takes a function; this is {value.type}"
         help = "give the name of one, or write `x => ...`"
-        ctx.report.add(FUNCTION_VALUE.at(given.span, message, label="not a function", help=help))
+        others = ctx.asker_of(given.span)
+        ctx.report.add(
+            FUNCTION_VALUE.at(given.span, message, label="not a function", help=help, others=others)
+        )
 
 
 def _is_value(ctx: Context, site: Site, scope: Scope, argument: syntax.Argument) -> bool:
     """Whether an argument may be given to a function value; what may not is reported."""
     if argument.name is not None:
         message = "a function that was handed in takes its arguments by place"
-        ctx.report.add(FUNCTION_VALUE.at(argument.span, message))
+        ctx.report.add(
+            FUNCTION_VALUE.at(argument.span, message, others=ctx.asker_of(argument.span))
+        )
         return False
     if closure(ctx, site, scope, argument.value) is None:
         return True
     message = "a function that was handed in takes numbers and fields, and no functions"
-    ctx.report.add(FUNCTION_VALUE.at(argument.span, message, label="a function"))
+    others = ctx.asker_of(argument.span)
+    ctx.report.add(FUNCTION_VALUE.at(argument.span, message, label="a function", others=others))
     return False

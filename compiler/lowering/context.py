@@ -137,7 +137,9 @@ class Context(Builder):
     domains: list[Domain]
     slots: list[Slot] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     active: list[syntax.Node] = field(default_factory=list)
+    callers: list[Span] = field(default_factory=list)
     parameter_names: dict[int, str] = field(default_factory=dict)
     evaluation: tuple[Value, Span] | None = None
     accumulated: bool = False
@@ -149,6 +151,7 @@ class Context(Builder):
     assumed: list[Term] = field(default_factory=list)
     choices: int = 0
     random_sites: int = 0
+    sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
 
     def __post_init__(self) -> None:
@@ -322,11 +325,22 @@ class Context(Builder):
         self, span: Span, message: str, help: str | None = None, others: Iterable[Label] = ()
     ) -> Value:
         """Report a value of the wrong type; in another file, with the stage whose rule has it."""
-        labels = tuple(others)
-        if self.place is not None and self.place.source is not span.source:
-            labels = (*labels, Label(self.place, "for this stage"))
+        labels = (*others, *self.asker_of(span))
         self.report.add(TYPE_MISMATCH.at(span, message, help=help, others=labels))
         return MISTAKE
+
+    def asker_of(self, span: Span) -> tuple[Label, ...]:
+        """A label that shows what is being lowered where `span` is in another file.
+
+        It is a call of a function, of the file of the stage if there is one, or the stage itself.
+        """
+        for call in reversed(self.callers):
+            own = self.place is None or call.source is self.place.source
+            if own and call.source is not span.source:
+                return (Label(call, "called here"),)
+        if self.place is None or self.place.source is span.source:
+            return ()
+        return (Label(self.place, "for this stage"),)
 
     def blame(self, rule: Rule, inside: Span, message: str, label: str) -> None:
         """Report a stage for what its rule does at `inside`; a rule without a stage itself."""

@@ -105,8 +105,11 @@ def _attribute(ctx: Context, scope: Scope, expr: syntax.Attribute) -> Value:
     path = dotted(expr)
     if path in ctx.named:
         return ctx.named[path]
+    if path in ctx.kept:
+        return ctx.cells.get(ctx.kept[path], MISTAKE)
+    known = {*ctx.named, *ctx.kept}
     return ctx.unknown(
-        syntax.Name(expr.span, path), ctx.named, "is not a named value of a stage before this line"
+        syntax.Name(expr.span, path), known, "is not a named value of a stage before this line"
     )
 
 

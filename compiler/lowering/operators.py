@@ -133,7 +133,11 @@ def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: 
     """What an operator makes of a field."""
     function = closures.closure(ctx, site, scope, expr)
     if function is None:
-        message = "an operator is a function of a field"
+        # Where a function is checked alone, nothing is known of its parameters.
+        value = expressions.expression(ctx, site, scope, expr)
+        if value.type.is_unknown:
+            return MISTAKE
+        message = f"an operator is a function of a field; this is {value.type}"
         help = "write `d => ...`, or the name of an oracle that acts on a field: `hvp`"
         ctx.report.add(BAD_OPERATOR.at(expr.span, message, help=help))
         return MISTAKE

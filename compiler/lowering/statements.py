@@ -59,7 +59,11 @@ def _statement(ctx: Context, site: Site, scope: Scope, statement: syntax.Stateme
             _repeat(ctx, site, scope, statement)
         case syntax.If():
             condition = expressions.condition(ctx, site, scope, statement.condition)
-            return _branch(ctx, site, scope, condition, statement.then, statement.otherwise)
+            found = _branch(ctx, site, scope, condition, statement.then, statement.otherwise)
+            if found is not None and found.type.kind == "spectrum":
+                help = "choose between numbers that are asked of it"
+                return ctx.mistyped(statement.span, "the sides of `if` return a spectrum", help)
+            return found
         case syntax.Every():
             period = expressions.number(ctx, site, scope, statement.period)
             condition = every(ctx, period)
@@ -92,9 +96,9 @@ def _let(ctx: Context, site: Site, scope: Scope, let: syntax.Let) -> None:
 
 def _var(ctx: Context, site: Site, scope: Scope, var: syntax.Var) -> None:
     value = ctx.as_float(expressions.expression(ctx, site, scope, var.initial, var.name.id))
-    if value.type.kind == "examples":
+    if value.type.kind in ("examples", "spectrum"):
         message = f"a `var` is a number, a field or model outputs; this is {value.type}"
-        value = ctx.mistyped(var.initial.span, message, "give it a name: `each = ...`")
+        value = ctx.mistyped(var.initial.span, message, "give it a name: `found = ...`")
     cell = ctx.new_cell(Cell(dynamic(value.type), var.name.id), value)
     ctx.define(scope, var.name, Binding("var", var.name.span, cell=cell))
 

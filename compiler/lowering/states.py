@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
+from ..declarations import Declarations
 from ..records import Slot, distinct
+from ..structure import names_called, names_read
 from ..types import Type, dynamic
 from . import expressions
 from .builder import MISTAKE, Cell, Value
@@ -77,6 +79,8 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         ctx.stochastic.add(number)
     key = ctx.new_cell(cell, value)
     ctx.define(scope, state.name, Binding("state", state.name.span, cell=key))
+    if len(ctx.frame.blocks) == ctx.pipeline_depth:
+        ctx.kept.setdefault(f"{site.label}.{site.prefix}{state.name.id}", key)
 
 
 def _dtype(ctx: Context, state: syntax.State) -> str | None:
@@ -160,14 +164,36 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
             return False
         if binding is None and name == "t":
             return False
-    return not any(_asks(c) for c in _calls(initial))
+    arguments = (a.value for call in _calls(initial) for a in call.arguments)
+    if any(isinstance(argument, syntax.Lambda) for argument in arguments):
+        return False
+    return not _asks(initial, scope, site.declarations, [])
 
 
-def _asks(call: syntax.Call) -> bool:
-    return expressions.dotted(call.function) in (
-        *(*RESULTS, "per_example_mean"),
-        *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
-    )
+_ASKING = {
+    *(*RESULTS, "per_example_mean"),
+    *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
+}
+"""Functions that have an answer in a step only."""
+
+
+def _asks(
+    node: syntax.Node, scope: Scope, declarations: Declarations, seen: list[syntax.Node]
+) -> bool:
+    """Whether something calls or hands on a function that has an answer in a step only."""
+    for name in (*names_read(node), *(called.id for called in names_called(node))):
+        if (binding := scope.find(name)) is not None and binding.closure is not None:
+            return True
+        if (found := declarations.find("func", name)) is not None:
+            if any(found.decl is each for each in seen):
+                continue
+            seen.append(found.decl)
+            assert isinstance(found.decl, syntax.FuncDecl)
+            if _asks(found.decl.body, Scope(), found.scope, seen):
+                return True
+        elif name in _ASKING and binding is None:
+            return True
+    return False
 
 
 def _history(site: Site, initial: syntax.Expr) -> syntax.Call | None:

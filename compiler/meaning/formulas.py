@@ -358,10 +358,11 @@ class Formulas:
         match node.op:
             case "hvp" | "pullback" | "ggn":
                 return Formula(self._linear(node, node.op, values[1], values[0]), _form(node.type))
-            case "curvature":
+            case "curvature" | "ggn_curvature":
                 at, along = values
+                times = "hvp" if node.op == "curvature" else "ggn"
                 field = node.model_copy(update={"type": Type("field")})
-                product = self._linear(field, "hvp", along, at)
+                product = self._linear(field, times, along, at)
                 over = self._over(
                     None, Formula(along, inputs[1].form), self._domain(node.inputs[1])
                 )

@@ -85,7 +85,7 @@ class _Erring(Interpreter):
         if node.op in ("point", "examples"):
             return found
         units = float(_UNITS)
-        if node.op in ("hvp", "curvature", "ggn") and self.oracles is not None:
+        if node.op in ("hvp", "curvature", "ggn", "ggn_curvature") and self.oracles is not None:
             # Derivatives of r / sqrt(1 + r^2), taken one by one, cancel but for r^-2 of them.
             units *= 1 + float(np.max(np.square(self.oracles.outputs(inputs[0]))))
         return self._off(found, units)

@@ -98,9 +98,7 @@ class Expressions:
         if op.op_class == "shape":
             return self._shape(node)
         if node.op == "history":
-            given: list[Piece] = [self.operand(i) for i in node.inputs]
-            given += [Labelled("products=", "True")] if node.get("products") else []
-            return call(op.python, *given)
+            return self._history(node)
         template = self._template(node)
         if "{" not in template:
             return call(template, *(self.operand(i) for i in node.inputs))
@@ -160,6 +158,11 @@ class Expressions:
             operands = [key, str(node["site"]), *operands]
         given = (*operands, *functions) if node.op == "quadrature" else (*functions, *operands)
         return call(op.python, *given)
+
+    def _history(self, node: Node) -> Piece:
+        operands: list[Piece] = [self.operand(i) for i in node.inputs]
+        products = [Labelled("products=", "True")] if node.get("products") else []
+        return call(OPS[node.op].python, *operands, *products)
 
     def _random(self, node: Node) -> Piece:
         key, site = self._key(node.inputs[1:]), str(node["site"])

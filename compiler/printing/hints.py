@@ -52,6 +52,7 @@ _PLAIN = {
     "max": "most",
     "clamp": "clamped",
     "curvature": "curvature",
+    "ggn_curvature": "gauss_newton_curvature",
     "hvp": "hessian_product",
     "ggn": "gauss_newton_product",
     "pullback": "pulled_back",

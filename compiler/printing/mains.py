@@ -333,10 +333,14 @@ class _MainWriter(Function):
             rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
             results = [self.expressions.operand(i) for i in inner.results]
             one_value = node.op == "if" or is_called(node) or inner.name.startswith("while")
-            returned: Piece = bare_tuple(results, indent + 1)
-            if len(results) == 1 and not one_value:
-                returned = f"({results[0]},)"
-            rows += lines(returned, indent + 1, "return ")
+            if len(results) == 1 and one_value:
+                (id,) = inner.results
+                value = self._name(id) or self.expressions.value(id)
+                rows += self.spill(id, value, indent + 1, "return ")
+            elif len(results) == 1:
+                rows += lines(f"({results[0]},)", indent + 1, "return ")
+            else:
+                rows += lines(bare_tuple(results, indent + 1), indent + 1, "return ")
         rows.append("")
         functions = [inner.name for inner in statement.inner]
         inputs = [self.expressions.operand(i) for i in node.inputs]

@@ -49,7 +49,7 @@ def needs(graph: Graph) -> dict[str, str]:
     used = {i for node in walk(graph.step) for i in node.inputs}
     used |= {i for node in walk(graph.step) for region in node.regions for i in region.results}
     for node in walk(graph.step):
-        oracle = {"curvature": "hvp"}.get(node.op, node.op)
+        oracle = {"curvature": "hvp", "ggn_curvature": "ggn"}.get(node.op, node.op)
         idle = node.op == "loss" and node.id in reported and node.id not in used
         if node.op in (*ASKED, "examples") and not idle:
             found.setdefault(oracle, _asker(graph, node))

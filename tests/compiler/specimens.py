@@ -91,7 +91,7 @@ SPECIMENS = {
     "the step as a whole": """
     rule constrain positive() { return max(w_next, -10) }
     optimizer one(n: int = 2) {
-      perturb sam()
+      perturb sam(radius = where(ndim >= 2, 0.05, 0))
       accumulate n
       precondition adam()
       tune step 0.1

@@ -82,6 +82,11 @@ class Names:
         asks = [f"hvp(tanh({x}))", f"grad(w + 0.1 * tanh({x}))"] if self.oracles else []
         asks += ["per_example_mean(e => e / (1 + norm(e)))"] if self.oracles else []
         asks += [f"tanh(pullback({self.outputs(depth - 1)}))"] if self.oracles else []
+        d = self.fresh("d")
+        asks += [f"thrice({d} => tanh({d} * {y}) - {s} * {d} / (1 + abs({s})), tanh({x}))"]
+        if self.oracles:
+            asks += [f"cg({d} => ggn({d}) + {d}, tanh({x}), 2)", f"thrice({d} => ggn({d}), {x})"]
+            asks += [f"thrice({d} => tanh({d} + hvp({y})), {x})"]
         asks += [f"{x} * {size} / 4" for size in self.sizes]
         axes = [str(axis) for axis in range(len(self.sizes))]
         part = self.pick("tensor", "unit", "row", "column", "matrix", *axes, *axes)
@@ -123,7 +128,7 @@ class Names:
 
     def statement(self, depth: int) -> str:
         choices = ["let", "let", "scalar", "update", "update", "var"]
-        choices += [] if self.in_loop else ["state", "scalar state", "coarse state"]
+        choices += [] if self.in_loop else ["state", "scalar state", "coarse state", "history"]
         if depth:
             choices += ["if", "every", "repeat", "when"]
             choices += ["flag"] if self.flags else []
@@ -159,6 +164,24 @@ class Names:
         self.fields.append(f"({name} / 100)")
         return (
             f"state {name}: i8 = zeros({self.signal})\n{name} <- 90 * tanh({name} / 50 + {value})"
+        )
+
+    def _history(self, depth: int) -> str:
+        """Pairs along which something curves by 2, and what is made of the last few."""
+        one, other, size = self.fresh("h"), self.fresh("h"), self.pick("1", "2", "3")
+        value, x, name = self.field(1), self.field(1), self.fresh("x")
+        products = self.pick("", ", products = true")
+        made = self.pick(
+            f"inverse_fisher({one}, {x}, 0.5 + tanh({self.scalar(0)})^2)",
+            f"inverse_hessian({one}, {other}, {x}, 0.4)",
+        )
+        self.fields.append(name)
+        return (
+            f"state {one} = history({self.signal}, {size}{products})\n"
+            f"state {other} = history(w, {size})\n"
+            f"{one} <- push({one}, {value})\n"
+            f"{other} <- push({other}, 2 * {value})\n"
+            f"{name} = tanh({made})"
         )
 
     def _scalar_state(self, depth: int) -> str:
@@ -225,6 +248,19 @@ def _without_g(text: str, signal: str) -> str:
     return re.sub(r"\bg\b", signal, text)
 
 
+THRICE = """
+func thrice(op, x) {
+  var y = x
+  repeat 3 { y <- tanh(op(y)) }
+  return y
+}
+"""
+"""A function of a function, which calls it in a loop."""
+
+
+_ASKING = ("loss(", "grad(", "hvp(", "per_example", "ggn(", "outputs(")
+"""What a rule that is to stand in a group may not say."""
+
 VIEWS = (
     "",
     'view "a b -> b a"',
@@ -252,9 +288,7 @@ def specs(draw: st.DrawFn) -> str:
     if (
         draw(st.integers(0, 2)) == 0
         and "perturb" not in kinds
-        and not any(
-            word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example", "outputs(")
-        )
+        and not any(word in rules[0] for word in _ASKING)
     ):
         view = draw(st.sampled_from(VIEWS))
         observed = "observe norm(g) as inside"
@@ -270,7 +304,7 @@ def specs(draw: st.DrawFn) -> str:
     lines = "\n".join(line for line in body if line)
     half = ", half: int = 2" if "half" in lines else ""
     header = f"optimizer one(lr = 0.1, a = 0.4 in [0, 1], flag: bool = true{half})"
-    items = [*rules, f"{header} {{\n{lines}\n}}"]
+    items = [THRICE, *rules, f"{header} {{\n{lines}\n}}"]
     if draw(st.integers(0, 3)) == 0:
         items.append(_variant(draw, lines))
     return "\n".join(items)

@@ -8,7 +8,6 @@ from agreement import agree, graph_of
 
 from optc.compiler.graph import walk
 from optc.compiler.interpret import Interpreter, Tensors
-from optc.compiler.meaning.tapes import tape
 
 RULE = """
 rule precondition own(damping = 0.0 in (-inf, inf), rounds: int = 0) {{
@@ -147,19 +146,3 @@ def test_the_printed_program_does_what_the_interpreter_does():
 def test_the_point_leaves_the_loop():
     graph = graph_of(RULE.format(value="cg(d => ggn(d) + hvp(d), g, 3)"))
     assert sum(node.op == "point" for node in walk(graph.step)) == 1
-
-
-# ---- the Gauss-Newton matrix
-
-
-def test_a_gauss_newton_product_is_symmetric_and_never_negative():
-    taped = tape(2, steps=2)
-    batch, at = taped.batches[1], list(taped.weights)
-    random = np.random.default_rng(0)
-    u, v = ([random.normal(size=w.shape) for w in at] for _ in range(2))
-
-    def inner(x, y):
-        return float(flat(x) @ flat(y))
-
-    assert inner(u, batch.ggn(at, v)) == pytest.approx(inner(batch.ggn(at, u), v), rel=1e-12)
-    assert inner(u, batch.ggn(at, u)) >= 0

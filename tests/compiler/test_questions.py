@@ -31,6 +31,8 @@ def asked(body, parameters=""):
         ("repeat 4 while loss(w + x) > 1 { x <- hvp(x) }", {"loss": "up to 6", "hvp": "up to 4"}),
         ("x <- cg(d => ggn(d) + 0.1 * d, g, 5)", {"ggn": "up to 5"}),
         ("x <- x * per_example_mean(e => norm(e))", {"per_example_grad": "1"}),
+        ("x <- x * hutchinson(d => ggn(hvp(d)), 5)", {"hvp": "5", "ggn": "5"}),
+        ("x <- x * xtrace(hvp, 4)", {"hvp": "8"}),
     ],
 )
 def test_a_step_asks(body, said):

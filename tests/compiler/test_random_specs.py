@@ -9,6 +9,7 @@ from optc.compiler.graph import Graph
 from optc.compiler.passes.cse import cse
 from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.fold import fold
+from optc.compiler.passes.hoist import hoist
 from optc.compiler.verify import verify
 
 TRIED = settings(
@@ -36,7 +37,7 @@ def test_a_random_spec_runs_as_its_graph_says(text):
 def test_passes_json_and_printing_hold_for_a_random_spec(text):
     graph = verify(graph_of(text))
     before = interpret(graph, steps=2)
-    for run in (fold, cse, dead_code):
+    for run in (fold, hoist, cse, dead_code):
         assert_same(interpret(verify(run(graph)), steps=2), before, rtol=0, atol=0)
     assert Graph.model_validate_json(graph.model_dump_json()) == graph
     printed = print_program(graph)

@@ -56,22 +56,45 @@ def test_hessian_products_agree_with_the_hessian(double, model, form):
 def test_split_oracles_agree_with_the_jacobian(double, model):
     params, batch = double
     vector, unravel = ravel_pytree(params)
-    outputs = model.outputs(params, batch)
+    outputs = jax.jit(model.outputs)(params, batch)
     jacobian = jax.jit(jax.jacobian(lambda x: model.outputs(unravel(x), batch).ravel()))(vector)
-    head = jax.grad(model.criterion)(outputs, batch)
-    curved = jax.hessian(lambda o: model.criterion(o.reshape(outputs.shape), batch))
+    head = jax.jit(jax.grad(model.criterion))(outputs, batch)
+    curved = jax.jit(jax.hessian(lambda o: model.criterion(o.reshape(outputs.shape), batch)))
     direction = jnp.sin(jnp.arange(len(vector), dtype=jnp.float64))
 
     w, v = field(params), field(unravel(direction))
-    asks = ("outputs", "outputs_grad", "pullback", "ggn")
-    at_w = Oracles(w, model.split, batch).at(w, *asks)
+    asks = ("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature")
 
-    np.testing.assert_allclose(at_w.outputs.tensors[0], outputs, rtol=RTOL)
-    np.testing.assert_allclose(at_w.outputs_grad.tensors[0], head, rtol=RTOL)
-    pulled = flat(at_w.pullback(at_w.outputs_grad))
-    np.testing.assert_allclose(pulled, jacobian.T @ head.ravel(), rtol=RTOL, atol=RTOL)
+    @jax.jit
+    def asked(w, v):
+        at_w = Oracles(w, model.split, batch).at(w, *asks)
+        pulled = at_w.pullback(at_w.outputs_grad)
+        values = at_w.outputs.tensors[0], at_w.outputs_grad.tensors[0]
+        return *values, flat(pulled), flat(at_w.ggn(v)), at_w.ggn_curvature(v)
+
     ggn = jacobian.T @ (curved(outputs.ravel()) @ (jacobian @ direction))
-    np.testing.assert_allclose(flat(at_w.ggn(v)), ggn, rtol=RTOL, atol=RTOL)
+    expected = outputs, head, jacobian.T @ head.ravel(), ggn, direction @ ggn
+    for a, b in zip(asked(w, v), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=RTOL, atol=RTOL)
+
+
+def test_the_gauss_newton_matrix_of_a_linear_model_is_the_hessian(double):
+    """And of another model it is not: the curvature of the model is left out."""
+    params = [jnp.array([[0.5, -1.0], [2.0, 0.25], [1.5, 0.75]]), jnp.array([0.1, -0.3])]
+    x = jnp.array([[1.0, 2.0, -0.5], [0.3, -1.0, 0.7]])
+
+    def outputs(params, batch, bend=lambda z: z):
+        return bend(batch @ params[0] + params[1])
+
+    def criterion(outputs, batch):
+        return -jnp.mean(jax.nn.log_softmax(outputs)[:, 0])
+
+    w, v = field(params), field([x.T, jnp.ones(2)])
+    for bend, same in ((lambda z: z, True), (jnp.tanh, False)):
+        model = rt.Objective(outputs=lambda p, b, f=bend: outputs(p, b, f), loss=criterion)
+        at_w = Oracles(w, model, x).at(w, "hvp", "ggn")
+        apart = np.max(np.abs(flat(at_w.hvp(v)) - flat(at_w.ggn(v))))
+        assert apart <= 1e-14 if same else apart > 1e-2
 
 
 @pytest.mark.parametrize("transform", [jax.jit, lambda f: f], ids=["traced", "not traced"])
@@ -90,6 +113,44 @@ def test_curvature_of_a_custom_backward_pass_goes_through_it(transform, double):
 
     expected = -jnp.sum(jnp.sin(w.tensors[0]) * w.tensors[0] ** 2)
     np.testing.assert_allclose(curvature(w), expected, rtol=RTOL)
+
+
+def test_gauss_newton_products_of_a_custom_backward_pass(double, model):
+    """JAX has no forward derivative of a jax.custom_vjp, but one of what it does beforehand."""
+    params, batch = double
+
+    @jax.custom_vjp
+    def twice(x):
+        return 2 * x
+
+    twice.defvjp(lambda x: (2 * x, None), lambda _, c: (2 * c,))
+    w, v = field(params), field(jax.tree.map(jnp.cos, params))
+
+    def asked(double):
+        objective = rt.Objective(
+            outputs=lambda params, batch: double(model.outputs(params, batch)),
+            loss=lambda outputs, batch: jnp.mean(outputs**4),
+        )
+        return Oracles(w, objective, batch).at(w, "ggn").ggn(v)
+
+    found, expected = jax.jit(lambda: (asked(twice), asked(lambda x: 2 * x)))()
+    np.testing.assert_allclose(flat(found), flat(expected), rtol=RTOL, atol=RTOL)
+
+
+@pytest.mark.parametrize("form", ["whole", "split"])
+def test_all_that_is_asked_at_a_point_is_of_one_evaluation(params, batch, model, form):
+    w = field(params)
+    asks = ["loss", "grad", "hvp"]
+    if form == "split":
+        asks += ["outputs", "outputs_grad", "pullback", "ggn"]
+
+    def asked(w):
+        at_w = Oracles(w, getattr(model, form), batch).at(w, *asks)
+        products = [getattr(at_w, name)(w) for name in ("hvp", "ggn") if name in asks]
+        return at_w.grad, products
+
+    jax.eval_shape(asked, w)
+    assert (model.outputs_traced, model.loss_traced) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,15 @@ class Descent:
         return self.points[:-1] - self.points[1:]
 
 
+def spread(op, site, rounds, like):
+    """A start that sees every direction, in the place of a random one."""
+    return [np.cos(1.0 + np.arange(x.size)).reshape(x.shape) for x in like]
+
+
 def descend(step: str, function: Function, start, steps: int = 1, *before: str) -> Descent:
     """Some steps of the size `step`, along the gradient or what the stages `before` make of it."""
     lines = stages(*before, f"tune step {step}", "observe eta as eta")
-    run = Run(RULES + lines, [np.array(start)])
+    run = Run(RULES + lines, [np.array(start)], draw=spread)
     descent = Descent(np.array([start], float), np.zeros(0), [])
     for _ in range(steps):
         function.asked.clear()

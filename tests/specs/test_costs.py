@@ -16,8 +16,12 @@ from interpreted import graph_of
 from shipped import OPTIMIZERS, criterion, make_batch, make_params, outputs, program, staged
 
 import optc
-from optc.compiler.graphs import summary
+from optc.compiler.budget.budget import budget
+from optc.compiler.budget.tensors import Tensor, Tree
+from optc.compiler.graphs import lowered_graph, summary
+from optc.compiler.locate import Located
 from optc.compiler.passes.cse import cse
+from optc.grammar.source import Source
 
 LAYERS, WIDTH, EXAMPLES = 3, 128, 256
 
@@ -76,7 +80,9 @@ CALLS = {
     "armijo_gd": (2, (2, 2)),
     "goldstein_gd": (2, (2, 2)),
     "wolfe_gd": (2, (2, 2)),
+    "lbfgs_wolfe": (2, (2, 2)),
     "greedy_gd": (2, (2, 2)),
+    "lanczos_sgd": (2, (2, 2)),
     "sps_sgd": (1, (1, 1)),
     "decsps_sgd": (1, (1, 1)),
     "pfsam": (None, (2, 1)),
@@ -122,6 +128,7 @@ def mean_square(outputs, batch):
 
 
 SPLIT = optc.Objective(outputs=deep, loss=mean_square, batch_axis=0)
+TREE = Tree.of("tree", [Tensor(str(i), (WIDTH, WIDTH)) for i in range(LAYERS)])
 SHAPES = [jax.ShapeDtypeStruct((WIDTH, WIDTH), jnp.float32)] * LAYERS
 BATCH = {name: jax.ShapeDtypeStruct((EXAMPLES, WIDTH), jnp.float32) for name in "xy"}
 
@@ -197,6 +204,69 @@ def test_polyak_costs_no_loss_beside_the_one_of_its_gradient():
     assert step_flops(program("polyak_sgd")()) <= 1.02
 
 
+# What a question costs in products of a layer, of which there are L, beside those of the loss with
+# its gradient: L forward, L - 1 for the derivatives of the layers' inputs, L for those of kernels.
+# The input of the first layer has no derivative, so it has one product less in each sum.
+PLAIN = 3 * LAYERS - 1
+FORWARD = LAYERS
+BACKWARD = 2 * LAYERS - 1
+ALONG = 2 * LAYERS - 1
+"""The outputs' first derivative: h' W and h W'."""
+HESSIAN = ALONG + 2 * (LAYERS - 1) + 2 * LAYERS - 1
+"""The derivative of what goes forward, of what comes back, and of the kernels' gradients."""
+
+QUESTIONS = {
+    # what is observed: (what the plan counts beside the gradient, calls of the model, products)
+    "loss(w - g)": ({"loss": 1}, 2, FORWARD),
+    "dot(g, grad(w - g))": ({"grad": 1}, 2, PLAIN),
+    "dot(g, hvp(g))": ({"curvature": 1}, 2, ALONG + 2 * (LAYERS - 1)),
+    "dot(g, ggn(g))": ({"ggn_curvature": 1}, 2, ALONG),
+    "norm(hvp(g))": ({"hvp": 1}, 1, HESSIAN),
+    "norm(ggn(g))": ({"ggn": 1}, 1, ALONG + BACKWARD),
+    # J v is in both, and what it changes at the outputs goes back through the last layer in both.
+    "norm(hvp(g)) + norm(ggn(g))": ({"hvp": 1, "ggn": 1}, 1, HESSIAN + BACKWARD - 1),
+    "norm(hvp(hvp(g)))": ({"hvp": 2}, 1, 2 * HESSIAN),
+    # Where the outputs themselves are not wanted, the last layer does not go forward.
+    "norm(pullback(outputs_grad(w), at = w - g))": (
+        {"outputs_grad": 1, "pullback": 1},
+        2,
+        FORWARD - 1 + BACKWARD,
+    ),
+    # The examples go forward as the batch does, which XLA finds.
+    "norm(per_example_mean(e => e))": ({"per_example_grad": 1}, 2, BACKWARD),
+    # XLA counts a loop's body once, and the dearer side of a choice.
+    "norm(cg(d => ggn(d) + d, g, 5))": ({"ggn": 5}, 1, ALONG + BACKWARD),
+    # There the point is linearised anew, but for the gradients of kernels, which are not wanted.
+    "norm(hvp(g)) every 4": ({"hvp": 0.25}, 2, PLAIN - LAYERS + HESSIAN),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_costs_what_is_counted(question):
+    counts, calls, products = QUESTIONS[question]
+    value, every, period = question.partition(" every ")
+    text = f"optimizer asks() {{ tune step 0.1 observe {value} as x {every}{period} }}"
+
+    found = lowered_graph(Located(Source("<string>", text)), {})[0]
+    expected = {name: counts.get(name, 0) + (name in ("loss", "grad")) for name in counts}
+    assert budget(found, TREE).oracles == {"loss": 1, "grad": 1} | expected
+
+    optimizer = optc.compile(text)()
+    state = jax.eval_shape(optimizer.init, SHAPES)
+    models = []
+
+    def model(params, batch):
+        models.append(None)
+        return deep(params, batch)
+
+    objective = optc.Objective(outputs=model, loss=mean_square, batch_axis=0)
+    step = jax.jit(lambda p, s, b: optimizer.update(p, s, b, objective)).lower(SHAPES, state, BATCH)
+    assert len(models) == calls
+    share = step.compile().cost_analysis()["flops"] / gradient_flops()
+    # Elementwise operations are a hundredth of the products.
+    assert share == pytest.approx(1 + products / PLAIN, rel=0.03)
+
+
 # ---- bytes
 
 
@@ -243,3 +313,29 @@ def test_lion_moves_no_more_than_that_of_optax():
     theirs, _ = compiled_update(optax.lion(1e-4))
     ours, theirs = (x.cost_analysis()["bytes accessed"] for x in (ours, theirs))
     assert ours <= 1.001 * theirs
+
+
+COPIES = {
+    # name: of how many copies of the weights a step makes room beside weights and states
+    "sam": 1,  # the gradient, of which the other weights are made, and then the one there
+    "storm": 1,
+    "cdat_gd": 1,  # the gradient; its curvature makes no vector
+    "usam": 4 / 3,  # the gradient of a kernel at the weights moves that kernel alone
+    "armijo_gd": 2,  # the direction, and the weights that are tried
+    # The direction, its residual, the conjugate direction and its product; and the gradient, which
+    # the damping asks for.
+    "gauss_newton": 5,
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_step_makes_no_copy_that_its_method_does_not_need(name):
+    optimizer = program(name)()
+    few = {key: jax.ShapeDtypeStruct((4, 512), jnp.float32) for key in "xy"}
+    kernels = list(LARGE.values())
+    state = jax.eval_shape(optimizer.init, kernels)
+    step = jax.jit(lambda p, s, b: optimizer.update(p, s, b, SPLIT), donate_argnums=(0, 1))
+    memory = step.lower(kernels, state, few).compile().memory_analysis()
+    assert memory.temp_size_in_bytes <= (COPIES[name] + 0.05) * 4 * WEIGHTS
+    kept = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((kernels, state)))
+    assert memory.alias_size_in_bytes == kept

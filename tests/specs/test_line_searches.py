@@ -53,6 +53,13 @@ def test_wolfe_keeps_both_conditions_in_a_curved_valley(rule):
         assert abs(g @ valley.slope(after)) <= c2 * (g @ g)
 
 
+def test_wolfe_leads_lbfgs_through_the_valley():
+    """Its first trial, of 1, is taken nearly always, and it ends where nothing is left."""
+    descent = descend("wolfe(keep = false)", rosenbrock(), [-1.2, 1.0], 40, "precondition lbfgs()")
+    np.testing.assert_allclose(descent.points[-1], 1, atol=1e-10)
+    assert sum(descent.trials) < 60
+
+
 @pytest.mark.parametrize("rule", SEARCHES)
 def test_a_first_trial_that_keeps_the_conditions_is_the_only_one(rule):
     bowl = quadratic(1.0, 1.0)

@@ -4,14 +4,14 @@ A direction of curvature h under plain steps is unstable from lr h = 2 on. USAM 
 of curvature h (1 + radius h), and momentum moves the edge to 2 (1 + beta).
 """
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from objectives import Asking, Quadratic
+from objectives import Asking, Quadratic, followed
 from shipped import SPLIT, loss, make_batch, make_params, program, staged
 
 import optc
@@ -138,16 +138,40 @@ def test_weights_shrink_below_the_edge_and_grow_above_it(stages, x):
     assert late[1] > 1.1 * early[1]
 
 
+def test_on_small_batches_each_example_damps_by_its_own_gradient_in_the_mean():
+    """Least squares, 2 of 4 examples: E M P M P = M (b2 M + (b - b2) diag M), M = J J'.
+
+    b = B / D and b2 = b (B - 1) / (D - 1): what unnormalised SAM adds, over all batches.
+    """
+    rng = np.random.default_rng(2)
+    jacobian, targets, x = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=3)
+    steps = []
+    for chosen in combinations(range(4), 2):
+        rows = jacobian[list(chosen)]
+        objective = Quadratic(rows.T @ rows, -rows.T @ targets[list(chosen)])
+        steps.append(followed("usam(radius = 0.3)", objective, x))
+    m, z = jacobian @ jacobian.T, jacobian @ x - targets
+    b = 2 / 4
+    b2 = b / 3
+    expected = m @ (b * np.eye(4) + 0.3 * (b2 * m + (b - b2) * np.diag(np.diag(m)))) @ z
+    np.testing.assert_allclose(jacobian @ np.mean(steps, axis=0), expected, rtol=0, atol=1e-13)
+
+
 # ---- beside optax
 
 
-def test_sam_is_that_of_optax_step_by_step():
+@pytest.mark.parametrize("ascents", [1, 2])
+def test_sam_is_that_of_optax_step_by_step(ascents):
     """Opaque, over momentum: each call of both is one whole step."""
     lr, rho, momentum = 0.05, 0.1, 0.9
     ours = program("sam")(lr=lr, rho=rho, momentum=momentum)
+    if ascents > 1:
+        rule = f"perturb ascending_sam({rho}, {ascents})"
+        ours = staged(rule, f"precondition momentum({momentum})", f"tune step {lr}")()
     theirs = optax.contrib.sam(
         optax.sgd(lr, momentum),
         optax.chain(optax.contrib.normalize(), optax.sgd(rho)),
+        sync_period=ascents + 1,
         opaque_mode=True,
     )
     batch, start = make_batch(float), make_params(float)

@@ -24,7 +24,7 @@ PRECONDITIONED = [
 ]
 RULES = (
     *("sam", "usam", "asam", "asam_weights", "functional_sam", "logit_sam", "periodic_sam"),
-    *("look_sam", *PRECONDITIONED),
+    *("ascending_sam", "look_sam", *PRECONDITIONED),
 )
 
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from .task import Task
 
-NAMES = ("digits", "text", "rosenbrock", "quadratic")
+NAMES = ("digits", "digits_normed", "text", "rosenbrock", "quadratic")
 """The tasks; the module and the function that makes one are called the same."""
 
 

@@ -1,5 +1,7 @@
 """Scikit-learn's 1,797 real images of handwritten digits, and a multilayer perceptron."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,52 +12,42 @@ from sklearn.datasets import load_digits
 from ....runtime import Objective
 from .task import Batch, Params, Task
 
-_PIXELS, _CLASSES = 64, 10
+PIXELS, CLASSES = 64, 10
 _HELD_OUT = 360
 """Images that training never sees: a fifth, chosen once for all seeds."""
 
 
 def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
     """The task with hidden layers of these widths."""
-    training, held_out = _images()
-    examples = len(training["labels"])
-    if batch_size > examples:
-        raise ValueError(f"batch_size is {batch_size}; there are {examples} images to train on")
+    training, held_out = images()
 
     def init(key: Array) -> Params:
-        widths = (_PIXELS, *hidden, _CLASSES)
+        widths = (PIXELS, *hidden, CLASSES)
         keys = jax.random.split(key, len(widths) - 1)
-        layers = map(_dense, keys, widths, widths[1:])
+        layers = map(dense, keys, widths, widths[1:])
         return {f"layer_{i}": layer for i, layer in enumerate(layers)}
-
-    def draw(seed: int, step: int, size: int) -> Batch:
-        # Each size has epochs of its own, counted as if all steps had it.
-        epoch, place = divmod(step, examples // size)
-        order = np.random.default_rng([seed, epoch]).permutation(examples)
-        chosen = order[place * size : (place + 1) * size]
-        return {name: jnp.asarray(array[chosen]) for name, array in training.items()}
 
     evaluated = {name: jnp.asarray(array) for name, array in held_out.items()}
 
     @jax.jit
-    def evaluate(params: Params) -> dict[str, Array]:
+    def evaluate(params: Params, model_state: Params | None) -> dict[str, Array]:
         logits = _logits(params, evaluated)
         hits = jnp.argmax(logits, axis=-1) == evaluated["labels"]
-        return {"loss": _loss(logits, evaluated), "accuracy": jnp.mean(hits)}
+        return {"loss": cross_entropy(logits, evaluated), "accuracy": jnp.mean(hits)}
 
     return Task(
         name="digits",
-        objective=Objective(outputs=_logits, loss=_loss, batch_axis=0, sampler=_drawn),
+        objective=Objective(outputs=_logits, loss=cross_entropy, batch_axis=0, sampler=drawn),
         init=init,
-        draw=draw,
+        draw=shuffled(training, batch_size),
         evaluate=evaluate,
         default_steps=500,
         batch_size=batch_size,
-        examples=examples,
+        examples=len(training["labels"]),
     )
 
 
-def _images() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def images() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What to train on and what to hold out; pixels between 0 and 1."""
     pixels, labels = load_digits(return_X_y=True)
     images = {"pixels": (pixels / 16.0).astype(np.float32), "labels": labels.astype(np.int32)}
@@ -67,7 +59,27 @@ def _images() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     )
 
 
-def _dense(key: Array, inputs: int, outputs: int) -> Params:
+def shuffled(training: dict[str, np.ndarray], batch_size: int) -> Callable[[int, int, int], Batch]:
+    """The batches of a run: all images in another order in each epoch.
+
+    ValueError where there are fewer images than the first batch has. Each size has epochs of its
+    own, counted as if all steps had it.
+    """
+    examples = len(training["labels"])
+    if batch_size > examples:
+        raise ValueError(f"batch_size is {batch_size}; there are {examples} images to train on")
+
+    def draw(seed: int, step: int, size: int) -> Batch:
+        epoch, place = divmod(step, examples // size)
+        order = np.random.default_rng([seed, epoch]).permutation(examples)
+        chosen = order[place * size : (place + 1) * size]
+        return {name: jnp.asarray(array[chosen]) for name, array in training.items()}
+
+    return draw
+
+
+def dense(key: Array, inputs: int, outputs: int) -> Params:
+    """A layer whose outputs keep the size of its inputs behind a rectifier."""
     kernel = jax.random.normal(key, (inputs, outputs)) * (2.0 / inputs) ** 0.5
     return {"kernel": kernel, "bias": jnp.zeros(outputs)}
 
@@ -81,11 +93,12 @@ def _logits(params: Params, batch: Batch) -> Array:
     return logits
 
 
-def _loss(logits: Array, batch: Batch) -> Array:
+def cross_entropy(logits: Array, batch: Batch) -> Array:
+    """The mean over the images of minus the logarithm of what is given to their labels."""
     losses: Array = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
     return losses.mean()
 
 
-def _drawn(logits: Array, batch: Batch, key: Array) -> Batch:
+def drawn(logits: Array, batch: Batch, key: Array) -> Batch:
     """The batch with labels that the model draws."""
     return batch | {"labels": jax.random.categorical(key, logits)}

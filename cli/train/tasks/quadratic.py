@@ -26,7 +26,7 @@ def quadratic(size: int = 16, condition: float = 1e4) -> Task:
         return 0.5 * jnp.sum(outputs**2)
 
     @jax.jit
-    def evaluate(params: Params) -> dict[str, Array]:
+    def evaluate(params: Params, model_state: Params | None) -> dict[str, Array]:
         return {
             "loss": loss(outputs(params, {}), {}),
             "distance": jnp.linalg.norm(params["weight"] - target),

@@ -20,7 +20,7 @@ def rosenbrock(size: int = 2) -> Task:
     start = jnp.where(jnp.arange(size) % 2 == 0, -1.2, 1.0)
 
     @jax.jit
-    def evaluate(params: Params) -> dict[str, Array]:
+    def evaluate(params: Params, model_state: Params | None) -> dict[str, Array]:
         return {
             "loss": _loss(_residuals(params, {}), {}),
             "distance": jnp.linalg.norm(params["x"] - 1.0),

@@ -44,7 +44,7 @@ def text(
         return _windows(training, starts, context)
 
     @jax.jit
-    def evaluate(params: Params) -> dict[str, Array]:
+    def evaluate(params: Params, model_state: Params | None) -> dict[str, Array]:
         outputs = logits(params, evaluated)
         hits = jnp.argmax(outputs, axis=-1) == evaluated["targets"]
         return {"loss": _loss(outputs, evaluated), "accuracy": jnp.mean(hits)}

@@ -5,12 +5,14 @@ import pytest
 
 from optc.cli.train.tasks import NAMES, make
 from optc.cli.train.tasks.digits import digits
+from optc.cli.train.tasks.digits_normed import digits_normed
 from optc.cli.train.tasks.quadratic import quadratic
 from optc.cli.train.tasks.rosenbrock import rosenbrock
 from optc.cli.train.tasks.text import ALPHABET, text
 
 SMALL = {
     "digits": lambda: digits(batch_size=8, hidden=(16,)),
+    "digits_normed": lambda: digits_normed(batch_size=8, hidden=16),
     "text": lambda: text(batch_size=2, layers=2, width=16, heads=2, context=8),
     "rosenbrock": lambda: rosenbrock(4),
     "quadratic": lambda: quadratic(4),
@@ -35,15 +37,16 @@ def test_a_batch_depends_on_seed_and_step_alone(task):
 
 def test_the_objective_is_split_and_differentiable(task):
     params, batch = task.init(jax.random.key(0)), task.batch(0, 0)
+    drawn = {"key": jax.random.key(0), "model_state": task.model_state}
     value_and_grad = jax.jit(jax.value_and_grad(task.objective.value, has_aux=True))
-    (loss, _), gradient = value_and_grad(params, batch)
+    (loss, _), gradient = value_and_grad(params, batch, **drawn)
     assert task.objective.split
     assert jnp.isfinite(loss)
     assert all(np.isfinite(x).all() and x.any() for x in leaves(gradient))
 
 
 def test_evaluation_measures_a_finite_loss(task):
-    measured = task.evaluate(task.init(jax.random.key(0)))
+    measured = task.evaluate(task.init(jax.random.key(0)), task.model_state)
     assert "loss" in measured
     assert all(jnp.isfinite(x) for x in measured.values())
 
@@ -73,7 +76,7 @@ def test_the_transformer_does_not_see_the_future():
 def test_a_fresh_transformer_knows_nothing():
     task = SMALL["text"]()
     # With logits near zero each of the characters is as likely as the others.
-    loss = task.evaluate(task.init(jax.random.key(0)))["loss"]
+    loss = task.evaluate(task.init(jax.random.key(0)), task.model_state)["loss"]
     assert abs(float(loss) - np.log(len(ALPHABET) + 1)) < 0.1
 
 
@@ -94,7 +97,7 @@ def test_the_quadratic_has_its_condition_number():
 
 def test_the_minimum_of_rosenbrock_is_at_ones():
     task = rosenbrock(4)
-    assert float(task.evaluate({"x": jnp.ones(4)})["loss"]) == 0.0
+    assert float(task.evaluate({"x": jnp.ones(4)}, None)["loss"]) == 0.0
 
 
 def test_a_batch_size_is_refused_where_it_means_nothing():

@@ -70,6 +70,8 @@ def test_the_default_folder_is_named_after_optimizer_and_task(optc, good, tmp_pa
         ("adamw", "digits", "lr=0.01"),
         ("fsam", "digits", "total=6"),
         ("cdat_adam", "quadratic", "b1=0.8"),
+        # The averages of batch norm and the key of dropout are part of a checkpoint.
+        ("sam", "digits_normed", "lr=0.01"),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_bits(optc, tmp_path, spec, task, setting):

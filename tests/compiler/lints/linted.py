@@ -98,11 +98,13 @@ class Noise:
         return self._examples
 
 
-def draw(op: str, site: int, rounds: tuple[int, ...], like: list[Any]) -> list[Any]:
-    """Random fields, the same for the same question."""
+def draw(op: str, site: int, rounds: tuple[int, ...], like: list[Any] | None) -> Any:
+    """Random fields and numbers, the same for the same question."""
     random = np.random.default_rng([site, *rounds])
     kinds = {"normal": random.normal, "uniform": random.random}
     kinds["rademacher"] = lambda size: random.choice([-1.0, 1.0], size)
+    if like is None:
+        return float(kinds[op](size=()))
     return [None if x is None else np.asarray(kinds[op](size=np.shape(x))) for x in like]
 
 

@@ -109,6 +109,12 @@ SAME = {
         "when not ndim >= 2 { return w } else { return g }",
     ),
     "a Hessian product is linear": ("return hvp(c * g)", "return c * hvp(g)"),
+    "a Gauss-Newton product is linear": ("return ggn(g * c)", "return c * ggn(g)"),
+    "no steps of conjugate gradients": ("return g + cg(hvp, g, 0)", "return g"),
+    "a scaled problem has a scaled solution": (
+        "return cg(d => hvp(d) + c * d, b * g, 1)",
+        "return b * cg(d => c * d + hvp(d), g, 1)",
+    ),
     "a curvature": ("return g * dot(g, hvp(g))", "return hvp(g) * 0 + g * sum(hvp(g) * g)"),
     "names of states": (
         "state mu = zeros(g) mu <- b * mu + g return mu",

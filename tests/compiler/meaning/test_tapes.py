@@ -1,6 +1,7 @@
 """Tapes against the definitions of what they answer: difference quotients, and fixed numbers."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,27 @@ def test_the_hessian_product_is_the_slope_of_the_gradient(taped):
     found = inner(batch.hvp(at, direction), other)
     expected = quotient(lambda x: inner(batch.grad(x), other), at, direction)
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+def test_the_gauss_newton_product_is_what_the_slope_of_the_outputs_makes_of_a_direction(taped):
+    batch, at = taped.batches[1], list(taped.weights)
+    direction, other = (list(tape(seed, taped.tree).weights) for seed in (4, 5))
+    pushed = quotient(batch.outputs, at, direction)
+
+    def outputs_grad(by):
+        # The loss sees the outputs less the targets.
+        return replace(batch, targets=batch.targets - by * pushed).outputs_grad(at)
+
+    curved = (outputs_grad(STEP) - outputs_grad(-STEP)) / (2 * STEP)
+    expected = inner(batch.pullback(at, curved), other)
+    assert inner(batch.ggn(at, direction), other) == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+def test_the_gauss_newton_matrix_is_symmetric_and_never_negative(taped):
+    batch, at = taped.batches[1], list(taped.weights)
+    u, v = (list(tape(seed, taped.tree).weights) for seed in (4, 5))
+    assert inner(u, batch.ggn(at, v)) == pytest.approx(inner(batch.ggn(at, u), v), rel=1e-12)
+    assert inner(u, batch.ggn(at, u)) >= 0
 
 
 def test_the_pullback_is_the_transposed_slope_of_the_outputs(taped):

@@ -8,7 +8,7 @@ from specimens import SPECIMENS
 
 from optc.compiler.graph import walk
 from optc.compiler.passes.cse import cse
-from optc.compiler.passes.curvature import curvature
+from optc.compiler.passes.curvature import SCALARS, curvature
 from optc.compiler.verify import verify
 
 
@@ -27,12 +27,14 @@ def test_the_meaning_stays_up_to_rounding(specimen_name):
     assert_same(interpret(again, steps=3), interpret(graph, steps=3), rtol=1e-12)
 
 
-@pytest.mark.parametrize("product", ["dot(u, hvp(u))", "dot(hvp(u), u)"])
-def test_a_product_that_only_a_dot_reads_is_a_curvature(product):
+@pytest.mark.parametrize("times", ["hvp", "ggn"])
+@pytest.mark.parametrize("product", ["dot(u, {}(u))", "dot({}(u), u)"])
+def test_a_product_that_only_a_dot_reads_is_a_curvature(times, product):
+    product = product.format(times)
     ops = recognised(f"u = g + w  return g * {product}")
-    assert (ops["curvature"], ops["dot"]) == (1, 0)
-    ops = recognised(f"u = g + w  v = {product}  return g * dot(u, hvp(u)) + v * w")
-    assert (ops["curvature"], ops["dot"]) == (1, 0)
+    assert (ops[SCALARS[times]], ops["dot"]) == (1, 0)
+    ops = recognised(f"u = g + w  v = {product}  return g * dot(u, {times}(u)) + v * w")
+    assert (ops[SCALARS[times]], ops["dot"]) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +58,13 @@ def test_a_curvature_in_a_branch_and_in_a_loop():
       var a = 0
       var v = g
       every 2 { a <- dot(g, hvp(g)) }
-      repeat 2 { a <- a + dot(v, hvp(v))  v <- 0.5 * v }
+      repeat 2 { a <- a + dot(v, hvp(v)) - dot(v, ggn(v))  v <- 0.5 * v }
       return a * g
     }
     optimizer one() { precondition own()  tune step 0.1 }
     """
     case = specimen(text)
     ops = Counter(node.op for node in walk(case.graph.step))
-    assert (ops["curvature"], ops["hvp"]) == (2, 0)
+    found = [ops[name] for name in ("curvature", "ggn_curvature", "hvp", "ggn")]
+    assert found == [2, 1, 0, 0]
     assert_same(execute(case.program, steps=3), interpret(case.plain, steps=3))

@@ -1,4 +1,4 @@
-"""Gauss-Newton and BFGS of optimistix, iterate by iterate.
+"""Gauss-Newton and BFGS of optimistix, and L-BFGS of optax, iterate by iterate.
 
 Theirs solve one equation or factor one matrix where ours iterates or loops over pairs, so what is
 left is rounding, times the condition of the problem.
@@ -8,9 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import optimistix as optx
 import pytest
-from shipped import staged
+from shipped import program, staged
 
 import optc
 
@@ -39,7 +40,7 @@ def theirs(solver, function, start):
     return np.stack(found)
 
 
-def ours(optimizer, objective, start):
+def ours(optimizer, objective, start, steps=STEPS):
     """The iterates of an optimizer, from the start on."""
 
     @jax.jit
@@ -48,7 +49,7 @@ def ours(optimizer, objective, start):
             params, state, _ = optimizer.update(*carry, None, objective)
             return (params, state), params["x"]
 
-        return jax.lax.scan(step, (params, optimizer.init(params)), length=STEPS)[1]
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=steps)[1]
 
     return np.concatenate([[start], run({"x": start})])
 
@@ -73,8 +74,8 @@ def test_gauss_newton_is_that_of_optimistix():
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-def test_lbfgs_with_room_for_all_pairs_is_bfgs_of_optimistix():
-    """From the identity, and with its backtracking from a step of 1."""
+def logistic():
+    """A regularised logistic regression of four weights, and where it starts."""
     rng = np.random.default_rng(1)
     rows, sides = jnp.asarray(rng.normal(size=(20, 4))), jnp.asarray(rng.choice([-1.0, 1.0], 20))
 
@@ -82,7 +83,12 @@ def test_lbfgs_with_room_for_all_pairs_is_bfgs_of_optimistix():
         return jnp.sum(jnp.logaddexp(0.0, -sides * (rows @ x))) + 0.1 * jnp.sum(x**2)
 
     objective = optc.Objective(loss=lambda params, batch: loss(params["x"]))
-    start = jnp.asarray(rng.normal(size=4))
+    return loss, objective, jnp.asarray(rng.normal(size=4))
+
+
+def test_lbfgs_with_room_for_all_pairs_is_bfgs_of_optimistix():
+    """From the identity, and with its backtracking from a step of 1."""
+    loss, objective, start = logistic()
     optimizer = staged(
         f"precondition lbfgs(size = {STEPS}, scaled = false)",
         "tune step armijo(grow = 1e9, shrink = 0.5, c = 0.1, max_step = 1)",
@@ -90,3 +96,38 @@ def test_lbfgs_with_room_for_all_pairs_is_bfgs_of_optimistix():
     found = ours(optimizer, objective, start)
     expected = theirs(optx.BFGS(rtol=0.0, atol=0.0), loss, start)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_lbfgs_with_the_search_of_optax_is_that_of_optax():
+    loss, objective, start = logistic()
+    variant = """
+    optimizer theirs from lbfgs {
+      replace tune with wolfe_optax(guess = "one")
+      drop step_size
+    }
+    """
+    found = ours(optc.compile(variant)(), objective, start)
+    tx = optax.lbfgs()
+
+    @jax.jit
+    def run(x):
+        def step(carry, _):
+            x, state = carry
+            value, grad = jax.value_and_grad(loss)(x)
+            update, state = tx.update(grad, state, x, value=value, grad=grad, value_fn=loss)
+            return (x + update, state), x + update
+
+        return jax.lax.scan(step, (x, tx.init(x)), length=STEPS)[1]
+
+    np.testing.assert_allclose(found[1:], run(start), rtol=1e-9)
+
+
+def test_lbfgs_reaches_the_minimum_of_rosenbrocks_function():
+    """To where BFGS of optimistix goes; both from the usual start."""
+
+    def loss(x):
+        return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+    objective = optc.Objective(loss=lambda params, batch: loss(params["x"]))
+    found = ours(program("lbfgs")(), objective, jnp.array([-1.2, 1.0]), steps=50)
+    np.testing.assert_allclose(found[-1], [1.0, 1.0], rtol=1e-6)
