@@ -8,6 +8,7 @@ from ...compiler import driver
 from ...compiler.locate import Located
 from ...compiler.recording import NORMS
 from ...runtime import Optimizer, Program
+from ...runtime.needs import check_objective
 from ..output import CommandError, note, plural
 from ..settings import Settings
 from ..spec import locate
@@ -60,6 +61,7 @@ def run(request: Request) -> End:
         folder.refuse_occupied()
         task = _task(task_name, request.batch_size)
         record = _new(request, task, program)
+    _refuse_task(task, program)
     optimizer = _bind(program, record.settings)
     growth = _growth(program, task, record.max_batch_size)
     folder.create(located.source.text, program.source)
@@ -70,6 +72,16 @@ def run(request: Request) -> End:
     draw(entries, f"{record.optimizer} on {record.task}", folder.curve)
     _tell(outcome, record, folder, entries)
     return outcome.end
+
+
+def _refuse_task(task: Task, program: Program) -> None:
+    """Raise CommandError where the task's objective lacks what the optimizer asks for."""
+    try:
+        check_objective(task.objective, program.asked_by)
+    except ValueError as error:
+        # What follows tells how to write an objective, and that of a task is not theirs to write.
+        missing = str(error).partition(";")[0]
+        raise CommandError(f"{program.name} cannot train on {task.name}: {missing}") from error
 
 
 def _program(located: Located, record_norms: bool) -> Program:

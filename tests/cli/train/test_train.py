@@ -175,6 +175,7 @@ def test_keep_going_trains_on_when_the_loss_is_not_finite(optc, tmp_path):
         (["plain.opt", "--set", "rate=1"], "rate"),
         (["plain.opt", "--set", "lr=11"], "lr"),
         (["plain.opt", "--task", "quadratic", "--batch-size", 4], "has no batches"),
+        (["sophia_g", "--task", "rosenbrock"], "needs the examples of a batch"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_any_work(optc, good, tmp_path, arguments, message):
