@@ -1,7 +1,7 @@
 """Spectra and traces of operators: the interpreter, the printed program, and dense matrices."""
 
 import numpy as np
-from agreement import agree, net
+from agreement import agree, interpret, net, specimen
 
 SPEC = """
 optimizer probed(lr = 0.1, steps: int = 5) {
@@ -14,6 +14,14 @@ optimizer probed(lr = 0.1, steps: int = 5) {
   observe xtrace(d => norm(w) * hvp(d), 2) as xt
 }
 """
+
+
+def test_what_an_operator_asks_of_another_point_is_asked_once():
+    operator = "d => hvp(d) + norm(grad(w + g)) * d"
+    line = f"observe max(lanczos({operator}, g, 4)) as top"
+    graph = specimen(f"optimizer one() {{ tune step 0.1  {line} }}").graph
+    counts = interpret(graph, net(), 1).counts[0]
+    assert (counts["grad"], counts["hvp"]) == (2, 4)
 
 
 def test_the_program_finds_what_the_interpreter_finds():
