@@ -3,6 +3,9 @@
 import numpy as np
 from agreement import agree, interpret, net, specimen
 
+from optc.compiler.budget.budget import budget
+from optc.compiler.budget.tensors import Tensor, Tree
+
 SPEC = """
 optimizer probed(lr = 0.1, steps: int = 5) {
   tune step lr
@@ -28,3 +31,11 @@ def test_the_program_finds_what_the_interpreter_finds():
     trace = agree(SPEC, net(), steps=3)
     assert np.isnan(trace.moments[1].observed["spectrum"]).all()
     assert trace.moments[1].observed["spectrum"].shape == (2, 5)
+
+
+def test_a_plan_counts_the_products_of_operators():
+    tree = Tree.of("tree", (Tensor("kernel", (6, 4)),))
+    work = budget(specimen(SPEC).graph, tree).work
+    # 4 and 5 each step, 3 and 3 every other, 5 every third, and twice 2 for XTrace.
+    np.testing.assert_allclose(work.oracles["hvp"], 4 + 5 + 3 / 2 + 3 / 2 + 5 / 3 + 4)
+    assert not work.at_most
