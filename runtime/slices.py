@@ -60,7 +60,9 @@ class _Slices:
         """The values, made in one pass over the slices."""
 
         def one(k: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
-            found = self._ask(k, wanted)
+            asked = self._ask(k, wanted)
+            # Outputs that nobody wants together need not have examples.
+            found = {name: asked[name] for name in (*wanted, "beside")}
             summed = {name: found.pop(name) for name in found.keys() & {"loss", "grad"}}
             return summed, found
 
