@@ -46,8 +46,7 @@ NOT_YET = declare(
     "the language has this, the compiler does not yet",
     """
     The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...),
-    per-example and sampled gradients.
+    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...).
     """,
 )
 

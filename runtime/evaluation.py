@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from .curvature import curvature
 from .examples import Examples
 from .field import Field, scalar_dtype, widen
+from .layers import Covariance, alignment, covariance
 from .objective import Beside, Inputs, Objective
 from .reduce import dot
 from .tree import PyTree, Tree
@@ -34,6 +35,8 @@ FUNCTIONS = frozenset(
         "ggn_curvature",
         "sampled_outputs_grad",
         "per_example_grad",
+        "feature_alignment",
+        "feature_covariance",
     }
 )
 """The oracles that are functions."""
@@ -132,6 +135,28 @@ class _Evaluation:
 
         axes = objective.axes(batch), None if key is None else 0
         return Examples(jax.vmap(one, in_axes=axes)(batch, keys))
+
+    def feature_covariance(self, key: jax.Array, samples: int) -> Covariance:
+        objective, (batch, own, model_state) = self._objective, self._inputs
+        places = jnp.arange(objective.examples(batch))
+        draws = jax.vmap(lambda i: jax.random.fold_in(key, i))(places)
+        keys = None if own is None else jax.vmap(lambda i: jax.random.fold_in(own, i))(places)
+
+        def one(example: PyTree, own: jax.Array | None, draw: jax.Array) -> Covariance:
+            inputs = Inputs(objective.batch_of_one(example, batch), own, model_state)
+
+            def model(x: Tensors) -> PyTree:
+                return objective.model(self._tree.unflatten(x), inputs)[0]
+
+            return covariance(model, self._tensors, draw, samples)
+
+        axes = objective.axes(batch), None if own is None else 0, 0
+        found = jax.vmap(one, in_axes=axes)(batch, keys, draws)
+        mean: Covariance = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
+        return mean
+
+    def feature_alignment(self, key: jax.Array, x: Field, samples: int) -> Field:
+        return alignment(self.feature_covariance(key, samples), x)
 
     def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
         """The values, and the pullback of the outputs where it was made (else None)."""

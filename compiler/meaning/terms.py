@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..graph import Graph
+from ..rearrange import rank
 from ..records import Hyperparameter, Term
 from .algebra import Algebra
 from .operations import Operations
@@ -50,10 +51,11 @@ class Terms:
         if domain not in self._masks:
             found = self._domains[domain]
             outer = self._algebra.one if domain == 0 else self.mask(found.parent)
-            if found.view == self._domains[found.parent].view:
-                arrangement = repr(found.view) if found.view else ""
-                outer = self._algebra.mul(outer, self.formula(found.predicate, arrangement))
+            view = found.view
             # Seen in a view, the tensors are the same: what it says of their rank is sure.
+            if view is None or found.predicate != rank(view):
+                arrangement = repr(view) if view else ""
+                outer = self._algebra.mul(outer, self.formula(found.predicate, arrangement))
             self._masks[domain] = outer
         return self._masks[domain]
 

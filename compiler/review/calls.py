@@ -11,6 +11,7 @@ from ...grammar import syntax
 from ..declarations import Declarations, Found
 from ..lowering.calls import CALLABLE_KINDS
 from ..lowering.functions import FUNCTIONS
+from ..parameters import takes_function
 
 Reached = dict[tuple[str, str], list[Found]]
 """Declarations by kind and name; two files may mean different things by one name."""
@@ -56,7 +57,8 @@ def named(call: syntax.Call, callee: Found, signals: int = 0) -> syntax.Call:
     filled = []
     for param in callee.decl.params:
         value = by_name.get(param.name.id, param.default)
-        if value is not None and (param.name.id in by_name or _is_literal(value)):
+        fixed = value is not None and (_is_literal(value) or takes_function(param))
+        if value is not None and (param.name.id in by_name or fixed):
             filled.append(syntax.Argument(call.span, param.name, value))
     return replace(call, arguments=(*call.arguments[:signals], *filled))
 
@@ -77,10 +79,19 @@ def meant(expr: _Node, scope: Declarations, kind: str) -> _Node:
 
 
 def reach(expr: syntax.Node, scope: Declarations, kind: str, into: Reached) -> None:
-    """Add every declaration that a piece of syntax calls, directly or through others."""
+    """Add every declaration that a piece of syntax calls or hands on, or that these do."""
     for node in walk(expr):
-        if isinstance(node, syntax.Call) and (callee := found(node, scope, kind)):
-            enter(*callee, into)
+        if isinstance(node, syntax.Call):
+            if callee := found(node, scope, kind):
+                enter(*callee, into)
+            for argument in node.arguments:
+                _enter_named(argument.value, scope, into)
+
+
+def _enter_named(value: syntax.Expr, scope: Declarations, into: Reached) -> None:
+    """Add the function that a value is the name of."""
+    if isinstance(value, syntax.Name) and (function := scope.find("func", value.id)):
+        enter("func", function, into)
 
 
 def enter(kind: str, callee: Found, into: Reached) -> None:
@@ -91,6 +102,9 @@ def enter(kind: str, callee: Found, into: Reached) -> None:
     known.append(callee)
     for part in body(callee):
         reach(part, callee.scope, kind, into)
+    for param in callee.decl.params:
+        if takes_function(param) and param.default is not None:
+            _enter_named(param.default, callee.scope, into)
 
 
 def body(callee: Found) -> tuple[syntax.Node, ...]:

@@ -59,6 +59,7 @@ class Names:
             f"norm({f})",
             f"tanh(dot({f}, g))",
             f"mean({f})",
+            *([f"tanh(max(lanczos(d => hvp(d) + d, {f}, 2)))"] if self.oracles else []),
             f"max({f})",
             f"tanh(sum({f}))",
             *asks,

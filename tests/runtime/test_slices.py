@@ -80,7 +80,7 @@ def test_a_batch_that_does_not_fall_into_slices_is_refused():
         Oracles(w, objective, batch).at(w, "loss")
 
 
-def test_outputs_without_examples_are_refused():
+def test_outputs_without_examples_are_refused_where_they_are_asked():
     w, _, batch = _fields()
     objective = rt.Objective(
         outputs=lambda params, batch: {"y": jnp.sum(_model(params, batch)["y"])},
@@ -90,6 +90,7 @@ def test_outputs_without_examples_are_refused():
     )
     with pytest.raises(ValueError, match=r"outputs `y` of a micro-batch of 2 .* shape \(\)"):
         Oracles(w, objective, batch).at(w, "outputs")
+    assert Oracles(w, objective, batch).at(w, "loss", "grad").loss.shape == ()
 
 
 ON_TWO_DEVICES = """

@@ -68,8 +68,9 @@ def _logits(
 
 
 def _normed(params: Params, x: Array, moments: Params) -> Array:
-    normed: Array = (x - moments["mean"]) * lax.rsqrt(moments["variance"] + _EPS)
-    return params["norm"]["scale"] * normed + params["norm"]["shift"]
+    normed = (x - moments["mean"]) * lax.rsqrt(moments["variance"] + _EPS)
+    scaled: Array = params["norm"]["scale"] * normed + params["norm"]["shift"]
+    return scaled
 
 
 def _head(params: Params, units: Array) -> Array:

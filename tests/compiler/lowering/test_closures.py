@@ -3,7 +3,10 @@
 import pytest
 from agreement import agree, graph_of, interpret, mistakes
 
+from optc.compiler.check import check
 from optc.compiler.graph import walk
+from optc.compiler.locate import Located
+from optc.grammar.source import Source
 
 
 def spec(value, before="", rules="", parameters=""):
@@ -123,8 +126,11 @@ def test_the_same_function_inside_its_own_argument_is_no_recursion():
 
 
 def test_a_mistake_in_a_function_of_the_library_shows_the_call():
-    found = mistakes(spec("cg(d => norm(d), g, 3)"))
-    assert [m.partition(":")[0] for m in found] == ["type-mismatch"]
+    located = Located(Source("<test>", spec("cg(d => norm(d), g, 3)")))
+    (found,) = check(located)
+    assert found.code == "type-mismatch"
+    assert found.span.source.name == "func/cg.opt"
+    assert [label.span.text for label in found.others] == ["cg(d => norm(d), g, 3)"]
 
 
 def test_a_state_that_begins_with_a_function_value_waits_for_the_first_step():

@@ -74,6 +74,23 @@ def test_a_review_says_that_a_rewritten_rule_means_the_same():
     assert found.same
 
 
+def test_a_function_that_is_handed_on_is_part_of_what_changed():
+    before = """
+    func half(x) { return x / 2 }
+    func third(x) { return x / 3 }
+    func apply(op, x) { return op(x) }
+    rule precondition own(op: func = half) { return apply(op, g) + apply(third, g) }
+    optimizer a(lr = 0.1) { precondition own()  tune step lr }
+    """
+    after = before.replace("x / 2", "x / 4").replace("x / 3", "x / 5")
+    (found,) = reviews(located(before, optimizer="a"), located(after, optimizer="a"))
+    said = text(found)
+    assert all(f"func {name}" in said for name in ("half", "third"))
+    assert "func apply" not in said
+    named = before.replace("own()", "own(op = half)")
+    assert not any(reviews(located(before, optimizer="a"), located(named, optimizer="a")))
+
+
 def test_layout_comments_and_spelling_are_no_change():
     assert not any(case("layout"))
     assert joined(map(text, case("layout"))) == ""
