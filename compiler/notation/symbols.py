@@ -67,7 +67,6 @@ SIGNS: dict[str, tuple[str, str]] = {
     "B": ("B", "B"),
     "∇L": ("∇L", r"\nabla L"),
     "∇²L": ("∇²L", r"\nabla^2 L"),
-    "G": ("G", "G"),
     "∇ℓ": ("∇ℓ", r"\nabla \ell"),
     "∇ℓₛ": ("∇ℓₛ", r"\nabla \ell_s"),
     "∇Lᵢ": ("∇Lᵢ", r"\nabla L_i"),
