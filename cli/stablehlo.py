@@ -24,7 +24,7 @@ def lower(compiled: Compiled) -> str:
     The objective is split into outputs and loss, so that every oracle is available.
     """
     optimizer = run(compiled)()
-    objective = Objective(outputs=_outputs, loss=_loss, batch_axis=0)
+    objective = Objective(outputs=_outputs, loss=_loss, batch_axis=0, sampler=_drawn)
     params = {"kernel": jnp.zeros((_INPUTS, _CLASSES)), "bias": jnp.zeros(_CLASSES)}
     batch = {"inputs": jnp.zeros((_BATCH, _INPUTS)), "labels": jnp.zeros(_BATCH, jnp.int32)}
 
@@ -40,6 +40,10 @@ def lower(compiled: Compiled) -> str:
 
 def _outputs(params: Params, batch: Batch) -> Array:
     return batch["inputs"] @ params["kernel"] + params["bias"]
+
+
+def _drawn(outputs: Array, batch: Batch, key: Array) -> Batch:
+    return batch | {"labels": jax.random.categorical(key, outputs)}
 
 
 def _loss(outputs: Array, batch: Batch) -> Array:

@@ -54,6 +54,13 @@ class Oracles(Protocol):
     def ggn(self, at: Fields, vector: Fields) -> Fields:
         """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
 
+    def feature_covariance(self, at: Fields) -> list[tuple[Tensor, bool] | None]:
+        """For each tensor, what there is to know of it as a layer's matrix.
+
+        The second moment of the outputs' derivative in what the layer hands on, and whether the
+        matrix has its units as columns.
+        """
+
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch."""
 
@@ -137,7 +144,7 @@ class Interpreter:
                     new.weights = value
                 case "slot":
                     new.slots[output.index] = value
-                case "observed":
+                case "observed" | "requested":
                     new.observed[output.name] = self._reported(value)
                 case "loss":
                     new.loss = float(value)
@@ -354,6 +361,10 @@ class Interpreter:
         assert self.oracles is not None
         if node.op == "examples":
             return float(len(self.oracles.per_example_grad(inputs[0])))
+        if node.op == "feature_alignment":
+            layers = self.oracles.feature_covariance(inputs[0])
+            pairs = zip(layers, inputs[1], strict=True)
+            return [None if x is None else spectral.alignment(found, x) for found, x in pairs]
         if node.op == "sampled_outputs_grad":
             rounds = tuple(int(i) for i in inputs[1:])
             return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)

@@ -346,6 +346,15 @@ ORACLES = (
         "{0}.sampled_outputs_grad({1}, {2})",
         ("call", "∇ℓₛ"),
     ),
+    Op(
+        "feature_alignment",
+        "oracle",
+        ("any", "any", "number"),
+        "float",
+        "",
+        "{0}.feature_alignment({1}, {2}, {3}, {4})",
+        ("call", "ρ"),
+    ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
     Op(
         "per_example_grad",
@@ -384,6 +393,7 @@ example's gradient."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
+    "feature_alignment",
     *("hvp", "curvature", "ggn", "ggn_curvature", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
@@ -433,9 +443,12 @@ NOT_YET = {
 """Functions of the language that this edition parses and names, and does not compile yet."""
 
 
+_DRAWING = ("hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment")
+
+
 def draws(op: Op) -> bool:
     """Whether an op draws random numbers."""
-    return op.op_class == "random" or op.name in ("hutchinson", "xtrace", "sampled_outputs_grad")
+    return op.op_class == "random" or op.name in _DRAWING
 
 
 def knots(node: Attributed) -> tuple[tuple[float, float], ...]:

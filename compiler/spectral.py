@@ -80,6 +80,18 @@ def xtrace(operator: Operator, samples: Sequence[Fields]) -> float:
     return float(np.mean(estimates))
 
 
+def alignment(found: tuple[Array, bool] | None, x: Array) -> Array:
+    """The cosine of x'x and x'Kx; NaN where x is no layer's matrix, or zero."""
+    if found is None:
+        return np.full((1,) * np.ndim(x), np.nan)
+    moment, transposed = found
+    matrix = x.T if transposed else x
+    weights, outputs = matrix.T @ matrix, matrix.T @ moment @ matrix
+    with np.errstate(invalid="ignore"):
+        cosine = np.sum(weights * outputs) / (np.linalg.norm(weights) * np.linalg.norm(outputs))
+    return np.full((1, 1), cosine)
+
+
 def _flat(fields: Fields) -> Array:
     return np.concatenate([np.ravel(x) for x in fields if x is not None])
 

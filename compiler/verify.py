@@ -7,7 +7,7 @@ from .ops import OPS
 
 ARITY_FREE = {
     *("loop", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
-    *("extern", "extern_init", "hutchinson", "xtrace", "sampled_outputs_grad"),
+    *("extern", "extern_init", "hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment"),
 }
 """Ops that take more inputs than their row says: carried values, rounds, sizes, arguments."""
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from .curvature import curvature
 from .examples import Examples
 from .field import Field, scalar_dtype, widen
+from .layers import Covariance, alignment, covariance
 from .objective import Beside, Inputs, Objective
 from .reduce import dot
 from .tree import PyTree, Tree
@@ -34,6 +35,8 @@ FUNCTIONS = frozenset(
         "ggn_curvature",
         "sampled_outputs_grad",
         "per_example_grad",
+        "feature_alignment",
+        "feature_covariance",
     }
 )
 """The oracles that are functions."""
@@ -58,7 +61,7 @@ class _Evaluation:
         self._outputs: PyTree = None
 
     def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
-        pushed = frozenset(_PUSHED[ask] for ask in wanted if ask in _PUSHED)
+        pushed = frozenset(value for ask in wanted for value in _PUSHED.get(ask, ()))
         made = wanted | pushed | {needed for ask in wanted for needed in _NEEDED.get(ask, ())}
         found: dict[str, Any]
         if pushed:
@@ -102,17 +105,11 @@ class _Evaluation:
         return curvature(self._loss, self._tensors, tangent, product).astype(scalar_dtype())
 
     def ggn_curvature(self, v: Field) -> jax.Array:
-        outputs, push = jax.jvp(lambda x: self._model(x)[0], (self._tensors,), (self._tangent(v),))
-
-        def head(outputs: PyTree) -> jax.Array:
-            return self._objective.loss_of(outputs, self._inputs.batch)
-
-        def product() -> jax.Array:
-            _, curved = jax.jvp(jax.grad(head), (outputs,), (push,))
-            found: jax.Array = jax.tree.reduce(jnp.add, jax.tree.map(jnp.vdot, push, curved))
-            return found
-
-        return curvature(head, outputs, push, product).astype(scalar_dtype())
+        assert self._push is not None, "asked at the point"
+        push = self._push(self._tangent(v))
+        products = jax.tree.map(jnp.vdot, push["outputs"], push["outputs_grad"])
+        found: jax.Array = jax.tree.reduce(jnp.add, products)
+        return found.astype(scalar_dtype())
 
     def ggn(self, v: Field) -> Field:
         assert self._push is not None, "asked at the point"
@@ -138,6 +135,28 @@ class _Evaluation:
 
         axes = objective.axes(batch), None if key is None else 0
         return Examples(jax.vmap(one, in_axes=axes)(batch, keys))
+
+    def feature_covariance(self, key: jax.Array, samples: int) -> Covariance:
+        objective, (batch, own, model_state) = self._objective, self._inputs
+        places = jnp.arange(objective.examples(batch))
+        draws = jax.vmap(lambda i: jax.random.fold_in(key, i))(places)
+        keys = None if own is None else jax.vmap(lambda i: jax.random.fold_in(own, i))(places)
+
+        def one(example: PyTree, own: jax.Array | None, draw: jax.Array) -> Covariance:
+            inputs = Inputs(objective.batch_of_one(example, batch), own, model_state)
+
+            def model(x: Tensors) -> PyTree:
+                return objective.model(self._tree.unflatten(x), inputs)[0]
+
+            return covariance(model, self._tensors, draw, samples)
+
+        axes = objective.axes(batch), None if own is None else 0, 0
+        found = jax.vmap(one, in_axes=axes)(batch, keys, draws)
+        mean: Covariance = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
+        return mean
+
+    def feature_alignment(self, key: jax.Array, x: Field, samples: int) -> Field:
+        return alignment(self.feature_covariance(key, samples), x)
 
     def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
         """The values, and the pullback of the outputs where it was made (else None)."""
@@ -196,8 +215,12 @@ class _Evaluation:
         return Field([widen(x) for x in tensors], self._tree)
 
 
-_PUSHED: Mapping[str, str] = {"hvp": "grad", "ggn": "outputs_grad"}
-"""Of which value each product is the derivative along the weights."""
+_PUSHED: Mapping[str, tuple[str, ...]] = {
+    "hvp": ("grad",),
+    "ggn": ("outputs_grad",),
+    "ggn_curvature": ("outputs", "outputs_grad"),
+}
+"""Of which values each product takes the derivative along the weights."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ggn": ("pullback",),

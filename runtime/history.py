@@ -45,7 +45,8 @@ def history(w: Field, size: int, *, products: bool = False) -> History:
     """An empty history with places for `size` fields like `w`.
 
     With `products` each push finds the inner products of the new field with the others, so that
-    `inverse_fisher` need not find all of them each time.
+    `inverse_fisher` need not find all of them each time. It has to be kept in no fewer bits than
+    the weights.
     """
     tensors = (
         None if x is None else jnp.zeros((size, *x.shape), compute_dtype(x.dtype)) for x in w.like
@@ -66,6 +67,8 @@ def push(old: History, field: Field) -> History:
     """The history with one more field, in the place of the oldest where there is no other."""
     if old.size == 0:
         return old
+    if old.products is not None:
+        field = _as_kept(field)
     place = old.pushed % old.size
     tensors = (
         None
@@ -137,6 +140,24 @@ def inverse_hessian(steps: History, changes: History, x: Field, scale: jax.Array
     )
     found, _ = lax.scan(oldest_first, scaled, (order, shares))
     return found
+
+
+def _as_kept(field: Field) -> Field:
+    """The field as it will be kept in the weights' dtypes, so that products are those of that.
+
+    A small damping asks for a difference of nearly equal numbers, in which nothing else cancels.
+    """
+    pairs = zip(field.tensors, field.tree.leaves, strict=True)
+    tensors = (None if x is None else _rounded(x, leaf.dtype) for x, leaf in pairs)
+    return Field(tuple(tensors), field.tree)
+
+
+def _rounded(x: jax.Array, dtype: str) -> jax.Array:
+    """A tensor rounded to a dtype. XLA may leave out a cast there and back, and not this."""
+    if jnp.dtype(dtype).itemsize >= x.dtype.itemsize:
+        return x
+    kept = jnp.finfo(dtype)  # type: ignore[no-untyped-call]  # jax has none
+    return lax.reduce_precision(x, kept.nexp, kept.nmant)
 
 
 def _row(rows: Field, place: jax.Array) -> Field:

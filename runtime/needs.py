@@ -22,14 +22,17 @@ class _Condition(NamedTuple):
 _CONDITIONS = (
     _Condition(
         frozenset(
-            {"outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature", "sampled_outputs_grad"}
+            {
+                *("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature"),
+                *("sampled_outputs_grad", "feature_alignment"),
+            }
         ),
         lambda objective: objective.split,
         "the model's outputs",
         "give them apart: optc.Objective(outputs=..., loss=...)",
     ),
     _Condition(
-        frozenset({"examples", "per_example_grad"}),
+        frozenset({"examples", "per_example_grad", "feature_alignment"}),
         lambda objective: objective.batch_axis is not None,
         "the examples of a batch",
         "say where they are: optc.Objective(..., batch_axis=0)",

@@ -128,6 +128,8 @@ class Point:
     """v'J'BJv, what the Gauss-Newton matrix has of the curvature along `v`."""
     ggn: Callable[[Field], Field]
     """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
+    feature_alignment: Callable[[jax.Array, int, Field, int], Field]
+    """How a field is aligned with what the outputs depend on, from a key at a site."""
     examples: jax.Array
     """The number of examples in the batch."""
     per_example_grad: Callable[[], Examples]
@@ -148,6 +150,11 @@ def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
     if "pullback" in found:
         pull = found["pullback"]
         found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
+    if "feature_alignment" in found:
+        aligned = found["feature_alignment"]
+        found["feature_alignment"] = lambda key, site, x, samples: aligned(
+            jax.random.fold_in(key, site), x, samples
+        )
     if "sampled_outputs_grad" in found:
         sampled = found["sampled_outputs_grad"]
         found["sampled_outputs_grad"] = lambda key, site: outputs_field(

@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
-from .field import Field, cast, scalar_dtype, widen
+from .border import apart, enter, leave, next_weights, reported
+from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
 from .needs import check_batch, check_model_state, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
-from .random import key_data, wrap_key
-from .state import Layout, Observed, Outcome, Report, Slots, State
+from .random import key_data, model_key, wrap_key
+from .state import Layout, Outcome, Report, Slots, State
 from .transform import transformation
 from .tree import PyTree, Tree, leaves_of
 
@@ -25,9 +25,6 @@ Init: TypeAlias = Callable[[Field, Mapping[str, Value]], Slots]
 Step: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value], Oracles], Outcome]
 Check: TypeAlias = Callable[[Mapping[str, Value]], None]
 Evaluate: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value]], Field]
-
-# What is folded into a key beside the counts of steps, which never get there.
-_MODEL_KEY, _NEXT_KEY = 0xFFFFFFFF, 0xFFFFFFFE
 
 
 class Program:
@@ -53,6 +50,7 @@ class Program:
         hyperparameters: Iterable[Hyperparameter] = (),
         random: bool = False,
         observed: Iterable[str] = (),
+        requested: Iterable[str] = (),
         groups: Iterable[Group] = (),
         limited: Iterable[Limited] = (),
         doc: str = "",
@@ -65,6 +63,7 @@ class Program:
         self.asked_by = MappingProxyType(dict(needs))
         self.random = random
         self.observed = tuple(observed)
+        self.requested = tuple(requested)
         self.declared_groups = tuple(groups)
         self.limited = tuple(limited)
         self.source_file = source_file
@@ -147,7 +146,8 @@ class Program:
         layout = self._layout(w.tree, w.like, h)
         own = None if state.key is None else jax.random.fold_in(wrap_key(state.key), state.count)
         if objective is not None and objective.key and key is None:
-            key, state = _model_key(state)
+            key, moved_on = model_key(state.key)
+            state = state._replace(key=moved_on)
         oracles = Oracles(
             w,
             objective,
@@ -250,8 +250,8 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        slots = self.program.fresh_slots(_enter(params), self._static | floats)
-        slots = _apart(slots, (params, floats))
+        slots = self.program.fresh_slots(enter(params), self._static | floats)
+        slots = apart(slots, (params, floats))
         drawn = self.program.random or key is not None
         data = key_data(key) if drawn else None
         return State(jnp.zeros((), jnp.int32), floats, data, slots)
@@ -306,8 +306,8 @@ class Optimizer:
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
-        w = _enter(params)
-        return _leave(self.program.evaluation_weights(w, state, self._static))
+        w = enter(params)
+        return leave(self.program.evaluation_weights(w, state, self._static))
 
     def set(self, state: State, **values: Value) -> State:
         """The state with other values of float hyperparameters; nothing compiles anew.
@@ -360,70 +360,16 @@ def _update(
     check_objective(objective, program.asked_by)
     check_batch(batch)
     check_model_state(objective, model_state)
-    w = _enter(params)
+    w = enter(params)
     outcome, after, oracles = program.advance(
         w, state, objective, batch, static=static, key=key, model_state=model_state
     )
-    observed = {name: _reported(x) for name, x in (outcome.observed or {}).items()}
+    observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
+    requested = {name: as_scalar(x) for name, x in (outcome.requested or {}).items()}
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     beside = oracles.beside or Beside(model_state=model_state)
-    report = Report(outcome.loss, observed, beside.aux, applied, beside.model_state)
-    return _leave(_next_weights(w, outcome)), after, report
-
-
-def _reported(observed: Any) -> Observed:
-    """An observation as the report has it: what is one number for each tensor, by path."""
-    if not isinstance(observed, Field):
-        return jnp.asarray(observed, scalar_dtype())
-    pairs = zip(observed.tree.leaves, observed.tensors, strict=True)
-    return {
-        leaf.path: jnp.reshape(x, ()).astype(scalar_dtype()) for leaf, x in pairs if x is not None
-    }
-
-
-def _model_key(state: State) -> tuple[jax.Array, State]:
-    """A key for the model, and the state with its key moved on."""
-    if state.key is None:
-        raise ValueError(
-            "the objective takes a key, and the state has none to make it of; "
-            "make the state with one: init(params, key=jax.random.key(0)), "
-            "or hand one over: step(..., key=...)"
-        )
-    key = wrap_key(state.key)
-    after = key_data(jax.random.fold_in(key, _NEXT_KEY))
-    return jax.random.fold_in(key, _MODEL_KEY), state._replace(key=after)
-
-
-def _apart(slots: Slots, others: PyTree) -> Slots:
-    """The slots in buffers of their own: one buffer cannot be donated twice."""
-    taken = {id(x) for x in jax.tree.leaves(others)}
-
-    def own(x: jax.Array) -> jax.Array:
-        x = jnp.copy(x) if id(x) in taken else x
-        taken.add(id(x))
-        return x
-
-    made: Slots = jax.tree.map(own, slots)
-    return made
-
-
-def _next_weights(w: Field, outcome: Outcome) -> Field:
-    if outcome.weights is not None:
-        pairs = zip(outcome.weights.tensors, w.tensors, strict=True)
-        return Field([old if new is None else new for new, old in pairs], w.tree)
-    assert outcome.step is not None, "an outcome has a step or weights"
-    pairs = zip(w.tensors, outcome.step.tensors, strict=True)
-    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree)
-
-
-def _enter(params: PyTree) -> Field:
-    tree, tensors = Tree.of(params)
-    return Field([widen(x) for x in tensors], tree)
-
-
-def _leave(w: Field) -> PyTree:
-    pairs = zip(w.tensors, w.tree.leaves, strict=True)
-    return w.tree.unflatten([None if x is None else cast(x, leaf.dtype) for x, leaf in pairs])
+    report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
+    return leave(next_weights(w, outcome)), after, report
 
 
 def _layout_key(tree: Tree, h: Mapping[str, Value]) -> Any:

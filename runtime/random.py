@@ -12,6 +12,9 @@ import jax.numpy as jnp
 
 from .field import Field, Tensor, compute_dtype
 
+# What is folded into the key of a state beside counts of steps, which never get there.
+_MODEL, _NEXT = 0xFFFFFFFF, 0xFFFFFFFE
+
 
 def normal(key: jax.Array, site: int, w: Field) -> Field:
     """Independent standard normal numbers, shaped like the weights."""
@@ -67,6 +70,18 @@ def key_data(key: jax.Array | None) -> jax.Array:
         key = jax.random.key(0, impl="threefry2x32")
     raw = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return jnp.array(raw, jnp.uint32, copy=True)
+
+
+def model_key(data: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """A key for the model, and the raw key of the state moved on. ValueError where it has none."""
+    if data is None:
+        raise ValueError(
+            "the objective takes a key, and the state has none to make it of; "
+            "make the state with one: init(params, key=jax.random.key(0)), "
+            "or hand one over: step(..., key=...)"
+        )
+    key = wrap_key(data)
+    return jax.random.fold_in(key, _MODEL), key_data(jax.random.fold_in(key, _NEXT))
 
 
 def _keys(key: jax.Array, site: int, w: Field) -> list[jax.Array]:

@@ -17,6 +17,7 @@ from jax import lax
 from .evaluation import FUNCTIONS, Tensors, evaluate
 from .examples import Examples
 from .field import Field, scalar_dtype
+from .layers import Covariance, alignment
 from .objective import Beside, Inputs, Objective
 from .tree import PyTree, Tree, path_text
 
@@ -59,7 +60,9 @@ class _Slices:
         """The values, made in one pass over the slices."""
 
         def one(k: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
-            found = self._ask(k, wanted)
+            asked = self._ask(k, wanted)
+            # Outputs that nobody wants together need not have examples.
+            found = {name: asked[name] for name in (*wanted, "beside")}
             summed = {name: found.pop(name) for name in found.keys() & {"loss", "grad"}}
             return summed, found
 
@@ -80,6 +83,8 @@ class _Slices:
                 return self._pullback
             case "sampled_outputs_grad":
                 return self._sampled_outputs_grad
+            case "feature_alignment":
+                return self._feature_alignment
             case "per_example_grad":
                 return lambda: _ExamplesInSlices(self)
             case _:
@@ -105,6 +110,13 @@ class _Slices:
             return None, self._ask(k, ask)["sampled_outputs_grad"](jax.random.fold_in(key, k))
 
         return self._together(self._shares(self._means(one)[1]))
+
+    def _feature_alignment(self, key: jax.Array, x: Field, samples: int) -> Field:
+        def one(k: jax.Array) -> tuple[Covariance, None]:
+            ask = self._ask(k, frozenset({"feature_covariance"}))["feature_covariance"]
+            return ask(jax.random.fold_in(key, k), samples), None
+
+        return alignment(self._means(one)[0], x)
 
     def _shares(self, derivatives: PyTree) -> PyTree:
         """Derivatives of the loss of a slice, which counts to the whole one as one of so many."""
@@ -169,7 +181,7 @@ class _ExamplesInSlices(Examples):
     def __init__(self, slices: _Slices) -> None:
         self._slices = slices
 
-    def mean(self, function: Callable[[Field], Any]) -> Any:
+    def mean(self, function: Callable[[Field], Any] | None = None) -> Any:
         return self._slices.mean("per_example_grad", lambda grads: grads().mean(function))
 
 

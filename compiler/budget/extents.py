@@ -123,7 +123,7 @@ class _Shapes:
                 if source.op == "if":
                     return self._of(source.regions[0].results[place], whole)
                 return whole
-            case "nans":
+            case "nans" | "feature_alignment":
                 return (1,) * len(whole)
             case "view" | "unview":
                 return whole

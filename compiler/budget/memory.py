@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..graph import Graph, walk
+from ..ops import OPS, draws
 from ..records import BYTES, Slot
 from .extents import Extents
 from .members import Members, Row
@@ -68,13 +69,12 @@ def state_bytes(
         for number, slot in enumerate(graph.slots)
     ]
     floats = sum(not parameter.static for parameter in graph.hyperparameters)
-    return StateBytes(tuple(slots), scalar * floats, _COUNT, _KEY * draws(graph))
+    return StateBytes(tuple(slots), scalar * floats, _COUNT, _KEY * has_key(graph))
 
 
-def draws(graph: Graph) -> bool:
+def has_key(graph: Graph) -> bool:
     """Whether a graph without dead nodes draws random numbers, so that its state has a key."""
-    ops = (node.op for region in graph.regions() for node in walk(region))
-    return any(op in ("normal", "rademacher", "uniform", "round_stochastic") for op in ops)
+    return any(draws(OPS[node.op]) for region in graph.regions() for node in walk(region))
 
 
 def _beside(graph: Graph, number: int, extents: Extents, scalar: int) -> int:

@@ -16,7 +16,7 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
-from .operators import lanczos, quadrature, trace
+from .operators import feature_alignment, lanczos, quadrature, trace
 from .oracles import (
     PRODUCTS,
     RANDOM_OF,
@@ -58,7 +58,13 @@ _VERDICTS = ("all", "any")
 _ENDS = {"largest": "highest", "smallest": "lowest"}
 """What `max` and `min` mean of a spectrum."""
 
-SPECTRAL = {"lanczos": lanczos, "quadrature": quadrature, "hutchinson": trace, "xtrace": trace}
+SPECTRAL = {
+    "lanczos": lanczos,
+    "quadrature": quadrature,
+    "hutchinson": trace,
+    "xtrace": trace,
+    "feature_alignment": feature_alignment,
+}
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {

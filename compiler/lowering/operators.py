@@ -9,13 +9,19 @@ from dataclasses import replace
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ..parameters import OUT_OF_RANGE, Bounds
-from ..types import FIELD, SCALAR, SPECTRUM
+from ..types import FIELD, SCALAR, SPECTRUM, Type
 from . import closures, expressions
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
 from .context import Binding, Context, Scope, Site
 from .draft import DraftRegion
-from .oracles import BAD_OPERATOR, refuse_in_example, refuse_in_operator
+from .oracles import (
+    BAD_OPERATOR,
+    point_of,
+    refuse_in_condition,
+    refuse_in_example,
+    refuse_in_operator,
+)
 
 BAD_QUADRATURE = declare(
     "bad-quadrature",
@@ -67,6 +73,26 @@ def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         return MISTAKE
     inputs = (ctx.weights, samples)
     return ctx.random(method, inputs, SCALAR, name, regions=(region,))
+
+
+def feature_alignment(
+    ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
+) -> Value:
+    """`feature_alignment(x, samples)`: a number for each tensor."""
+    matched = match(ctx, expr, ("x", "samples"), ("x", "samples"), "feature_alignment")
+    what = "`feature_alignment` draws"
+    if matched is None or refuse_in_operator(ctx, expr, what):
+        return MISTAKE
+    x = expressions.expression(ctx, site, scope, matched["x"].value)
+    samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
+    if not x.type.is_unknown and not (x.type.is_field and x.type.per == "element"):
+        message = f"`feature_alignment` takes a field; this is {x.type}"
+        return ctx.mistyped(matched["x"].span, message)
+    point = point_of(ctx, "feature_alignment", ctx.weights, expr)
+    if point.type.is_unknown or refuse_in_condition(ctx, expr, "directions of the outputs"):
+        return MISTAKE
+    type = Type("field", "float", "tensor")
+    return ctx.random("feature_alignment", (point, x, samples), type, name)
 
 
 def quadrature(

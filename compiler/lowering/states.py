@@ -129,15 +129,24 @@ def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
         return ctx.mistyped(
             state.dtype.span, f"only fields have a stored dtype; `{state.name.id}` is a number"
         )
-    if (
-        state.dtype
-        and initial.type.kind == "history"
-        and (state.stochastic or state.dtype.id == "i8")
-    ):
-        message = "the fields of a history are kept in `bf16`, `f16`, `f32` or `f64`"
-        ctx.report.add(UNKNOWN_DTYPE.at(state.dtype.span, message))
-        return MISTAKE
+    if state.dtype and initial.type.kind == "history":
+        return _as_history(ctx, initial, state, state.dtype)
     return ctx.as_float(initial)
+
+
+def _as_history(ctx: Context, initial: Value, state: syntax.State, dtype: syntax.Name) -> Value:
+    message = ""
+    if state.stochastic or dtype.id == "i8":
+        message = "the fields of a history are kept in `bf16`, `f16`, `f32` or `f64`"
+    elif dtype.id in ("bf16", "f16") and "products" in dict(ctx.made[initial.id].attributes):
+        # Where damping is small, a matrix of numbers before rounding is no inverse of those after.
+        message = (
+            "products are those of fields as they were pushed, and these are kept in fewer bits"
+        )
+    if not message:
+        return initial
+    ctx.report.add(UNKNOWN_DTYPE.at(dtype.span, message))
+    return MISTAKE
 
 
 def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
@@ -173,6 +182,7 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 _ASKING = {
     *(*RESULTS, "per_example_mean"),
     *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
+    "feature_alignment",
 }
 """Functions that have an answer in a step only."""
 

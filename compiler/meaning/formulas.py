@@ -124,8 +124,8 @@ class Formulas:
                     slots[output.index] = result.value
                 case "applied":
                     applied = result.value
-                case "observed":
-                    observed.append((output.name, result.value))
+                case "observed" | "requested":
+                    observed.append((output.label, result.value))
                 case "loss":
                     pass
         updates = tuple(slots[n] for n in range(len(slots)))
@@ -372,7 +372,7 @@ class Formulas:
                 result = self._body(region, [self._values.get(region.arguments[0])])[0]
                 of = [values[0], result.value]
                 return self._atom(node, node.op, str(result.form), of=of)
-            case "sampled_outputs_grad":
+            case "sampled_outputs_grad" | "feature_alignment":
                 site = self._sites[int(node["site"])]
                 return self._atom(node, node.op, self._region, site, of=values)
             case _:

@@ -99,6 +99,10 @@ class Batch:
         """The Gauss-Newton matrix times `vector`."""
         return self._split(self._gauss_newton(at, _flat(vector)))
 
+    def feature_covariance(self, at: Fields) -> list[tuple[Array, bool] | None]:
+        """No tensor is a layer's matrix."""
+        return [None for _ in at]
+
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]

@@ -5,7 +5,7 @@ import keyword
 from collections.abc import Mapping
 
 from ..graph import Node
-from ..ops import ASKED
+from ..ops import ASKED, OPS
 
 RESERVED = {
     *keyword.kwlist,
@@ -72,6 +72,8 @@ def hint(node: Node, nodes: Mapping[int, Node]) -> str:
         return f"at_{hint(nodes[node.inputs[0]], nodes)}"
     if node.op in ASKED and nodes[node.inputs[0]].op == "point":
         return _asked(node, nodes)
+    if OPS[node.op].op_class == "random" and not node.type.is_field:
+        return node.op
     suggested = _formula(node, nodes)
     return suggested if suggested and len(suggested) <= _LONGEST else _PLAIN.get(node.op, "value")
 

@@ -28,6 +28,7 @@ from optc.compiler.locate import Located
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.render import render_text
 from optc.grammar.source import Source
+from optc.runtime.layers import covariance
 from optc.runtime.random import wrap_key
 from optc.runtime.tree import Tree
 
@@ -101,8 +102,15 @@ class Model:
             slope = jax.grad(lambda x: self.loss(x, batch))
             return pullback(batch, w, ravel_pytree(jax.jvp(slope, (found,), (push,))[1])[0])
 
+        def feature_covariance(batch, w):
+            def one(example):
+                example = jax.tree.map(lambda x: x[None], example)
+                return covariance(lambda w: given(example, w), w, jax.random.key(0), 64)
+
+            return jax.tree.map(lambda x: jnp.mean(x, axis=0), jax.vmap(one)(batch))
+
         functions = (outputs, loss, outputs_grad, sampled_outputs_grad)
-        functions += (pullback, grad, hvp, ggn)
+        functions += (pullback, grad, hvp, ggn, feature_covariance)
         return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
 
 
@@ -146,6 +154,11 @@ class Asked:
         for number in (*rounds, site):
             key = jax.random.fold_in(key, number)
         return self._ask("sampled_outputs_grad", at, key)
+
+    def feature_covariance(self, at):
+        found = self._model.asked["feature_covariance"](self._batch, tuple(at))
+        rows = zip(found.moments, found.transposed, strict=True)
+        return [None if k is None else (np.asarray(k), t) for k, t in rows]
 
     def per_example_grad(self, at):
         grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
@@ -432,7 +445,8 @@ def execute(
         trace = Trace(_slots(model, state))
         for number in range(steps):
             params, state, report = step(params, state, model.batch(number), model.objective)
-            observed = {name: jax.tree.map(_array, x) for name, x in report.observed.items()}
+            reported = {**report.observed, **report.requested}
+            observed = {name: jax.tree.map(_array, x) for name, x in reported.items()}
             evaluation = optimizer.evaluation_params(params, state)
             trace.moments.append(
                 Moment(

@@ -52,6 +52,17 @@ SPECIMENS = {
       group rest { decay weights(0.1) where size > 1  tune step 0.2 }
     }
     """,
+    "spectra and traces": """
+    optimizer one(steps: int = 3) {
+      tune step 0.1
+      observe max(lanczos(hvp, normal(w), 3)) - min(lanczos(d => ggn(d) + d, g, 2)) as spread
+      observe lanczos(hvp, g, steps) as spectrum every 2
+      observe quadrature(x => 1 / (1 + x^2), of = lanczos(hvp, g, 3)) as mean_of
+      observe hutchinson(hvp, 2) + xtrace(hvp, 2) as traces
+      observe norm(u, per = tensor) as sizes every 2
+      observe feature_alignment(w, 64) as aligned
+    }
+    """,
     "random fields": """
     rule perturb noise() {
       var total = g

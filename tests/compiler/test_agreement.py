@@ -128,3 +128,17 @@ optimizer medley(lr = 0.05) {
 
 def test_what_no_shipped_optimizer_has_is_printed_as_it_is_meant():
     agree(MEDLEY)
+
+
+SIZES = """
+optimizer sizes() {
+  tune step 0.05 * min(1, cauchy(refresh = 2)) * min(1, sps_max()) * min(1, lanczos_rate(2.0, 2, 2))
+  * hypergradient_multiplicative(1.0) * barzilai_borwein(1.0, short = true, max_step = 2)
+
+  observe eta as step_size
+}
+"""
+
+
+def test_step_sizes_that_no_shipped_optimizer_has_are_printed_as_they_are_meant():
+    agree(SIZES)

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +22,24 @@ from optc.compiler.ops import (
     ORACLES,
     REDUCTIONS,
     SHAPES,
+    SPECTRAL,
     STRUCTURE,
+    draws,
 )
 from optc.grammar import syntax
 
 
 def test_names_are_unique():
-    tables = (*ELEMENTWISE, *REDUCTIONS, *SHAPES, *STRUCTURE, *HISTORIES, *ORACLES, *EXTERNS)
+    tables = (
+        *ELEMENTWISE,
+        *REDUCTIONS,
+        *SHAPES,
+        *STRUCTURE,
+        *HISTORIES,
+        *ORACLES,
+        *SPECTRAL,
+        *EXTERNS,
+    )
     assert len(OPS) == len(tables)
     assert not set(OPS) & set(NOT_YET)
 
@@ -108,9 +120,10 @@ ASKED_AT = [op for op in ORACLES if op.name not in ("point", "per_example_mean")
 def test_an_oracle_is_an_attribute_or_a_method_of_a_point(op):
     name = op.python.partition(".")[2].partition("(")[0]
     if "(" in op.python:
-        required, _ = parameters(getattr(rt.Point, name))
-        drawn = 2 * (op.name == "sampled_outputs_grad")  # the key and the site
-        assert len(required) == op.arity + drawn  # itself, and what it acts on
+        asked = typing.get_type_hints(rt.Point)[name]
+        given, _ = typing.get_args(asked)
+        drawn = 2 * draws(op)  # the key and the site
+        assert len(given) == op.arity - 1 + drawn  # what it acts on, but for the point itself
     else:
         assert name in inspect.get_annotations(rt.Point)
 

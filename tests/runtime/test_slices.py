@@ -55,9 +55,10 @@ def _everything(objective, w, v, batch):
     found.append(at_w.per_example_grad().mean(rt.norm))
     if objective.split:
         asks = ("outputs", "outputs_grad", "sampled_outputs_grad", "pullback", "ggn", "hvp")
-        at_v = oracles.at(v, *asks)
+        at_v = oracles.at(v, *asks, "ggn_curvature")
         pulled = at_v.pullback(at_v.outputs_grad)
         found += [at_v.outputs, at_v.outputs_grad, pulled, at_v.ggn(w), at_v.hvp(w)]
+        found.append(at_v.ggn_curvature(w))
         found.append(at_v.sampled_outputs_grad(jax.random.key(1), 0))
     return found
 
@@ -79,7 +80,7 @@ def test_a_batch_that_does_not_fall_into_slices_is_refused():
         Oracles(w, objective, batch).at(w, "loss")
 
 
-def test_outputs_without_examples_are_refused():
+def test_outputs_without_examples_are_refused_where_they_are_asked():
     w, _, batch = _fields()
     objective = rt.Objective(
         outputs=lambda params, batch: {"y": jnp.sum(_model(params, batch)["y"])},
@@ -89,6 +90,7 @@ def test_outputs_without_examples_are_refused():
     )
     with pytest.raises(ValueError, match=r"outputs `y` of a micro-batch of 2 .* shape \(\)"):
         Oracles(w, objective, batch).at(w, "outputs")
+    assert Oracles(w, objective, batch).at(w, "loss", "grad").loss.shape == ()
 
 
 ON_TWO_DEVICES = """

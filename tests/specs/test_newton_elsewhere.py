@@ -1,4 +1,4 @@
-"""Gauss-Newton and BFGS of optimistix, and L-BFGS of optax, iterate by iterate.
+"""Gauss-Newton and BFGS of optimistix, L-BFGS and Sophia of optax, iterate by iterate.
 
 Theirs solve one equation or factor one matrix where ours iterates or loops over pairs, so what is
 left is rounding, times the condition of the problem.
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import optimistix as optx
 import pytest
 from shipped import program, staged
@@ -131,3 +132,28 @@ def test_lbfgs_reaches_the_minimum_of_rosenbrocks_function():
     objective = optc.Objective(loss=lambda params, batch: loss(params["x"]))
     found = ours(program("lbfgs")(), objective, jnp.array([-1.2, 1.0]), steps=50)
     np.testing.assert_allclose(found[-1], [1.0, 1.0], rtol=1e-6)
+
+
+def test_sophia_is_that_of_optax_where_signs_do_not_matter():
+    """A loss that is a sum over weights has a diagonal Hessian, which any signs find."""
+
+    def loss(x):
+        return jnp.sum(jnp.cosh(x) + 0.1 * x**3)
+
+    objective = optc.Objective(loss=lambda params, batch: loss(params["x"]))
+    start = jnp.array([1.5, -2.0, 0.3, -3.0])
+    settings = {"lr": 0.05, "gamma": 0.5, "update_interval": 3, "clip_threshold": 0.8}
+    found = ours(program("sophia")(**settings), objective, start)
+    del settings["lr"]
+    tx = optax.contrib.sophia(0.05, **settings)
+
+    @jax.jit
+    def run(x):
+        def step(carry, _):
+            x, state = carry
+            update, state = tx.update(jax.grad(loss)(x), state, x, obj_fn=loss)
+            return (x + update, state), x + update
+
+        return jax.lax.scan(step, (x, tx.init(x)), length=STEPS)[1]
+
+    np.testing.assert_allclose(found[1:], run(start), rtol=1e-12)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from interpreted import Given, Run
+from interpreted import Given, Run, stages
 from minimised import ROUNDING, Quadratic, alone, walk
 
 
@@ -64,6 +64,18 @@ def test_a_gauss_newton_step_without_damping_ends_at_the_minimum_of_linear_least
     rule = "gauss_newton(damping = 0, iterations = 5)"
     after = walk(alone(f"precondition {rule}"), objective, rng.normal(size=5), 1)[1]
     np.testing.assert_allclose(after, np.linalg.lstsq(j, y)[0], rtol=1e-9)  # condition 100
+
+
+def test_without_damping_a_change_of_variables_changes_no_step():
+    """With w = T u the steps are T times those of u, as of any Newton step."""
+    rng = np.random.default_rng(8)
+    h, t, b = rng.normal(size=(4, 4)), rng.normal(size=(4, 4)) + 2 * np.eye(4), rng.normal(size=4)
+    h = h @ h.T + np.eye(4)
+    spec = stages("precondition gauss_newton(damping = 0, iterations = 8)", "tune step 0.3")
+    start = rng.normal(size=4)
+    ours = walk(spec, Quadratic(h, b=b), t @ start, 3)
+    theirs = walk(spec, Quadratic(t.T @ h @ t, b=t.T @ b), start, 3)
+    np.testing.assert_allclose(ours, theirs @ t.T, rtol=1e-8)  # the condition is some 1e4
 
 
 @pytest.mark.parametrize("rule", ["gauss_newton", "newton"])

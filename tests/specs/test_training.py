@@ -66,7 +66,11 @@ def criterion(outputs, batch):
     return -jnp.mean(chosen)
 
 
-OBJECTIVE = optc.Objective(outputs=outputs, loss=criterion, batch_axis=0)
+def drawn(outputs, batch, key):
+    return batch | {"y": jax.random.categorical(key, outputs)}
+
+
+OBJECTIVE = optc.Objective(outputs=outputs, loss=criterion, batch_axis=0, sampler=drawn)
 
 
 @cache

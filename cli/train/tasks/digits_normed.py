@@ -42,7 +42,9 @@ def digits_normed(batch_size: int = 64, hidden: int = 128) -> Task:
             outputs=_logits, loss=cross_entropy, key=True, model_state=True, batch_axis=0
         ),
         init=init,
-        batch=shuffled(training, batch_size),
+        draw=shuffled(training, batch_size),
+        batch_size=batch_size,
+        examples=len(training["labels"]),
         evaluate=evaluate,
         default_steps=500,
         model_state=_fresh(hidden),
@@ -68,8 +70,9 @@ def _logits(
 
 
 def _normed(params: Params, x: Array, moments: Params) -> Array:
-    normed: Array = (x - moments["mean"]) * lax.rsqrt(moments["variance"] + _EPS)
-    return params["norm"]["scale"] * normed + params["norm"]["shift"]
+    normed = (x - moments["mean"]) * lax.rsqrt(moments["variance"] + _EPS)
+    scaled: Array = params["norm"]["scale"] * normed + params["norm"]["shift"]
+    return scaled
 
 
 def _head(params: Params, units: Array) -> Array:

@@ -175,6 +175,7 @@ def test_keep_going_trains_on_when_the_loss_is_not_finite(optc, tmp_path):
         (["plain.opt", "--set", "rate=1"], "rate"),
         (["plain.opt", "--set", "lr=11"], "lr"),
         (["plain.opt", "--task", "quadratic", "--batch-size", 4], "has no batches"),
+        (["sophia_g", "--task", "rosenbrock"], "needs the examples of a batch"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_any_work(optc, good, tmp_path, arguments, message):
@@ -220,6 +221,27 @@ def run_small(folder, steps, interrupt_at=None):
             show=show,
         )
         return outcome, checkpoints.newest(begin)
+
+
+def test_what_is_observed_of_tensors_and_spectra_is_logged_and_drawn(optc, tmp_path):
+    spec = tmp_path / "probed.opt"
+    spec.write_text(
+        """optimizer probed(lr = 1e-4) {
+          tune step lr
+          observe norm(u, per = tensor) as sizes
+          observe lanczos(hvp, g, 2) as spectrum every 3
+        }
+        """
+    )
+    run = ("train", spec, "--task", "quadratic", "--steps", 8, "--log-every", 4, "--out", "run")
+    assert optc(*run)[0] == 0
+    found = {line["step"]: line["observed"] for line in lines(tmp_path / "run")}
+    due = [step for step, seen in found.items() if seen["spectrum"][0][0] is not None]
+    assert due == [1, 4, 7]
+    assert all(
+        isinstance(size, float) for seen in found.values() for size in seen["sizes"].values()
+    )
+    assert (tmp_path / "run" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_transformer_learns_something_in_a_few_steps(tmp_path):

@@ -1,0 +1,56 @@
+"""The border of a step: the user's trees outside, fields and scalars inside."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .field import Field, cast, scalar_dtype, widen
+from .state import Observed, Outcome, Slots
+from .tree import PyTree, Tree
+
+
+def enter(params: PyTree) -> Field:
+    """Weights as a step computes with them."""
+    tree, tensors = Tree.of(params)
+    return Field([widen(x) for x in tensors], tree)
+
+
+def leave(w: Field) -> PyTree:
+    """Weights as the user has them, in their own dtypes."""
+    pairs = zip(w.tensors, w.tree.leaves, strict=True)
+    return w.tree.unflatten([None if x is None else cast(x, leaf.dtype) for x, leaf in pairs])
+
+
+def next_weights(w: Field, outcome: Outcome) -> Field:
+    """The weights after a step."""
+    if outcome.weights is not None:
+        pairs = zip(outcome.weights.tensors, w.tensors, strict=True)
+        return Field([old if new is None else new for new, old in pairs], w.tree)
+    assert outcome.step is not None, "an outcome has a step or weights"
+    pairs = zip(w.tensors, outcome.step.tensors, strict=True)
+    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree)
+
+
+def reported(observed: Any) -> Observed:
+    """An observation as the report has it: what is one number for each tensor, by path."""
+    if not isinstance(observed, Field):
+        return jnp.asarray(observed, scalar_dtype())
+    pairs = zip(observed.tree.leaves, observed.tensors, strict=True)
+    return {
+        leaf.path: jnp.reshape(x, ()).astype(scalar_dtype()) for leaf, x in pairs if x is not None
+    }
+
+
+def apart(slots: Slots, others: PyTree) -> Slots:
+    """The slots in buffers of their own: one buffer cannot be donated twice."""
+    taken = {id(x) for x in jax.tree.leaves(others)}
+
+    def own(x: jax.Array) -> jax.Array:
+        x = jnp.copy(x) if id(x) in taken else x
+        taken.add(id(x))
+        return x
+
+    made: Slots = jax.tree.map(own, slots)
+    return made
