@@ -166,7 +166,9 @@ def _followed(graph: Graph, taped: Tape, dtype: "np.dtype[Any]") -> list[_Seen]:
         batch = tuple(jnp.asarray(x, dtype) for x in parts)
         params, state, report = optimizer.step(params, state, batch, objective)
         averaged = evaluate(params, state) if graph.evaluation is not None else params
-        seen.append(_Seen(tensors(params), tensors(averaged), report.observed))
+        seen.append(
+            _Seen(tensors(params), tensors(averaged), {**report.observed, **report.requested})
+        )
     return seen
 
 

@@ -100,6 +100,12 @@ class Graph(Frozen):
         return is_within(self.domains, inner, outer)
 
 
+def is_plain_mean(node: Node) -> bool:
+    """Whether a node is the mean of the gradients of examples, and of no function of them."""
+    region = node.regions[0] if node.op == "per_example_mean" else None
+    return region is not None and region.results == region.arguments
+
+
 def walk(region: Region) -> Iterator[Node]:
     """Every node of a region and of the regions inside it, in order, outer before inner."""
     for node in region.nodes:

@@ -144,7 +144,7 @@ class Interpreter:
                     new.weights = value
                 case "slot":
                     new.slots[output.index] = value
-                case "observed":
+                case "observed" | "requested":
                     new.observed[output.name] = self._reported(value)
                 case "loss":
                     new.loss = float(value)

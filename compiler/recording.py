@@ -27,7 +27,7 @@ def recorded(spec: Spec, values: Mapping[str, str]) -> Spec:
     for line in decl.body:
         assert isinstance(line, syntax.Observe)
         place = len(stages)
-        label = f"observe {line.name.id}"
+        label = f"{line.word} {line.name.id}"
         stages.append(Stage(label, line.span.text, source.name, line.span.line))
         observes.append(SpecObserve(line.name.id, line, "", place, Declarations()))
     return replace(spec, stages=tuple(stages), observes=tuple(observes))

@@ -174,12 +174,25 @@ class Output:
     """What a result of the `step` region is.
 
     `step` is subtracted from the weights; `weights` replace them. `slot` writes the state
-    numbered `index`; `observed` is reported as `name`; `applied` says whether the step counts.
+    numbered `index`; `observed` and `requested` are reported as `name`; `applied` says whether the
+    step counts.
     """
 
-    role: Literal["step", "weights", "slot", "loss", "applied", "observed"]
+    role: Literal["step", "weights", "slot", "loss", "applied", "observed", "requested"]
     index: int = -1
     name: str = ""
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is only reported."""
+        return self.role in ("observed", "requested")
+
+    @property
+    def label(self) -> str:
+        """What it is called among the results of a program: `weights`, `observed grad_norm`."""
+        if self.role in ("step", "weights"):
+            return "weights"
+        return f"{self.role} {self.name}" if self.is_reported else self.role
 
 
 def is_within(domains: Sequence[Domain], inner: int, outer: int) -> bool:

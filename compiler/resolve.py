@@ -11,6 +11,7 @@ from . import assertions, coverage, predicate, rearrange
 from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
 from .records import ALL, Assertion, Domain, Group, Hyperparameter, Stage, Term, View, distinct
+from .requests import is_known_request
 from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
 
 STAGE_ORDER = declare(
@@ -180,12 +181,14 @@ class _Resolver:
                 self.report.add(
                     DUPLICATE_NAME.at(
                         observe.name.span,
-                        f"`{name}` is observed twice",
+                        f"`{name}` is reported twice",
                         others=(Label(known.syntax.name.span, "named here"),),
                     )
                 )
                 return
-        index = self._note(f"observe {name}", observe.span)
+        if not is_known_request(observe, self.report):
+            return
+        index = self._note(f"{observe.word} {name}", observe.span)
         declarations = self.scopes[observe.value.span.source]
         self.observes.append(SpecObserve(name, observe, group, index, declarations))
 

@@ -83,7 +83,7 @@ RESERVED_WORD = declare(
 
 _RESERVED = {"and", "or", "not", "is", "matches", "true", "false"}
 
-_STAGE_WORDS = ("where", "observe", "assert", "group")
+_STAGE_WORDS = ("where", "observe", "request", "assert", "group")
 """What may stand where a stage begins, or where the one before it goes on."""
 
 
@@ -207,7 +207,7 @@ class Builder(Transformer[Token, s.Item]):
 
     def observe(self, parts: Parts) -> s.Observe:
         word, value, _, name, _, every = parts
-        return s.Observe(_span(word, every or name), value, _name(name), every)
+        return s.Observe(_span(word, every or name), str(word), value, _name(name), every)  # type: ignore[arg-type]
 
     def assert_(self, parts: Parts) -> s.Assert:
         return s.Assert(_span(parts[0], parts[1]), parts[1])

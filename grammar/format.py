@@ -165,7 +165,7 @@ def _pipeline(
                 page.put(f"{_kind(part):{width}} ", part.rule, _where(part.where), depth + 1)
             case s.Observe():
                 every = "" if part.every is None else f" every {inline(part.every)}"
-                page.put("observe ", part.value, f" as {part.name.id}{every}", depth + 1)
+                page.put(f"{part.word} ", part.value, f" as {part.name.id}{every}", depth + 1)
             case s.Assert():
                 page.put("assert ", part.condition, "", depth + 1)
             case s.Group():

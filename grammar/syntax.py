@@ -344,8 +344,9 @@ class Stage(Node):
 
 @dataclass(frozen=True, slots=True)
 class Observe(Node):
-    """`observe value as name every period`."""
+    """`observe value as name every period`, or `request`."""
 
+    word: Literal["observe", "request"]
     value: Expr
     name: Name
     every: Expr | None

@@ -61,7 +61,7 @@ class _Evaluation:
         self._outputs: PyTree = None
 
     def evaluate(self, wanted: frozenset[str]) -> dict[str, Any]:
-        pushed = frozenset(_PUSHED[ask] for ask in wanted if ask in _PUSHED)
+        pushed = frozenset(value for ask in wanted for value in _PUSHED.get(ask, ()))
         made = wanted | pushed | {needed for ask in wanted for needed in _NEEDED.get(ask, ())}
         found: dict[str, Any]
         if pushed:
@@ -105,17 +105,11 @@ class _Evaluation:
         return curvature(self._loss, self._tensors, tangent, product).astype(scalar_dtype())
 
     def ggn_curvature(self, v: Field) -> jax.Array:
-        outputs, push = jax.jvp(lambda x: self._model(x)[0], (self._tensors,), (self._tangent(v),))
-
-        def head(outputs: PyTree) -> jax.Array:
-            return self._objective.loss_of(outputs, self._inputs.batch)
-
-        def product() -> jax.Array:
-            _, curved = jax.jvp(jax.grad(head), (outputs,), (push,))
-            found: jax.Array = jax.tree.reduce(jnp.add, jax.tree.map(jnp.vdot, push, curved))
-            return found
-
-        return curvature(head, outputs, push, product).astype(scalar_dtype())
+        assert self._push is not None, "asked at the point"
+        push = self._push(self._tangent(v))
+        products = jax.tree.map(jnp.vdot, push["outputs"], push["outputs_grad"])
+        found: jax.Array = jax.tree.reduce(jnp.add, products)
+        return found.astype(scalar_dtype())
 
     def ggn(self, v: Field) -> Field:
         assert self._push is not None, "asked at the point"
@@ -221,8 +215,12 @@ class _Evaluation:
         return Field([widen(x) for x in tensors], self._tree)
 
 
-_PUSHED: Mapping[str, str] = {"hvp": "grad", "ggn": "outputs_grad"}
-"""Of which value each product is the derivative along the weights."""
+_PUSHED: Mapping[str, tuple[str, ...]] = {
+    "hvp": ("grad",),
+    "ggn": ("outputs_grad",),
+    "ggn_curvature": ("outputs", "outputs_grad"),
+}
+"""Of which values each product takes the derivative along the weights."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ggn": ("pullback",),

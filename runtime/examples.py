@@ -20,9 +20,9 @@ class Examples:
     def __init__(self, stacked: Field) -> None:
         self.stacked = stacked
 
-    def mean(self, function: Callable[[Field], Any]) -> Any:
-        """The mean over the examples of a function of one gradient: a field or a number."""
-        found = jax.vmap(function)(self.stacked)
+    def mean(self, function: Callable[[Field], Any] | None = None) -> Any:
+        """The mean over the examples, of the gradients or of a function of one of them."""
+        found = self.stacked if function is None else jax.vmap(function)(self.stacked)
         return jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
 
     def tree_flatten(self) -> tuple[tuple[Field], None]:

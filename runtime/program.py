@@ -50,6 +50,7 @@ class Program:
         hyperparameters: Iterable[Hyperparameter] = (),
         random: bool = False,
         observed: Iterable[str] = (),
+        requested: Iterable[str] = (),
         groups: Iterable[Group] = (),
         limited: Iterable[Limited] = (),
         doc: str = "",
@@ -62,6 +63,7 @@ class Program:
         self.asked_by = MappingProxyType(dict(needs))
         self.random = random
         self.observed = tuple(observed)
+        self.requested = tuple(requested)
         self.declared_groups = tuple(groups)
         self.limited = tuple(limited)
         self.source_file = source_file
@@ -363,9 +365,10 @@ def _update(
         w, state, objective, batch, static=static, key=key, model_state=model_state
     )
     observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
+    requested = {name: as_scalar(x) for name, x in (outcome.requested or {}).items()}
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     beside = oracles.beside or Beside(model_state=model_state)
-    report = Report(outcome.loss, observed, beside.aux, applied, beside.model_state)
+    report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
     return leave(next_weights(w, outcome)), after, report
 
 

@@ -181,7 +181,7 @@ class _ExamplesInSlices(Examples):
     def __init__(self, slices: _Slices) -> None:
         self._slices = slices
 
-    def mean(self, function: Callable[[Field], Any]) -> Any:
+    def mean(self, function: Callable[[Field], Any] | None = None) -> Any:
         return self._slices.mean("per_example_grad", lambda grads: grads().mean(function))
 
 

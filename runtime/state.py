@@ -42,13 +42,15 @@ class Report(NamedTuple):
     """What a step found: the loss at the old weights, and what the program observes.
 
     An observation is an array, or for one number per tensor a dict of them by the tensors' paths.
-    What is not due at this step is NaN. `aux` is what the model returned beside its value;
-    `applied` is False where a guard held the step back or it was accumulated. `model_state` is the
-    next one of the model, as the pass at the weights returned it.
+    `requested` is what the program asks of whoever trains, by name. What is not due at this step is
+    NaN. `aux` is what the model returned beside its value; `applied` is False where a guard held
+    the step back or it was accumulated. `model_state` is the next one of the model, as the pass at
+    the weights returned it.
     """
 
     loss: jax.Array
     observed: dict[str, Observed]
+    requested: dict[str, jax.Array]
     aux: Any
     applied: jax.Array
     model_state: Any = None
@@ -73,6 +75,7 @@ class Outcome:
     step: Field | None = None
     weights: Field | None = None
     observed: Mapping[str, jax.Array | Field] | None = None
+    requested: Mapping[str, jax.Array] | None = None
     applied: jax.Array | None = None
 
 

@@ -15,12 +15,16 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class Snapshot(NamedTuple):
-    """Where a run stands after `step` steps."""
+    """Where a run stands after `step` steps.
+
+    `batch_size` is that of the next step where batches grow, and None where they do not.
+    """
 
     step: int
     params: Params
     state: State
     model_state: Params | None = None
+    batch_size: int | None = None
 
     @property
     def arrays(self) -> dict[str, Any]:
@@ -49,6 +53,8 @@ class Checkpoints:
         if step is None:
             return like
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(like.arrays))
+        if like.batch_size is not None:
+            restored["batch_size"] = int(restored["batch_size"])
         return Snapshot(step, **restored)
 
     def __enter__(self) -> Self:

@@ -35,6 +35,14 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", help="Examples in a batch.  [default: the task's]"),
     ] = None,
+    max_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How far batches grow that the optimizer requests.  [default: 16 times the first]",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter.")
     ] = None,
@@ -64,7 +72,8 @@ def train(
     DIR gets metrics.jsonl (one JSON object for each logged step), curve.png, checkpoints, the spec
     and its module. A run that is interrupted and resumed ends with the same weights, to the bit. A
     loss that is not finite ends the run with exit code 1. A static hyperparameter `total` is the
-    number of steps unless it is set.
+    number of steps unless it is set. Where the spec requests a batch size, batches double until
+    they are as large, and never shrink.
 
     Tasks: digits (1,797 real images, a small perceptron), digits_normed (the same with batch norm
     and dropout), text (a small transformer over the sources of Python's standard library),
@@ -94,6 +103,7 @@ def train(
                 checkpoint_every=checkpoint_every,
                 keep_going=keep_going,
                 record_norms=record_norms,
+                max_batch_size=max_batch_size,
                 allow_extern=tuple(allow_extern or ()),
             )
         )

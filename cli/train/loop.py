@@ -10,6 +10,7 @@ import jax
 
 from ...runtime import Optimizer
 from .checkpoint import Checkpoints, Snapshot
+from .growth import Growth
 from .interrupt import Interrupt
 from .metrics import Entry, Metrics
 from .reports import Reports, plain
@@ -46,12 +47,13 @@ class Outcome:
     step: int
 
 
-def start(task: Task, optimizer: Optimizer, seed: int) -> Snapshot:
+def start(task: Task, optimizer: Optimizer, seed: int, growth: Growth | None = None) -> Snapshot:
     """The weights and state before the first step."""
     params = task.init(jax.random.key(seed))
     # A key of its own, which draws nothing that the weights were drawn with.
     key = jax.random.fold_in(jax.random.key(seed), 1) if task.objective.key else None
-    return Snapshot(0, params, optimizer.init(params, key), task.model_state)
+    size = growth.first if growth else None
+    return Snapshot(0, params, optimizer.init(params, key), task.model_state, size)
 
 
 def train(
@@ -64,36 +66,40 @@ def train(
     metrics: Metrics,
     checkpoints: Checkpoints,
     show: Callable[[Entry], None],
+    growth: Growth | None = None,
     stop_when_not_finite: bool = True,
     seconds: float = 0.0,
 ) -> Outcome:
     """Train from `begin` to the last step, or until an interrupt or a loss that is not finite.
 
-    `seconds` is what the run had taken before. The same task, optimizer and seed give the same
-    weights however often the run is cut and resumed.
+    `growth` says how far batches grow as the optimizer requests, None that its requests are not
+    heard. `seconds` is what the run had taken before. The same task, optimizer and seed give the
+    same weights however often the run is cut and resumed.
     """
-    step, params, state, model_state = begin
+    step, params, state, model_state, size = begin
     began = time.perf_counter() - seconds
     reports = Reports()
     with Interrupt() as interrupt:
         while step < plan.steps:
-            batch = task.batch(seed, step)
+            batch, used = task.batch(seed, step, size), size
             params, state, report = optimizer.step(
                 params, state, batch, task.objective, model_state=model_state
             )
             model_state = report.model_state
             step += 1
-            now = Snapshot(step, params, state, model_state)
-            reports.add(step, report)
+            if growth is not None and size is not None:
+                size = growth.after(size, float(report.requested["batch_size"]))
+            now = Snapshot(step, params, state, model_state, size)
+            reports.add(step, report, used)
             evaluated = plan.due(step, plan.evaluate_every)
             logged = evaluated or plan.due(step, plan.log_every)
             saved = plan.due(step, plan.checkpoint_every)
             if logged or saved or interrupt.asked:
                 measured = _evaluate(task, optimizer, now) if evaluated else {}
-                for place, loss, observed in reports.take(logged):
+                for place, loss, observed, examples in reports.take(logged):
                     evaluation = measured if place == step else {}
                     seconds = time.perf_counter() - began
-                    entry = Entry(place, loss, observed, evaluation, seconds)
+                    entry = Entry(place, loss, observed, evaluation, seconds, examples)
                     metrics.append(entry)
                     show(entry)
                     # What has diverged is not saved: the checkpoint before it stays the newest.

@@ -4,8 +4,8 @@
 
 An observation is a number, an object with one for each tensor, or for a spectrum a list of its
 nodes and one of their weights. A number that is not finite, or that its step did not compute, is
-null. `evaluation` is filled on
-the steps that evaluate; `seconds` counts from the run's start, over all resumes.
+null. `evaluation` is filled on the steps that evaluate; `seconds` counts from the run's start, over
+all resumes. Where batches grow there is the `batch_size` of the step too.
 """
 
 import json
@@ -30,6 +30,7 @@ class Entry:
     observed: dict[str, Observed] = field(default_factory=dict)
     evaluation: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    batch_size: int | None = None
 
     def number(self, name: str) -> float:
         """An observation that is a number; nan where there is none."""
@@ -38,7 +39,10 @@ class Entry:
 
     def line(self) -> str:
         """The entry as one line of strict JSON."""
-        return json.dumps(_finite(asdict(self)), allow_nan=False)
+        fields = asdict(self)
+        if self.batch_size is None:
+            del fields["batch_size"]
+        return json.dumps(_finite(fields), allow_nan=False)
 
 
 class Metrics:
@@ -87,6 +91,7 @@ def _read(line: str) -> Entry:
         observed=_with_nan(fields["observed"]),
         evaluation=_with_nan(fields["evaluation"]),
         seconds=fields["seconds"],
+        batch_size=fields.get("batch_size"),
     )
 
 

@@ -127,11 +127,13 @@ class Spectra:
 
 
 def panels_of(entries: Sequence[Entry]) -> list[Panel]:
-    """The evaluations other than the loss, then the observed values."""
+    """The evaluations other than the loss, the observed values, the sizes of growing batches."""
     evaluations = sorted({name for entry in entries for name in entry.evaluation} - {"loss"})
     observations = sorted({name for entry in entries for name in entry.observed})
     found: list[Panel] = [evaluated(name, entries) for name in evaluations]
-    return [*found, *(_observed(name, entries) for name in observations)]
+    found += [_observed(name, entries) for name in observations]
+    sizes = numbers("batch size", GREY, entries, lambda entry: entry.batch_size or math.nan)
+    return [*found, sizes]
 
 
 def evaluated(name: str, entries: Sequence[Entry]) -> Numbers:

@@ -25,6 +25,7 @@ class Record(BaseModel):
     settings: dict[str, Value]
     versions: dict[str, str]
     record_norms: bool = False
+    max_batch_size: int | None = None
 
     @classmethod
     def read(cls, path: Path, work: str = "resume") -> Self:

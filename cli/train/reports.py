@@ -20,21 +20,24 @@ class Reports:
 
     def __init__(self) -> None:
         self._waiting: dict[int, tuple[Any, Mapping[str, Any]]] = {}
+        self._sizes: dict[int, int | None] = {}
 
-    def add(self, step: int, report: Report) -> None:
-        """Keep the loss and the observations of a step."""
+    def add(self, step: int, report: Report, batch_size: int | None = None) -> None:
+        """Keep the loss and the observations of a step, and its batch's size where batches grow."""
         self._waiting[step] = report.loss, report.observed
+        self._sizes[step] = batch_size
 
-    def take(self, logged: bool) -> Iterator[tuple[int, float, dict[str, Observed]]]:
-        """The steps worth a line, with loss and observations; the newest always if `logged`."""
+    def take(self, logged: bool) -> Iterator[tuple[int, float, dict[str, Observed], int | None]]:
+        """The steps worth a line, with loss, observations and batch; the newest if `logged`."""
         found: dict[int, tuple[Any, Mapping[str, Any]]] = jax.device_get(self._waiting)
+        sizes, self._sizes = self._sizes, {}
         self._waiting.clear()
         seen = {step: _seen(observed) for step, (_, observed) in found.items()}
         always = frozenset.intersection(*seen.values()) if seen else frozenset()
         newest = max(found, default=0)
         for step, (loss, observed) in found.items():
             if seen[step] - always or (logged and step == newest):
-                yield step, float(loss), plain(observed)
+                yield step, float(loss), plain(observed), sizes[step]
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

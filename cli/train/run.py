@@ -14,6 +14,7 @@ from ..settings import Settings
 from ..spec import locate
 from .checkpoint import Checkpoints
 from .folder import Folder
+from .growth import Growth
 from .loop import End, Outcome, Plan, start, train
 from .metrics import Entry, Metrics
 from .plot import draw
@@ -39,6 +40,7 @@ class Request:
     checkpoint_every: int | None
     keep_going: bool
     record_norms: bool = False
+    max_batch_size: int | None = None
     allow_extern: tuple[str, ...] = ()
 
 
@@ -61,10 +63,11 @@ def run(request: Request) -> End:
         record = _new(request, task, program)
     _refuse_task(task, program)
     optimizer = _bind(program, record.settings)
+    growth = _growth(program, task, record.max_batch_size)
     folder.create(located.source.text, program.source)
     record.write(folder.record)
     plan = _plan(record.steps, request)
-    outcome = _train(request, record, folder, task, optimizer, plan)
+    outcome = _train(request, record, folder, task, optimizer, plan, growth)
     entries = list(Metrics(folder.metrics))
     draw(entries, f"{record.optimizer} on {record.task}", folder.curve)
     _tell(outcome, record, folder, entries)
@@ -102,6 +105,7 @@ def _new(request: Request, task: Task, program: Program) -> Record:
         settings=settings,
         versions=versions(),
         record_norms=request.record_norms,
+        max_batch_size=request.max_batch_size,
     )
 
 
@@ -113,6 +117,7 @@ def _resumed(request: Request, record: Record, folder: Folder, program: Program)
         "seed": request.seed,
         "batch_size": request.batch_size,
         "record_norms": request.record_norms or None,
+        "max_batch_size": request.max_batch_size,
     }
     refuse_changes(record, asked, request.settings)
     folder.refuse_other_module(program.source)
@@ -124,6 +129,18 @@ def _resumed(request: Request, record: Record, folder: Folder, program: Program)
 def _task(name: str, batch_size: int | None) -> Task:
     try:
         return make(name, batch_size)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _growth(program: Program, task: Task, most: int | None) -> Growth | None:
+    """How far the batches grow, where the optimizer requests it."""
+    if "batch_size" not in program.requested:
+        if most is not None:
+            raise CommandError(f"{program.name} requests no batch size, so batches do not grow")
+        return None
+    try:
+        return Growth.of(task, most)
     except ValueError as error:
         raise CommandError(str(error)) from error
 
@@ -151,10 +168,11 @@ def _train(
     task: Task,
     optimizer: Optimizer,
     plan: Plan,
+    growth: Growth | None,
 ) -> Outcome:
     metrics = Metrics(folder.metrics)
     with Checkpoints(folder.checkpoints) as checkpoints:
-        begin = checkpoints.newest(start(task, optimizer, record.seed))
+        begin = checkpoints.newest(start(task, optimizer, record.seed, growth))
         work = f"{record.optimizer} on {record.task}, {plural(record.steps, 'step')}"
         after = f", resuming after step {begin.step}" if request.resume else ""
         note(f"{work}{after} -> {folder.root}")
@@ -170,6 +188,7 @@ def _train(
                 metrics=metrics,
                 checkpoints=checkpoints,
                 show=bar.show,
+                growth=growth,
                 stop_when_not_finite=not request.keep_going,
                 seconds=seconds,
             )

@@ -25,7 +25,7 @@ def per_example_mean(
         return MISTAKE
     if "at" in matched and "of" in matched:
         message = "`of` has the gradients already, so `at` has no meaning"
-        others = (Label(matched["of"].span, "asked somewhere"),)
+        others = (Label(matched["of"].span, "asked there"),)
         ctx.report.add(PER_EXAMPLE.at(matched["at"].span, message, others=others))
         return MISTAKE
     gradients = _gradients(ctx, site, scope, expr, matched)

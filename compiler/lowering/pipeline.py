@@ -1,5 +1,7 @@
 """The pipeline of stages: the signal from the gradient to the weights."""
 
+from typing import Literal
+
 from ...grammar import syntax
 from ...grammar.diagnostic import Diagnostics, declare
 from ..records import Output, Slot
@@ -310,13 +312,18 @@ class _Pipeline:
         )
         if value.type.is_unknown:
             return MISTAKE
-        is_number = value.type.is_scalar or value.type.kind == "spectrum"
-        is_number = is_number or (value.type.is_field and value.type.per == "tensor")
+        is_number = value.type.is_scalar
+        needs = "asks for one number"
+        if observe.syntax.word == "observe":
+            is_number = is_number or value.type.kind == "spectrum"
+            is_number = is_number or (value.type.is_field and value.type.per == "tensor")
+            needs = "reports a number, or one for each tensor"
         if not is_number or value.type.dtype == "bool":
-            message = f"`observe` reports a number, or one for each tensor; this is {value.type}"
+            message = f"`{observe.syntax.word}` {needs}; this is {value.type}"
             help = None
             if value.type.is_field:
                 help = "reduce it: `norm(x)`, `mean(x, per = tensor)`"
+                help = help if observe.syntax.word == "observe" else "reduce it: `norm(x)`"
             return ctx.mistyped(observe.syntax.value.span, message, help)
         return ctx.restricted(ctx.as_float(value))
 
@@ -338,8 +345,11 @@ class _Pipeline:
         results.append((Output(role="loss"), self.loss))
         if self.applied is not None:
             results.append((Output(role="applied"), self.applied))
-        for name, value in self.observed.items():
-            results.append((Output(role="observed", name=name), value))
+        for observe in spec.observes:
+            role: Literal["observed", "requested"] = "observed"
+            if observe.syntax.word == "request":
+                role = "requested"
+            results.append((Output(role=role, name=observe.name), self.observed[observe.name]))
         return Draft(
             name=spec.name,
             doc=spec.doc,

@@ -124,8 +124,8 @@ class Formulas:
                     slots[output.index] = result.value
                 case "applied":
                     applied = result.value
-                case "observed":
-                    observed.append((output.name, result.value))
+                case "observed" | "requested":
+                    observed.append((output.label, result.value))
                 case "loss":
                     pass
         updates = tuple(slots[n] for n in range(len(slots)))

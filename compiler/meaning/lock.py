@@ -16,7 +16,7 @@ from ...grammar.diagnostic import OptcError
 from ..graph import Frozen
 from .meaning import Meaning
 from .tapes import TREES, Tape, TreeName, tape
-from .tracks import EVALUATED, OBSERVED, Numbers
+from .tracks import EVALUATED, REPORTED, Numbers
 
 Kind = Literal["interpreter", "float64", "float32"]
 
@@ -88,7 +88,7 @@ class Lock(Frozen):
         """What a track is of, and how many numbers are in a row of each."""
         paths, results = TREES[self.tree], self.meaning.results
         averages = (EVALUATED.format(path) for path in paths) if "evaluation" in results else ()
-        observed = (name for name in results if name.startswith(OBSERVED))
+        observed = (name for name in results if name.startswith(REPORTED))
         return {**dict.fromkeys((*paths, *averages), 3), **dict.fromkeys(observed, 1)}
 
     def text(self) -> str:

@@ -72,11 +72,13 @@ def meaning(graph: Graph) -> Meaning:
         for number, (slot, digest) in enumerate(zip(graph.slots, normal.slots, strict=True))
     }
     digests = {"weights": normal.weights, "applied": normal.applied}
-    written = {_result(role, name): text for (role, _, name), text in formulas.items()}
+    written = {
+        o.label: formulas[o.role, o.index, o.name] for o in graph.outputs if o.role != "slot"
+    }
     if graph.evaluation is not None:
         digests["evaluation"] = normal.evaluation
         written["evaluation"] = formula(graph, graph.evaluation.results[0])
-    digests |= {f"observed {name}": digest for name, digest in normal.observed}
+    digests |= dict(normal.observed)
     results = {
         name: Part(digest=digest, formula=written.get(name, "")) for name, digest in digests.items()
     }
@@ -149,12 +151,6 @@ def _others(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterat
 def _gone(what: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
     yield from (f"{what} `{name}` is gone" for name in old if name not in new)
     yield from (f"{what} `{name}` is new" for name in new if name not in old)
-
-
-def _result(role: str, name: str) -> str:
-    if role in ("step", "weights"):
-        return "weights"
-    return f"observed {name}" if role == "observed" else role
 
 
 def _values(graph: Graph) -> dict[str, dict[str, str]]:

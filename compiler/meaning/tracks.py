@@ -24,8 +24,8 @@ SEED, STEPS = 2, 12
 Numbers = dict[str, list[list[float]]]
 """Rows for each step: norm, first and last entry of a tensor, or one number that is reported."""
 
-EVALUATED, OBSERVED = "{} to evaluate", "observed "
-"""What the rows of a tensor's average, and of a report, are called."""
+EVALUATED, REPORTED = "{} to evaluate", ("observed ", "requested ")
+"""What the rows of a tensor's average are called, and how those of a report begin."""
 
 _TREES: tuple[TreeName, ...] = ("layers", "ranks", "positive")
 _MARGIN = 8
@@ -78,8 +78,8 @@ def numbers(graph: Graph, taped: Tape, seen: Sequence[Seen]) -> Numbers:
         found[path] = [_tensor(moment.weights[place]) for moment in seen]
         if graph.evaluation is not None:
             found[EVALUATED.format(path)] = [_tensor(m.evaluation[place]) for m in seen]
-    for name in (o.name for o in graph.outputs if o.role == "observed"):
-        found[OBSERVED + name] = [[_size(m.observed[name])] for m in seen]
+    for output in (o for o in graph.outputs if o.is_reported):
+        found[output.label] = [[_size(m.observed[output.name])] for m in seen]
     return found
 
 

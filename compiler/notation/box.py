@@ -30,10 +30,11 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An observation."""
+    """An observation or a request."""
 
     name: str
     value: Formula
+    word: Literal["report", "request"] = "report"
 
 
 @dataclass(frozen=True, slots=True)

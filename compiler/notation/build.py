@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 from ..graph import Graph, Node
 from ..ops import OPS
 from ..records import Group as GroupRecord
-from ..records import Hyperparameter
+from ..records import Hyperparameter, Output
 from .box import Assign, Body, Box, Count, Group, Input, Interval, Part, Report, State, parts
 from .formula import literal, refused, tensors
 from .lines import Lines
@@ -96,9 +97,12 @@ class _Builder:
             self._moved(node, lines)
         self._write_slots(lines)
         for output, result in self._results.items():
-            if output.role == "observed":
-                stage = self._observation(output.name)
-                report = Report(output.name, naming.use(result))
+            if output.is_reported:
+                stage = self._observation(output)
+                word: Literal["report", "request"] = "report"
+                if output.role == "requested":
+                    word = "request"
+                report = Report(output.name, naming.use(result), word)
                 lines.insert(end(lines, stage), Line(stage, 0, report))
             if output.role == "applied":
                 lines.append(Line(-1, 0, Count(naming.use(result))))
@@ -121,7 +125,7 @@ class _Builder:
                     wanted[result] = False
         for output, result in self._results.items():
             node = self._nodes[result]
-            if output.role == "observed" and node.name == output.name and node.op not in _CHOICES:
+            if output.is_reported and node.name == output.name and node.op not in _CHOICES:
                 wanted.setdefault(result, False)
         return self._naming.lines(self._graph.step, wanted)
 
@@ -160,9 +164,10 @@ class _Builder:
             place = max(end(lines, stage), *known, 0)
             lines.insert(place, Line(stage, slot.type.domain, Assign((new,), (value,))))
 
-    def _observation(self, name: str) -> int:
+    def _observation(self, output: Output) -> int:
+        word = "observe" if output.role == "observed" else "request"
         labels = [stage.label for stage in self._graph.stages]
-        ends = (n for n, label in enumerate(labels) if label.endswith(f"observe {name}"))
+        ends = (n for n, label in enumerate(labels) if label.endswith(f"{word} {output.name}"))
         return next(ends, -1)
 
     def _with_all_stages(self, body: Body) -> Body:

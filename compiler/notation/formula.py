@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from ..graph import Graph, Node, index
+from ..graph import Graph, Node, index, is_plain_mean
 from ..ops import OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
 from ..records import TRUE, Refusal, Scalar, Term
@@ -234,6 +234,8 @@ class Formulas:
                 return Call(name, (Infix("↦", each, value), *inputs))
             case "per_example_mean":
                 region = node.regions[0]
+                if is_plain_mean(node):
+                    return Call("mean", tuple(inputs), "examples")
                 each, value = self.use(region.arguments[0]), self.use(region.results[0])
                 return Call("mean", (Infix("↦", each, value), *inputs), "examples")
             case _:

@@ -183,9 +183,9 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
             return [_line(f"{_word('with')} {', '.join(pairs)}")]
         case Assign(targets, values, drawn):
             return [_line(_equation(targets, "∼" if drawn else "←", values, room))]
-        case Report(name, value):
+        case Report(name, value, verb):
             shown = "" if value == Symbol(name) else f" = {_math(value)}"
-            return [_line(f"{_word('report')} <code>{escape(name)}</code>{shown}")]
+            return [_line(f"{_word(verb)} <code>{escape(name)}</code>{shown}")]
         case Count(condition):
             return [_line(f"{_word('the step counts if')} {_math(condition)}")]
         case Stop(unless):

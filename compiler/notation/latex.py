@@ -185,8 +185,8 @@ class _Body:
                 return [self._row(indent, f"with {', '.join(pairs)}")]
             case Assign():
                 return [self._row(indent, self._assign(statement))]
-            case Report(name, value):
-                said = rf"report \texttt{{{escaped(name)}}}"
+            case Report(name, value, verb):
+                said = rf"{verb} \texttt{{{escaped(name)}}}"
                 if value != Symbol(name):
                     said += f" $= {_WRITER.write(value)}$"
                 return [self._row(indent, said)]

@@ -159,9 +159,9 @@ def _statement(
         case Assign():
             left, right = sides(statement, _WRITER)
             return [f"{space}{left} {align}{right}"]
-        case Report(name, value):
+        case Report(name, value, verb):
             shown = "" if value == Symbol(name) else f" = {_WRITER.write(value)}"
-            return [rf"{space}{align}\text{{report {_WRITER.letters(name)}}}{shown}"]
+            return [rf"{space}{align}\text{{{verb} {_WRITER.letters(name)}}}{shown}"]
         case Count(condition):
             return [rf"{space}{align}\text{{the step counts if }} {_WRITER.write(condition)}"]
         case Stop(unless):

@@ -62,6 +62,7 @@ VALUES = {
 
 SIGNS: dict[str, tuple[str, str]] = {
     "L": ("L", "L"),
+    "G": ("G", "G"),
     "F": ("F", "F"),
     "B": ("B", "B"),
     "∇L": ("∇L", r"\nabla L"),

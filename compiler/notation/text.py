@@ -131,9 +131,9 @@ class _Body:
                 return _hanging(f"{space}with {', '.join(pairs)}", "  ")
             case Assign():
                 return self._assign(statement, space)
-            case Report(name, value):
+            case Report(name, value, verb):
                 shown = "" if value == Symbol(name) else f" = {_WRITER.write(value)}"
-                return _hanging(f"{space}report {name}{shown}", "  ")
+                return _hanging(f"{space}{verb} {name}{shown}", "  ")
             case Count(condition):
                 return _hanging(f"{space}the step counts if {_WRITER.write(condition)}", "  ")
             case Stop(unless):

@@ -25,5 +25,5 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """What every program goes through, in order."""
 
-SIMPLIFYING: tuple[Pass, ...] = (dead_code, fold, cse, dead_code, settle)
+SIMPLIFYING: tuple[Pass, ...] = (fold, cse, dead_code, settle)
 """Those of them that leave a formula the way it was written: what people are shown."""

@@ -6,7 +6,7 @@ region around it, never one beside it. Points of the objective merge like all va
 points are linearised once; control flow itself is left alone.
 """
 
-from ..graph import Graph, Node, Region
+from ..graph import Graph, Node, Region, is_plain_mean
 from ..ops import OPS
 from ..records import Scalar
 from ..types import Type
@@ -27,7 +27,7 @@ def _merge(region: Region, outer: dict[Key, int], replaced: Replaced) -> Region:
     kept: dict[int, Node] = {}
     for original in region.nodes:
         node = renamed(original, replaced)
-        if node.regions:
+        if node.regions and not is_plain_mean(node):
             inner = (_merge(r, seen, replaced) for r in node.regions)
             kept[node.id] = with_regions(node, inner)
             continue

@@ -3,15 +3,15 @@
 Needs: a verified graph. Guarantees: the same values, and no question that was not asked. A question
 leaves a loop with what it is made of and what is made of it alone, where the loop surely asks it:
 the body of one without `while` that has a round whatever is bound (`repeat 3`, or a parameter that
-is at least 1), and the condition of one that has a round if it holds. It never leaves a choice, so
-`every 10` inside a loop pays as before. Random fields stay, each round drawing another, and so does
-arithmetic that no question needs, which XLA moves by itself.
+is at least 1), the condition of one that has a round if it holds, and an operator. It never leaves
+a choice, so `every 10` inside a loop pays as before. Random fields stay, each round drawing
+another, and so does arithmetic that no question needs, which XLA moves by itself.
 """
 
 from collections.abc import Iterator
 
 from ..graph import Graph, Node, Region, index
-from ..ops import OPS
+from ..ops import OPERATORS, OPS
 from ..plan import free_values
 from .positive import Signs
 from .rewrite import over_regions, with_regions
@@ -36,7 +36,7 @@ class _Hoister:
         kept: list[Node] = []
         for node in region.nodes:
             node = with_regions(node, [self.region(inner) for inner in node.regions])
-            if node.op == "loop" and self.signs.is_positive(node.inputs[0], self.nodes):
+            if self._runs(node):
                 surely, moved = _surely_run(node), []
                 regions = list(node.regions)
                 for place in surely:
@@ -48,6 +48,12 @@ class _Hoister:
                 node = with_regions(node, regions)
             kept.append(node)
         return region.model_copy(update={"nodes": tuple(kept)})
+
+    def _runs(self, node: Node) -> bool:
+        """Whether a node repeats something, and at least once: a loop, or what asks an operator."""
+        if node.op == "loop":
+            return self.signs.is_positive(node.inputs[0], self.nodes)
+        return node.op in OPERATORS
 
 
 def _surely_run(loop: Node) -> tuple[int, ...]:

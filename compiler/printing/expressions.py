@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
-from ..graph import Node
+from ..graph import Node, is_plain_mean
 from ..ops import CALL, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
@@ -82,6 +82,8 @@ class Expressions:
             return call(op.python, self.operand(node.inputs[0]), tuple_of(points))
         if op.op_class == "random":
             return self._random(node)
+        if is_plain_mean(node):
+            return f"{op.python.format(self.operand(node.inputs[0]))}()"
         if node.op == "sampled_outputs_grad":
             asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
             return op.python.format(*asked)

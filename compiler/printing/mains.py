@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from ..graph import Node
+from ..graph import Node, is_plain_mean
 from ..ops import OPERATORS, OPS
 from ..plan import Block, Kernel, is_kernel_work
 from ..quoting import quoted
@@ -104,7 +104,7 @@ class _MainWriter(Function):
                 found.append(self._kernel(step))
                 continue
             node = self.nodes[step]
-            if node.regions:
+            if node.regions and not is_plain_mean(node):
                 found.append(self._control(node, block))
             elif node.op == "extern":
                 uses = self.leaves(node.inputs)
@@ -160,7 +160,7 @@ class _MainWriter(Function):
     def _label(self, node: Node, items: tuple[int, ...]) -> str:
         if node.stage >= 0:
             label = self.program.graph.stages[node.stage].label
-            return label.removeprefix("observe ").replace(".", "_")
+            return label.removeprefix("observe ").removeprefix("request ").replace(".", "_")
         return self.program.hints[items[0]] if items else "check"
 
     # ---- text

@@ -111,7 +111,7 @@ def _kernel_name(plan: Plan, kernel: Kernel) -> str:
     if not stages:
         return "prepare"
     label = plan.graph.stages[stages[-1]].label
-    return label.removeprefix("observe ").replace(".", "_")
+    return label.removeprefix("observe ").removeprefix("request ").replace(".", "_")
 
 
 class _Module:
@@ -301,14 +301,14 @@ class _Module:
         def result(value: Callable[[int], Piece]) -> Piece:
             entries: list[Piece] = []
             slots: list[tuple[int, Piece]] = []
-            observed: list[tuple[str, Piece]] = []
+            reported: dict[str, list[tuple[str, Piece]]] = {"observed": [], "requested": []}
             for output, id in zip(self.graph.outputs, block.results, strict=True):
                 piece = value(id)
                 match output.role:
                     case "slot":
                         slots.append((output.index, piece))
-                    case "observed":
-                        observed.append((output.name, piece))
+                    case "observed" | "requested":
+                        reported[output.role].append((output.name, piece))
                     case role:
                         entries.append(Labelled(f"{role}=", piece))
             named = [
@@ -316,8 +316,9 @@ class _Module:
                 for i, piece in sorted(slots, key=lambda slot: slot[0])
             ]
             entries.append(Labelled("slots=", _slots(named)))
-            if observed:
-                entries.append(Labelled("observed=", mapping(observed)))
+            entries += [
+                Labelled(f"{r}=", mapping(values)) for r, values in reported.items() if values
+            ]
             return call("rt.Outcome", *entries)
 
         return main_lines(self.program, block, head, result)
@@ -332,7 +333,10 @@ class _Module:
     def _program(self) -> list[str]:
         graph = self.graph
         random = any(draws(OPS[n.op]) for n in self.plan.nodes.values())
-        observed = tuple(quoted(o.name) for o in graph.outputs if o.role == "observed")
+        reported = {
+            role: tuple(quoted(o.name) for o in graph.outputs if o.role == role)
+            for role in ("observed", "requested")
+        }
         entries: list[Piece] = [
             f"name={quoted(graph.name)}",
             "doc=__doc__",
@@ -345,7 +349,7 @@ class _Module:
         entries += ["check=check"] if self._refused_values() else []
         entries += ["evaluate=evaluate"] if graph.evaluation else []
         entries += ["random=True"] if random else []
-        entries += [Labelled("observed=", tuple_of(observed))] if observed else []
+        entries += [Labelled(f"{r}=", tuple_of(names)) for r, names in reported.items() if names]
         entries += ["groups=GROUPS"] if graph.groups else []
         entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
         roots = {module.partition(".")[0] for module in modules(self.plan.nodes)}

@@ -132,6 +132,8 @@ def _observations(old: Outline, new: Outline, found: Alignment) -> Iterator[Chan
         facts = []
         if was.value != after.value:
             facts.append(Fact("value", was.text, after.text))
+        if was.word != after.word:
+            facts.append(Fact("statement", was.word, after.word))
         if was.every != after.every:
             facts.append(Fact("every", was.every, after.every))
         if found.groups.get(was.group, was.group) != after.group:

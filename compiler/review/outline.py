@@ -78,9 +78,10 @@ Element = Line | Block
 
 @dataclass(frozen=True)
 class Observation:
-    """A reported number; `group` is empty outside of groups."""
+    """A reported number; `word` is observe or request, `group` is empty outside of groups."""
 
     name: str
+    word: str
     text: str
     value: syntax.Expr
     every: str
@@ -168,7 +169,7 @@ def _observation(observe: SpecObserve) -> Observation:
     said = observe.syntax
     every = "" if said.every is None else inline(said.every)
     value = calls.meant(said.value, observe.declarations, "observe")
-    return Observation(observe.name, inline(said.value), value, every, observe.group)
+    return Observation(observe.name, said.word, inline(said.value), value, every, observe.group)
 
 
 def _declarations(spec: Spec) -> calls.Reached:

@@ -445,7 +445,8 @@ def execute(
         trace = Trace(_slots(model, state))
         for number in range(steps):
             params, state, report = step(params, state, model.batch(number), model.objective)
-            observed = {name: jax.tree.map(_array, x) for name, x in report.observed.items()}
+            reported = {**report.observed, **report.requested}
+            observed = {name: jax.tree.map(_array, x) for name, x in reported.items()}
             evaluation = optimizer.evaluation_params(params, state)
             trace.moments.append(
                 Moment(

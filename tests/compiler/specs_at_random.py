@@ -47,6 +47,7 @@ class Names:
         x, y = self.scalar(depth - 1), self.scalar(depth - 1)
         f = self.field(depth - 1)
         asks = [f"tanh(loss(w + 0.1 * tanh({f})))"] if self.oracles else []
+        asks += [f"norm({self.outputs(depth - 1)})"] if self.oracles else []
         return self.pick(
             x,
             f"({x} + {y})",
@@ -81,6 +82,7 @@ class Names:
         x, y, s = self.field(depth - 1), self.field(depth - 1), self.scalar(depth - 1)
         asks = [f"hvp(tanh({x}))", f"grad(w + 0.1 * tanh({x}))"] if self.oracles else []
         asks += ["per_example_mean(e => e / (1 + norm(e)))"] if self.oracles else []
+        asks += [f"tanh(pullback({self.outputs(depth - 1)}))"] if self.oracles else []
         d = self.fresh("d")
         asks += [f"thrice({d} => tanh({d} * {y}) - {s} * {d} / (1 + abs({s})), tanh({x}))"]
         if self.oracles:
@@ -105,6 +107,19 @@ class Names:
             f"(zeros({x}) + ones(w) * {y})",
             *asks,
             *(["0.1 * normal(w)", "tanh(uniform(w))"] if self.random else []),
+        )
+
+    def outputs(self, depth: int = 1) -> str:
+        if depth == 0:
+            drawn = ["sampled_outputs_grad(w)"] if self.random else []
+            return self.pick("outputs(w)", "outputs_grad(w)", *drawn)
+        x, y, s = self.outputs(depth - 1), self.outputs(depth - 1), self.scalar(depth - 1)
+        return self.pick(
+            x,
+            f"({x} - {y})",
+            f"tanh({x} * {y})",
+            f"tanh({s}) * {x}",
+            f"where({x} > 0.0123, {x}, {y})",
         )
 
     # ---- statements
@@ -244,6 +259,9 @@ func thrice(op, x) {
 """A function of a function, which calls it in a loop."""
 
 
+_ASKING = ("loss(", "grad(", "hvp(", "per_example", "ggn(", "outputs(")
+"""What a rule that is to stand in a group may not say."""
+
 VIEWS = (
     "",
     'view "a b -> b a"',
@@ -271,7 +289,7 @@ def specs(draw: st.DrawFn) -> str:
     if (
         draw(st.integers(0, 2)) == 0
         and "perturb" not in kinds
-        and not any(word in rules[0] for word in ("loss(", "grad(", "hvp(", "per_example", "ggn("))
+        and not any(word in rules[0] for word in _ASKING)
     ):
         view = draw(st.sampled_from(VIEWS))
         observed = "observe norm(g) as inside"

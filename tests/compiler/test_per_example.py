@@ -165,3 +165,27 @@ def test_stages_below_accumulate_and_in_groups_do_not_ask():
     assert [m.partition(":")[0] for m in mistakes(rule + below)] == ["oracle-after-accumulate"]
     some = "optimizer x() { precondition mine() where ndim >= 2 tune step 1.0 }"
     assert [m.partition(":")[0] for m in mistakes(rule + some)] == ["oracle-of-some-tensors"]
+
+
+def test_several_means_at_one_point_share_one_evaluation(params, batch):
+    text = """
+    optimizer x() { perturb mine() tune step 1.0 observe per_example_mean(e => norm(e)) as size }
+    rule perturb mine() {
+      each = per_example_grad(w)
+      center = mean(each)
+      return center / (1 + per_example_mean(e => norm(e - center)^2, of = each))
+    }
+    """
+    calls = []
+
+    def counted(params, batch):
+        calls.append(len(batch["y"]))
+        return loss(params, batch)
+
+    optimizer = optc.compile(text)()
+    objective = optc.Objective(loss=counted, batch_axis=0)
+    jax.make_jaxpr(lambda p, s: optimizer.update(p, s, batch, objective))(
+        params, optimizer.init(params)
+    )
+    # The loss of the report, and the gradients of all examples, one traced for all.
+    assert sorted(calls) == [1, 6]

@@ -1,7 +1,10 @@
 """Spectra and traces of operators: the interpreter, the printed program, and dense matrices."""
 
 import numpy as np
-from agreement import agree, net
+from agreement import agree, interpret, net, specimen
+
+from optc.compiler.budget.budget import budget
+from optc.compiler.budget.tensors import Tensor, Tree
 
 SPEC = """
 optimizer probed(lr = 0.1, steps: int = 5) {
@@ -16,7 +19,23 @@ optimizer probed(lr = 0.1, steps: int = 5) {
 """
 
 
+def test_what_an_operator_asks_of_another_point_is_asked_once():
+    operator = "d => hvp(d) + norm(grad(w + g)) * d"
+    line = f"observe max(lanczos({operator}, g, 4)) as top"
+    graph = specimen(f"optimizer one() {{ tune step 0.1  {line} }}").graph
+    counts = interpret(graph, net(), 1).counts[0]
+    assert (counts["grad"], counts["hvp"]) == (2, 4)
+
+
 def test_the_program_finds_what_the_interpreter_finds():
     trace = agree(SPEC, net(), steps=3)
     assert np.isnan(trace.moments[1].observed["spectrum"]).all()
     assert trace.moments[1].observed["spectrum"].shape == (2, 5)
+
+
+def test_a_plan_counts_the_products_of_operators():
+    tree = Tree.of("tree", (Tensor("kernel", (6, 4)),))
+    work = budget(specimen(SPEC).graph, tree).work
+    # 4 and 5 each step, 3 and 3 every other, 5 every third, and twice 2 for XTrace.
+    np.testing.assert_allclose(work.oracles["hvp"], 4 + 5 + 3 / 2 + 3 / 2 + 5 / 3 + 4)
+    assert not work.at_most

@@ -25,7 +25,8 @@ STATEMENT_WORDS = {
 # Words of the language that are free as names.
 FREE_WORDS = (
     "where", "clip", "decay", "step", "rest", "total", "min", "trace", "view", "as", "in", "with",
-    "group", "observe", "assert", "before", "after", "while", "rule", "use", "T", "lambda", "class",
+    "group", "observe", "request", "assert", "before", "after", "while", "rule", "use", "T",
+    "lambda", "class",
     "tune", "accumulate", "drop", "insert", "replace", "from", "equals", "stochastic", "edition",
 )  # fmt: skip
 
@@ -170,7 +171,9 @@ stages = st.one_of(
         maybe(expressions),
     ),
 )
-observes = node(s.Observe, expressions, names, maybe(expressions))
+observes = node(
+    s.Observe, st.sampled_from(("observe", "request")), expressions, names, maybe(expressions)
+)
 asserts = node(s.Assert, expressions)
 sizes = node(s.Argument, names, expressions)
 views = node(s.View, strings, many(sizes))

@@ -163,6 +163,7 @@ WORDS = [
         "with",
         "group",
         "observe",
+        "request",
         "assert",
         "before",
         "after",

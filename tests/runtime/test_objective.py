@@ -1,10 +1,13 @@
 """Objectives: equal by their functions, checked where they meet a program."""
 
+import re
+
 import jax.numpy as jnp
 import pytest
 from programs import fsam, sgd
 
 from optc import runtime as rt
+from optc.runtime.needs import check_objective
 
 
 def loss(params, batch):
@@ -54,3 +57,27 @@ def test_a_program_that_needs_outputs_refuses_a_whole_loss():
         fsam().transform(rt.Objective(loss=loss))
     assert "`outputs_grad`, which program.opt:9 | perturb functional_sam" in str(raised.value)
     assert "optc.Objective(outputs=..., loss=...)" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "objective", "told"),
+    [
+        ("ggn", rt.Objective(loss=loss), "optc.Objective(outputs=..., loss=...)"),
+        ("per_example_grad", rt.Objective(loss=loss), "optc.Objective(..., batch_axis=0)"),
+        (
+            "sampled_outputs_grad",
+            rt.Objective(outputs=loss, loss=loss),
+            "optc.Objective(..., sampler=f) with f(outputs, batch, key)",
+        ),
+    ],
+)
+def test_what_an_objective_lacks_is_told_with_the_line_that_asks(oracle, objective, told):
+    with pytest.raises(ValueError, match=re.escape(told)) as raised:
+        check_objective(objective, {"grad": "x.opt:1", oracle: "x.opt:2 | perturb rule()"})
+    assert f"the oracle `{oracle}`, which x.opt:2 | perturb rule() asks for" in str(raised.value)
+
+
+def test_an_objective_shows_what_was_said():
+    objective = rt.Objective(loss=loss, batch_axis=0, micro_batches=2)
+    assert repr(objective) == f"Objective(loss={loss!r}, batch_axis=0, micro_batches=2)"
+    assert objective != rt.Objective(loss=loss, batch_axis=0)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from programs import averaged, fsam, guarded, noisy, sam, sgd
+from programs import fsam, guarded, noisy, sam, sgd
 
 from optc import runtime as rt
 from optc.runtime.oracles import Oracles
@@ -150,7 +150,7 @@ def test_a_step_asks_with_one_key_and_keeps_the_model_state_of_the_weights(
     assert int(report.model_state["passes"]) == 1
 
 
-@pytest.mark.parametrize("program", [sgd, noisy, averaged], ids=lambda program: program.name)
+@pytest.mark.parametrize("program", [sgd, noisy], ids=lambda program: program.name)
 def test_each_step_has_a_key_of_its_own_from_the_state(params, batch, model_state, program):
     def run(seed):
         optimizer = program()

@@ -64,7 +64,7 @@ def test_the_bytes_are_those_of_init_and_the_groups_those_of_the_program(name):
 def has_a_plan_for_a_real_model(graph):
     found = budget(graph, RESNET)
     assert found.flops_per_weight >= 2
-    assert found.oracles.keys() & {"grad", "per_example_mean"}
+    assert found.oracles.keys() & {"grad", "per_example_grad"}
     assert all(line.rate is not None for line in found.table)
     assert found.to_dict()["schema"] == 1
     head = f"{graph.name} for resnet-50: 161 tensors, 25,557,032 weights\n"

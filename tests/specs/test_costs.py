@@ -85,6 +85,14 @@ CALLS = {
     "lanczos_sgd": (2, (2, 2)),
     "sps_sgd": (1, (1, 1)),
     "decsps_sgd": (1, (1, 1)),
+    "adahessian": (1, (1, 1)),
+    "sophia": (2, (2, 2)),
+    "lbfgs": (2, (2, 2)),
+    # The weights, and those after the step.
+    "gauss_newton": (None, (2, 2)),
+    "gns_newton": (None, (2, 2)),
+    # The loss of the drawn labels is one of the same outputs.
+    "sophia_g": (None, (1, 2)),
     "pfsam": (None, (2, 1)),
     # The sharpness that it observes is one more gradient, linearised.
     "fsam": (None, (3, 2)),
@@ -103,7 +111,12 @@ def test_the_user_s_functions_are_called_as_often_as_the_method_needs(name):
         jax.eval_shape(lambda p, s: optimizer.update(p, s, batch, objective), params, state)
         assert counted.model == whole
     counted = Counted()
-    objective = optc.Objective(outputs=counted.outputs, loss=counted.criterion, batch_axis=0)
+    objective = optc.Objective(
+        outputs=counted.outputs,
+        loss=counted.criterion,
+        batch_axis=0,
+        sampler=lambda outputs, batch, key: batch,
+    )
     jax.eval_shape(lambda p, s: optimizer.update(p, s, batch, objective), params, state)
     assert (counted.model, counted.head) == split
 
@@ -220,7 +233,7 @@ QUESTIONS = {
     "loss(w - g)": ({"loss": 1}, 2, FORWARD),
     "dot(g, grad(w - g))": ({"grad": 1}, 2, PLAIN),
     "dot(g, hvp(g))": ({"curvature": 1}, 2, ALONG + 2 * (LAYERS - 1)),
-    "dot(g, ggn(g))": ({"ggn_curvature": 1}, 2, ALONG),
+    "dot(g, ggn(g))": ({"ggn_curvature": 1}, 1, ALONG),
     "norm(hvp(g))": ({"hvp": 1}, 1, HESSIAN),
     "norm(ggn(g))": ({"ggn": 1}, 1, ALONG + BACKWARD),
     # J v is in both, and what it changes at the outputs goes back through the last layer in both.

@@ -37,11 +37,13 @@ def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
 
     return Task(
         name="digits",
-        objective=Objective(outputs=_logits, loss=cross_entropy, batch_axis=0),
+        objective=Objective(outputs=_logits, loss=cross_entropy, batch_axis=0, sampler=drawn),
         init=init,
-        batch=shuffled(training, batch_size),
+        draw=shuffled(training, batch_size),
         evaluate=evaluate,
         default_steps=500,
+        batch_size=batch_size,
+        examples=len(training["labels"]),
     )
 
 
@@ -57,20 +59,23 @@ def images() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     )
 
 
-def shuffled(training: dict[str, np.ndarray], batch_size: int) -> Callable[[int, int], Batch]:
-    """The batches of a run: all images in another order in each epoch."""
+def shuffled(training: dict[str, np.ndarray], batch_size: int) -> Callable[[int, int, int], Batch]:
+    """The batches of a run: all images in another order in each epoch.
+
+    ValueError where there are fewer images than the first batch has. Each size has epochs of its
+    own, counted as if all steps had it.
+    """
     examples = len(training["labels"])
     if batch_size > examples:
         raise ValueError(f"batch_size is {batch_size}; there are {examples} images to train on")
-    batches_per_epoch = examples // batch_size
 
-    def batch(seed: int, step: int) -> Batch:
-        epoch, place = divmod(step, batches_per_epoch)
+    def draw(seed: int, step: int, size: int) -> Batch:
+        epoch, place = divmod(step, examples // size)
         order = np.random.default_rng([seed, epoch]).permutation(examples)
-        chosen = order[place * batch_size : (place + 1) * batch_size]
+        chosen = order[place * size : (place + 1) * size]
         return {name: jnp.asarray(array[chosen]) for name, array in training.items()}
 
-    return batch
+    return draw
 
 
 def dense(key: Array, inputs: int, outputs: int) -> Params:
@@ -92,3 +97,8 @@ def cross_entropy(logits: Array, batch: Batch) -> Array:
     """The mean over the images of minus the logarithm of what is given to their labels."""
     losses: Array = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
     return losses.mean()
+
+
+def drawn(logits: Array, batch: Batch, key: Array) -> Batch:
+    """The batch with labels that the model draws."""
+    return batch | {"labels": jax.random.categorical(key, logits)}

@@ -42,7 +42,9 @@ def digits_normed(batch_size: int = 64, hidden: int = 128) -> Task:
             outputs=_logits, loss=cross_entropy, key=True, model_state=True, batch_axis=0
         ),
         init=init,
-        batch=shuffled(training, batch_size),
+        draw=shuffled(training, batch_size),
+        batch_size=batch_size,
+        examples=len(training["labels"]),
         evaluate=evaluate,
         default_steps=500,
         model_state=_fresh(hidden),

@@ -36,7 +36,7 @@ def quadratic(size: int = 16, condition: float = 1e4) -> Task:
         name="quadratic",
         objective=Objective(outputs=outputs, loss=loss),
         init=lambda key: {"weight": jax.random.normal(key, (size, size))},
-        batch=lambda seed, step: {},
+        draw=lambda seed, step, size: {},
         evaluate=evaluate,
         default_steps=500,
     )

@@ -30,7 +30,7 @@ def rosenbrock(size: int = 2) -> Task:
         name="rosenbrock",
         objective=Objective(outputs=_residuals, loss=_loss),
         init=lambda key: {"x": start + 0.01 * jax.random.normal(key, (size,))},
-        batch=lambda seed, step: {},
+        draw=lambda seed, step, size: {},
         evaluate=evaluate,
         default_steps=2000,
     )

@@ -38,9 +38,9 @@ def text(
         held_out, np.linspace(0, _HELD_OUT - context - 1, _EVALUATED, dtype=int), context
     )
 
-    def batch(seed: int, step: int) -> Batch:
+    def draw(seed: int, step: int, size: int) -> Batch:
         last = len(training) - context - 1
-        starts = np.random.default_rng([seed, step]).integers(0, last, size=batch_size)
+        starts = np.random.default_rng([seed, step]).integers(0, last, size=size)
         return _windows(training, starts, context)
 
     @jax.jit
@@ -51,11 +51,12 @@ def text(
 
     return Task(
         name="text",
-        objective=Objective(outputs=logits, loss=_loss, batch_axis=0),
+        objective=Objective(outputs=logits, loss=_loss, batch_axis=0, sampler=_drawn),
         init=partial(_init, layers=layers, width=width, context=context),
-        batch=batch,
+        draw=draw,
         evaluate=evaluate,
         default_steps=500,
+        batch_size=batch_size,
     )
 
 
@@ -149,3 +150,8 @@ def _norm(norm: Params, x: Array) -> Array:
 def _loss(logits: Array, batch: Batch) -> Array:
     losses: Array = optax.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
     return losses.mean()
+
+
+def _drawn(logits: Array, batch: Batch, key: Array) -> Batch:
+    """The batch with characters that the model draws as its targets."""
+    return batch | {"targets": jax.random.categorical(key, logits)}

@@ -223,6 +223,27 @@ def run_small(folder, steps, interrupt_at=None):
         return outcome, checkpoints.newest(begin)
 
 
+def test_what_is_observed_of_tensors_and_spectra_is_logged_and_drawn(optc, tmp_path):
+    spec = tmp_path / "probed.opt"
+    spec.write_text(
+        """optimizer probed(lr = 1e-4) {
+          tune step lr
+          observe norm(u, per = tensor) as sizes
+          observe lanczos(hvp, g, 2) as spectrum every 3
+        }
+        """
+    )
+    run = ("train", spec, "--task", "quadratic", "--steps", 8, "--log-every", 4, "--out", "run")
+    assert optc(*run)[0] == 0
+    found = {line["step"]: line["observed"] for line in lines(tmp_path / "run")}
+    due = [step for step, seen in found.items() if seen["spectrum"][0][0] is not None]
+    assert due == [1, 4, 7]
+    assert all(
+        isinstance(size, float) for seen in found.values() for size in seen["sizes"].values()
+    )
+    assert (tmp_path / "run" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_transformer_learns_something_in_a_few_steps(tmp_path):
     run_small(tmp_path, 30)
     losses = [entry.loss for entry in Metrics(tmp_path / "metrics.jsonl")]

@@ -72,7 +72,7 @@ def complete(box, graph):
     assert [(s.stage, s.name) for s in box.states] == [(s.stage, s.name) for s in graph.slots]
     assert {part.stage for part in parts(box.step)} >= set(graph.stages)
     reports = [each.name for each in statements(box.step) if isinstance(each, Report)]
-    observed = [output.name for output in graph.outputs if output.role == "observed"]
+    observed = [output.name for output in graph.outputs if output.is_reported]
     assert sorted(reports) == sorted(observed)
     counts = symbols_given(box)
     for each in box.states:

@@ -8,6 +8,7 @@ from specimens import SPECIMENS
 
 from optc.compiler.graph import walk
 from optc.compiler.graphs import optimised
+from optc.compiler.ops import ASKED
 from optc.compiler.passes.hoist import hoist
 from optc.compiler.verify import verify
 
@@ -25,9 +26,9 @@ def asked(graph):
     inside = {id(n): n.op for loop in loops for region in loop.regions for n in walk(region)}
     everything = {id(n): n.op for n in walk(graph.step)}
     outside = {key: op for key, op in everything.items() if key not in inside}
-    questions = ("grad", "loss", "hvp", "ggn", "pullback", "outputs_grad", "curvature")
+    questions = (*ASKED, "per_example_mean")
     return tuple(
-        {op: n for op, n in Counter(ops.values()).items() if op in (*questions, "per_example_mean")}
+        {op: n for op, n in Counter(ops.values()).items() if op in questions}
         for ops in (inside, outside)
     )
 
@@ -78,6 +79,14 @@ def test_what_left_a_loop_is_merged_with_what_was_asked_there():
         ("repeat 3 { x <- x + hvp(x) }", {"hvp": 1}),
         ("repeat 3 { x <- x + grad(w + 0.1 * x) }", {"grad": 1}),
         ("repeat 3 { x <- x + hvp(normal(w)) }", {"hvp": 1}),
+        (
+            "repeat 3 { x <- x + pullback(sampled_outputs_grad(w)) }",
+            {
+                "pullback": 1,
+                "sampled_outputs_grad": 1,
+            },
+        ),
+        ("repeat 3 { x <- x + per_example_mean(e => e * norm(x)) }", {"per_example_mean": 1}),
         ("repeat 3 { if norm(x) > 1 { x <- x + hvp(g) } }", {"hvp": 1}),
         ("repeat 3 { every 2 { x <- x + hvp(g) } }", {"hvp": 1}),
         ("repeat 0 { x <- x + hvp(g) }", {"hvp": 1}),
