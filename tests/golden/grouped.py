@@ -43,7 +43,7 @@ def init(w, h):
 
 
 @rt.per_tensor
-def update(g, trace, w, mu, nu, hidden, rest, scale, eta, scaled_eps, ratio, eta_2):
+def update(g, trace, w, mu, nu, hidden, rest, scale, eta, scaled_eps, factor):
     # 4 | clip global_norm(1.0)
     g = scale * g
     # 7 | precondition nesterov(0.95)
@@ -63,10 +63,9 @@ def update(g, trace, w, mu, nu, hidden, rest, scale, eta, scaled_eps, ratio, eta
     if rest:
         mu = b1 * mu + (1 - b1) * g
         nu = b2 * nu + (1 - b2) * g**2
-        u = ratio * mu / (jnp.sqrt(nu) + scaled_eps)
     # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
     if rest:
-        step = eta_2 * u
+        step = factor * (mu / (jnp.sqrt(nu) + scaled_eps))
     return trace, mu, nu, step
 
 
@@ -90,13 +89,12 @@ def step(w, slots, t, h, oracles):
     s = jnp.clip((t - 0.8 * total) / (share * total), 0, 1)
     cooldown = start - s
     eta = lr * least * cooldown
-    # 12 | precondition adam(b1 = 0.9, b2 = 0.95)
+    # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
     b2, eps, b1 = 0.95, 1e-08, 0.9
+    eta_2 = adam_lr * least * cooldown
     one_minus_b2_to_t_sqrt = jnp.sqrt(1 - b2**t)
     scaled_eps = eps * one_minus_b2_to_t_sqrt
-    ratio = one_minus_b2_to_t_sqrt / (1 - b1**t)
-    # 13 | tune step wsd(peak = adam_lr, warmup = 0.02 * total, total = total)
-    eta_2 = adam_lr * least * cooldown
+    factor = eta_2 * one_minus_b2_to_t_sqrt / (1 - b1**t)
     trace, mu, nu, value = update(
         g,
         trace,
@@ -108,8 +106,7 @@ def step(w, slots, t, h, oracles):
         scale,
         eta,
         scaled_eps,
-        ratio,
-        eta_2,
+        factor,
     )
     return rt.Outcome(
         step=value,
