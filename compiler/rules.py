@@ -28,7 +28,7 @@ def check_rules(file: syntax.File, declarations: Declarations, report: Diagnosti
                 _check_claim(item, report)
             if isinstance(item, _Body):
                 _check(item, declarations, report)
-        except TooLargeError:
+        except (TooLargeError, RecursionError):
             return
 
 

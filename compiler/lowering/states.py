@@ -187,12 +187,18 @@ _ASKING = {
 """Functions that have an answer in a step only."""
 
 
+def _may_be_function(binding: Binding) -> bool:
+    """Whether a parameter may be a function, of a declaration that is checked by itself."""
+    return binding.kind == "parameter" and binding.value.type.is_unknown
+
+
 def _asks(
     node: syntax.Node, scope: Scope, declarations: Declarations, seen: list[syntax.Node]
 ) -> bool:
     """Whether something calls or hands on a function that has an answer in a step only."""
     for name in (*names_read(node), *(called.id for called in names_called(node))):
-        if (binding := scope.find(name)) is not None and binding.closure is not None:
+        binding = scope.find(name)
+        if binding is not None and (binding.closure or _may_be_function(binding)):
             return True
         if (found := declarations.find("func", name)) is not None:
             if any(found.decl is each for each in seen):

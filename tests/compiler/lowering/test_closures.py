@@ -119,6 +119,17 @@ def test_a_function_that_calls_itself_through_another_is_refused(rules):
     assert {m.partition(":")[0] for m in found} == {"recursive-rule"}
 
 
+@pytest.mark.parametrize("inner", ["twice(f{0}, x)", "f{0}(f{0}(x))"])
+def test_calls_that_multiply_are_refused_soon(inner):
+    chain = "\n".join(f"func f{n + 1}(x) {{ return {inner.format(n)} }}" for n in range(60))
+    found = mistakes(spec("f60(g)", rules=f"{TWICE}\nfunc f0(x) {{ return 2 * x }}\n{chain}"))
+    assert [m.partition(":")[0] for m in found] == ["program-too-large"]
+
+
+def test_a_rule_that_is_checked_by_itself_may_begin_a_state_with_its_function():
+    assert mistakes("rule clip own(f: func) { state s = f(w)  s <- f(s)  return s }") == []
+
+
 def test_the_same_function_inside_its_own_argument_is_no_recursion():
     assert mistakes(spec("cg(d => cg(e => hvp(e) + e, d, 2), g, 2)")) == []
     rules = f"{TWICE}\nfunc f(x) {{ return twice(hvp, x) }}"
