@@ -80,9 +80,7 @@ def covariance(
     return Covariance(tuple(own for _, own in one_side), tuple(units for units, _ in one_side))
 
 
-def alignment(
-    found: Covariance, x: Field, power: ArrayLike, pearson: bool = False
-) -> Field:
+def alignment(found: Covariance, x: Field, power: ArrayLike, pearson: bool = False) -> Field:
     """For each tensor, the cosine of x'x and (x'Kx)^power, x as the layer's matrix, K its moment.
 
     With `pearson` the mean of its entries is taken from each of the two matrices. NaN where a
@@ -103,9 +101,7 @@ def alignment(
     return Field([one(*row) for row in rows], x.tree)
 
 
-def _cosine(
-    matrix: jax.Array, moment: jax.Array, power: ArrayLike, pearson: bool
-) -> jax.Array:
+def _cosine(matrix: jax.Array, moment: jax.Array, power: ArrayLike, pearson: bool) -> jax.Array:
     """Of x'x and (x'Kx)^power, without a matrix as large as the inputs squared."""
     s = matrix @ matrix.T
     sums = jnp.sum(matrix, axis=1)

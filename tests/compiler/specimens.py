@@ -60,7 +60,7 @@ SPECIMENS = {
       observe quadrature(x => 1 / (1 + x^2), of = lanczos(hvp, g, 3)) as mean_of
       observe hutchinson(hvp, 2) + xtrace(hvp, 2) as traces
       observe norm(u, per = tensor) as sizes every 2
-      observe feature_alignment(w, 64) as aligned
+      observe feature_alignment(w, 64, 1, true) as aligned
     }
     """,
     "random fields": """
