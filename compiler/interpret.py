@@ -54,7 +54,7 @@ class Oracles(Protocol):
     def ggn(self, at: Fields, vector: Fields) -> Fields:
         """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
 
-    def feature_covariance(self, at: Fields) -> list[tuple[Tensor, bool] | None]:
+    def feature_covariance(self, at: Fields) -> list[tuple[Tensor, tuple[int, ...]] | None]:
         """For each tensor, what there is to know of it as a layer's matrix.
 
         The second moment of the outputs' derivative in what the layer hands on, and whether the
@@ -362,9 +362,12 @@ class Interpreter:
         if node.op == "examples":
             return float(len(self.oracles.per_example_grad(inputs[0])))
         if node.op == "feature_alignment":
-            layers = self.oracles.feature_covariance(inputs[0])
-            pairs = zip(layers, inputs[1], strict=True)
-            return [None if x is None else spectral.alignment(found, x) for found, x in pairs]
+            at, fields, _, power, pearson, *_ = inputs
+            pairs = zip(self.oracles.feature_covariance(at), fields, strict=True)
+            return [
+                None if x is None else spectral.alignment(found, x, float(power), bool(pearson))
+                for found, x in pairs
+            ]
         if node.op == "sampled_outputs_grad":
             rounds = tuple(int(i) for i in inputs[1:])
             return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)

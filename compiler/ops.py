@@ -349,10 +349,10 @@ ORACLES = (
     Op(
         "feature_alignment",
         "oracle",
-        ("any", "any", "number"),
+        ("any", "any", "number", "number", "bool"),
         "float",
         "",
-        "{0}.feature_alignment({1}, {2}, {3}, {4})",
+        "{0}.feature_alignment({1})",
         ("call", "ρ"),
     ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),

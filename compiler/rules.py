@@ -9,7 +9,7 @@ from ..grammar.diagnostic import Diagnostics, declare
 from .declarations import Declarations, Found, kind_of
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
-from .lowering.closures import check_named
+from .lowering.closures import check_default
 from .lowering.context import Binding, Context, Scope, Site
 from .lowering.externs import check_extern
 from .lowering.functions import FUNCTIONS
@@ -54,13 +54,15 @@ def _check_name(decl: _Body, report: Diagnostics) -> None:
 
 def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None:
     ctx, scope = _free_parameters(decl.params, report)
+    before = Scope()
     for param in decl.params:
         # A function takes fields and scalars alike: nothing is known of its arguments.
         is_open = isinstance(decl, syntax.FuncDecl) and param.type is None
         if is_open or takes_function(param):
             scope.names[param.name.id].value = MISTAKE
-        if takes_function(param) and isinstance(param.default, syntax.Name):
-            check_named(ctx, Site("parameters", "rule", {}, declarations), param.default)
+        if takes_function(param) and param.default is not None:
+            check_default(ctx, Site("parameters", "rule", {}, declarations), before, param.default)
+        before.names[param.name.id] = scope.names[param.name.id]
     if isinstance(decl, syntax.ExternDecl):
         check_extern(ctx, scope, decl, Found(decl, declarations))
         return

@@ -94,16 +94,26 @@ def xtrace(operator: Operator, samples: Sequence[Fields]) -> float:
     return float(np.mean(estimates))
 
 
-def alignment(found: tuple[Array, bool] | None, x: Array) -> Array:
-    """The cosine of x'x and x'Kx; NaN where x is no layer's matrix, or zero."""
-    if found is None:
-        return np.full((1,) * np.ndim(x), np.nan)
-    moment, transposed = found
-    matrix = x.T if transposed else x
-    weights, outputs = matrix.T @ matrix, matrix.T @ moment @ matrix
+def alignment(
+    found: tuple[Array, tuple[int, ...]] | None, x: Array, power: float, pearson: bool
+) -> Array:
+    """The cosine of x'x and (x'Kx)^power, less their means with `pearson`.
+
+    NaN where x is no layer's matrix, or zero.
+    """
+    one = (1,) * np.ndim(x)
+    if found is None or not np.any(x):
+        return np.full(one, np.nan)
+    moment, units = found
+    matrix = np.moveaxis(x, units, range(len(units))).reshape(len(moment), -1)
+    weights = matrix.T @ matrix
+    values, vectors = np.linalg.eigh(matrix.T @ moment @ matrix)
+    outputs = vectors @ np.diag(np.maximum(values, 0) ** power) @ vectors.T
+    if pearson:
+        weights, outputs = weights - weights.mean(), outputs - outputs.mean()
     with np.errstate(invalid="ignore"):
         cosine = np.sum(weights * outputs) / (np.linalg.norm(weights) * np.linalg.norm(outputs))
-    return np.full((1, 1), cosine)
+    return np.full(one, cosine)
 
 
 def _flat(fields: Fields) -> Array:

@@ -103,13 +103,16 @@ def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
 def feature_alignment(
     ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
 ) -> Value:
-    """`feature_alignment(x, samples)`: a number for each tensor."""
-    matched = match(ctx, expr, ("x", "samples"), ("x", "samples"), "feature_alignment")
+    """`feature_alignment(x, samples, power, pearson)`: a number for each tensor."""
+    names = ("x", "samples", "power", "pearson")
+    matched = match(ctx, expr, names, names, "feature_alignment")
     what = "`feature_alignment` draws"
     if matched is None or refuse_in_operator(ctx, expr, what):
         return MISTAKE
     x = expressions.expression(ctx, site, scope, matched["x"].value)
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
+    power = expressions.number(ctx, site, scope, matched["power"].value)
+    pearson = _static(ctx, site, scope, "pearson", matched["pearson"].value, "bool")
     if not x.type.is_unknown and not (x.type.is_field and x.type.per == "element"):
         message = f"`feature_alignment` takes a field; this is {x.type}"
         return ctx.mistyped(matched["x"].span, message)
@@ -117,7 +120,7 @@ def feature_alignment(
     if point.type.is_unknown or refuse_in_condition(ctx, expr, "directions of the outputs"):
         return MISTAKE
     type = Type("field", "float", "tensor")
-    return ctx.random("feature_alignment", (point, x, samples), type, name)
+    return ctx.random("feature_alignment", (point, x, samples, power, pearson), type, name)
 
 
 def quadrature(
@@ -212,16 +215,27 @@ def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: 
 
 def _whole(ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr) -> Value:
     """A fixed whole number, at least 1."""
-    value = expressions.expression(ctx, site, scope, expr)
+    value = _static(ctx, site, scope, name, expr, "int")
     if value.type.is_unknown:
-        return MISTAKE
-    if not value.type.is_scalar or not value.type.static or value.type.dtype != "int":
-        message = f"`{name}` takes an integer that is known before the program runs"
-        ctx.report.add(NOT_STATIC.at(expr.span, message))
         return MISTAKE
     ctx.tighten(value, _WHOLE)
     if isinstance(value.constant, int) and value.constant < 1:
         message = f"`{name}` is {value.constant}; it {_WHOLE.phrase()}"
         ctx.report.add(OUT_OF_RANGE.at(expr.span, message, label="outside"))
+        return MISTAKE
+    return value
+
+
+def _static(
+    ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr, dtype: str
+) -> Value:
+    """A number or a truth value that is known before the program runs."""
+    value = expressions.expression(ctx, site, scope, expr)
+    if value.type.is_unknown:
+        return MISTAKE
+    if not value.type.is_scalar or not value.type.static or value.type.dtype != dtype:
+        what = "an integer" if dtype == "int" else "a truth value"
+        message = f"`{name}` takes {what} that is known before the program runs"
+        ctx.report.add(NOT_STATIC.at(expr.span, message))
         return MISTAKE
     return value

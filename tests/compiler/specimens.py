@@ -61,7 +61,7 @@ SPECIMENS = {
       observe hutchinson(hvp, 2) + xtrace(hvp, 2) as traces
       observe sum(matrix_function(x => 1 / (1 + x^2), d => hvp(d) + d, w, 2)) as filtered every 2
       observe norm(u, per = tensor) as sizes every 2
-      observe feature_alignment(w, 64) as aligned
+      observe feature_alignment(w, 64, 1, true) as aligned
     }
     """,
     "random fields": """

@@ -80,7 +80,6 @@ CALLS = {
     "armijo_gd": (2, (2, 2)),
     "goldstein_gd": (2, (2, 2)),
     "wolfe_gd": (2, (2, 2)),
-    "lbfgs_wolfe": (2, (2, 2)),
     "greedy_gd": (2, (2, 2)),
     "lanczos_sgd": (2, (2, 2)),
     "lanczos_heavy_ball": (2, (2, 2)),
