@@ -7,32 +7,15 @@ becomes a region, which the op calls as often as it needs.
 from dataclasses import replace
 
 from ...grammar import syntax
-from ...grammar.diagnostic import declare
 from ..parameters import OUT_OF_RANGE, Bounds
 from ..types import FIELD, SCALAR, SPECTRUM, Type
-from . import closures, expressions
+from . import expressions
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
-from .context import Binding, Context, Scope, Site
+from .context import Context, Scope, Site
 from .draft import DraftRegion
-from .oracles import (
-    BAD_OPERATOR,
-    point_of,
-    refuse_in_condition,
-    refuse_in_example,
-    refuse_in_operator,
-)
-
-BAD_QUADRATURE = declare(
-    "bad-quadrature",
-    "a function of an eigenvalue that is none",
-    """
-    `quadrature(x => ..., of = s)` is the sum over a spectrum of each node's weight times a function
-    of the node. The function is a number, made of `x` and of what is known outside.
-
-        count * quadrature(x => x / (2 - eta * x), of = lanczos(ggn, normal(w), 20))
-    """,
-)
+from .oracles import point_of, refuse_in_condition
+from .regions import EIGENVALUE, OPERATOR, refuse_result, refuse_to_keep, region
 
 _WHOLE = Bounds(low=1)
 
@@ -49,11 +32,11 @@ def lanczos(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str
     if not start.type.is_unknown and not whole:
         message = f"`lanczos` starts from a field; this is {start.type}"
         return ctx.mistyped(matched["start"].span, message)
-    region = operator(ctx, site, scope, matched["operator"].value, expr)
-    if region is None:
+    applied = operator(ctx, site, scope, matched["operator"].value)
+    if applied is None:
         return MISTAKE
     return ctx.node(
-        "lanczos", (ctx.restricted(start), steps), SPECTRUM, name=name, regions=(region,)
+        "lanczos", (ctx.restricted(start), steps), SPECTRUM, name=name, regions=(applied,)
     )
 
 
@@ -63,16 +46,16 @@ def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
     method = expr.function.id
     names = ("operator", "samples")
     matched = match(ctx, expr, names, names, method)
-    if matched is None or refuse_in_example(ctx, expr, f"`{method}` draws"):
+    if matched is None or refuse_to_keep(ctx, expr, f"`{method}` draws"):
         return MISTAKE
-    if refuse_in_operator(ctx, expr, f"`{method}` draws"):
+    if refuse_in_condition(ctx, expr, f"samples of `{method}`"):
         return MISTAKE
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
-    region = operator(ctx, site, scope, matched["operator"].value, expr)
-    if region is None:
+    applied = operator(ctx, site, scope, matched["operator"].value)
+    if applied is None:
         return MISTAKE
     inputs = (ctx.weights, samples)
-    return ctx.random(method, inputs, SCALAR, name, regions=(region,))
+    return ctx.random(method, inputs, SCALAR, name, regions=(applied,))
 
 
 def feature_alignment(
@@ -81,7 +64,7 @@ def feature_alignment(
     """`feature_alignment(x, samples)`: a number for each tensor."""
     matched = match(ctx, expr, ("x", "samples"), ("x", "samples"), "feature_alignment")
     what = "`feature_alignment` draws"
-    if matched is None or refuse_in_operator(ctx, expr, what):
+    if matched is None or refuse_to_keep(ctx, expr, what):
         return MISTAKE
     x = expressions.expression(ctx, site, scope, matched["x"].value)
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
@@ -108,23 +91,14 @@ def quadrature(
     if not spectrum.type.is_unknown and spectrum.type.kind != "spectrum":
         message = f"`quadrature` takes a spectrum here; this is {spectrum.type}"
         return ctx.mistyped(matched["of"].span, message, "`lanczos` makes one")
-    if not isinstance(function, syntax.Lambda):
-        message = "`quadrature` takes a function of an eigenvalue"
-        ctx.report.add(BAD_QUADRATURE.at(function.span, message, help="write `x => ...`"))
+    found = region(ctx, site, scope, EIGENVALUE, function, SCALAR, ctx.as_float)
+    if found is None:
         return MISTAKE
-    node, each = ctx.argument(SCALAR, function.parameter.id)
-    inner = Scope(scope)
-    ctx.define(inner, function.parameter, Binding("let", function.parameter.span, each))
-    with ctx.open_block("example", [each]) as block:
-        value = ctx.as_float(expressions.expression(ctx, site, inner, function.body))
-    if value.type.is_unknown:
-        return MISTAKE
+    value, each = found
     if not value.type.is_scalar or value.type.dtype == "bool":
         message = f"a quadrature is of numbers; this is {value.type}"
-        ctx.report.add(BAD_QUADRATURE.at(function.body.span, message))
-        return MISTAKE
-    region = DraftRegion((node, *block.nodes), (value.id,), (node.id,))
-    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(region,))
+        return refuse_result(ctx, EIGENVALUE, function, message)
+    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(each,))
 
 
 def steps_of(ctx: Context, spectrum: Value) -> Value:
@@ -137,43 +111,18 @@ def steps_of(ctx: Context, spectrum: Value) -> Value:
     return Value(steps.id, steps.type)
 
 
-def operator(
-    ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, call: syntax.Call
-) -> DraftRegion | None:
+def operator(ctx: Context, site: Site, scope: Scope, function: syntax.Expr) -> DraftRegion | None:
     """The region of an operator; None where a mistake was reported."""
-    known = expr.parameter.id if isinstance(expr, syntax.Lambda) else "d"
-    node, vector = ctx.argument(replace(FIELD, domain=ctx.domain), known)
-    with ctx.open_block("operator", [vector]) as block:
-        value = ctx.restricted(_applied(ctx, site, scope, expr, vector))
-    if value.type.is_unknown:
+    type = replace(FIELD, domain=ctx.domain)
+    found = region(ctx, site, scope, OPERATOR, function, type, ctx.restricted)
+    if found is None:
         return None
+    value, applied = found
     if not (value.type.is_field and value.type.dtype == "float"):
         message = f"an operator makes a field of a field; this is {value.type}"
-        body = expr.body if isinstance(expr, syntax.Lambda) else expr
-        ctx.report.add(BAD_OPERATOR.at(body.span, message))
+        refuse_result(ctx, OPERATOR, function, message)
         return None
-    return DraftRegion((node, *block.nodes), (value.id,), (node.id,))
-
-
-def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: Value) -> Value:
-    """What an operator makes of a field."""
-    function = closures.closure(ctx, site, scope, expr)
-    if function is None:
-        # Where a function is checked alone, nothing is known of its parameters.
-        value = expressions.expression(ctx, site, scope, expr)
-        if value.type.is_unknown:
-            return MISTAKE
-        message = f"an operator is a function of a field; this is {value.type}"
-        help = "write `d => ...`, or the name of an oracle that acts on a field: `hvp`"
-        ctx.report.add(BAD_OPERATOR.at(expr.span, message, help=help))
-        return MISTAKE
-    # A name that the language cannot write, so it stands for nothing else.
-    handed = syntax.Name(expr.span, "0")
-    inner = Scope()
-    inner.names[handed.id] = Binding("let", None, vector)
-    shown = expr if isinstance(expr, syntax.Name) else syntax.Name(expr.span, "operator")
-    call = syntax.Call(expr.span, shown, (syntax.Argument(expr.span, None, handed),))
-    return closures.apply(ctx, site, inner, call, function, None)
+    return applied
 
 
 def _whole(ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr) -> Value:
