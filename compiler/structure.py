@@ -90,7 +90,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
         case syntax.VariantDecl():
             return  # it is written out before it is looked at
     _check_hidden_parameters(decl, report)
-    used |= {n for p in decl.params if p.default for n in names_read(p.default)}
+    for default in (p.default for p in decl.params if p.default):
+        used |= {*names_read(default), *(name.id for name in names_called(default))}
     for param in decl.params:
         if param.name.id not in used:
             message = f"the parameter `{param.name.id}` is never used"

@@ -34,9 +34,9 @@ BAD_OPERATOR = declare(
     "bad-operator",
     "an operator on fields that is none",
     """
-    `lanczos`, `hutchinson` and `xtrace` take an operator: a function that makes a field of a
-    field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps nothing,
-    since it runs as often as the algorithm needs.
+    `lanczos`, `matrix_function`, `hutchinson` and `xtrace` take an operator: a function that makes
+    a field of a field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps
+    nothing, since it runs as often as the algorithm needs.
 
         max(lanczos(d => hvp(d) + decay * d, normal(w), 20))
     """,
@@ -46,8 +46,9 @@ BAD_QUADRATURE = declare(
     "a function of an eigenvalue that is none",
     """
     `quadrature(x => ..., of = s)` is the sum over a spectrum of each node's weight times a function
-    of the node. The function is a number, made of `x` and of what is known outside; it asks no
-    oracle, draws nothing and keeps no state.
+    of the node, and `matrix_function(x => ..., operator, start, steps)` that function of an
+    operator, times a field. The function is a number, made of `x` and of what is known outside; it
+    asks no oracle, draws nothing and keeps no state.
 
         count * quadrature(x => x / (2 - eta * x), of = lanczos(ggn, normal(w), 20))
     """,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ..declarations import Declarations
+from ..ops import OPERATORS
 from ..records import Slot, distinct
 from ..structure import keeps_state, names_called, names_read
 from ..types import Type, dynamic
@@ -220,9 +221,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 
 _ASKING = {
-    *(*RESULTS, "per_example_mean"),
-    *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
-    "feature_alignment",
+    *(*RESULTS, *OPERATORS, "per_example_mean"),
+    *("normal", "rademacher", "uniform", "feature_alignment"),
 }
 """Functions that have an answer in a step only."""
 

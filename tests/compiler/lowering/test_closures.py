@@ -54,6 +54,11 @@ def test_a_call_is_the_text_of_the_function_in_its_place(value, inlined):
             assert abs(x - y).max() <= 1e-14 * abs(y).max()
 
 
+def test_a_default_speaks_of_the_parameters_before_it():
+    scaled = spec("op(g)", parameters="scale = 3.0, op: func = d => scale * d")
+    assert list(nodes(scaled))[-1] == list(nodes(spec("3.0 * g")))[-1]
+
+
 def test_names_are_those_of_the_place_where_a_function_was_written():
     shadowed = "func shadowed(op, x) { scale = 100  return op(x) + scale * 0 }"
     given = spec("shadowed(x => scale * x, g)", "scale = 3", shadowed)
