@@ -107,6 +107,9 @@ class _Evaluation:
 
     def ggn_curvature(self, v: Field) -> jax.Array:
         assert self._push is not None, "asked at the point"
+        if jax.sharding.get_abstract_mesh().manual_axes:
+            # In a shard_map each device has a part of the outputs: the way back adds up all parts.
+            return dot(v, self.ggn(v)).astype(scalar_dtype())
         push = self._push(self._tangent(v))
         products = jax.tree.map(jnp.vdot, push["outputs"], push["outputs_grad"])
         found: jax.Array = jax.tree.reduce(jnp.add, products)
@@ -232,8 +235,8 @@ _PUSHED: Mapping[str, tuple[str, ...]] = {
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ggn": ("pullback",),
-    # Not for the pullback: the outputs of a `jax.custom_vjp` have a forward derivative once it is
-    # entered. Where nobody pulls back, XLA drops what it keeps.
+    # The outputs of a `jax.custom_vjp` have a forward derivative only where its own way back was
+    # asked for. Where nobody goes it, XLA drops what it keeps.
     "ggn_curvature": ("pullback",),
     "sampled_outputs_grad": ("outputs",),
 }

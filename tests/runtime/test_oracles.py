@@ -140,6 +140,28 @@ def test_gauss_newton_products_of_a_custom_backward_pass(double, model):
     np.testing.assert_allclose(along, flat(v) @ flat(expected), rtol=RTOL)
 
 
+def test_a_gauss_newton_curvature_is_of_the_outputs_of_all_devices(params, batch, model):
+    """What is not the same on all devices would not leave a shard_map as one value."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    everywhere, parts = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("data")
+    mean = lambda o, b: jax.lax.pmean(model.criterion(o, b), "data")  # noqa: E731
+
+    def asked(w, batch, criterion):
+        objective = rt.Objective(outputs=model.outputs, loss=criterion)
+        return Oracles(w, objective, batch).at(w, "ggn_curvature").ggn_curvature(w)
+
+    sharded = jax.shard_map(
+        lambda w, batch: asked(w, batch, mean),
+        mesh=mesh,
+        in_specs=(everywhere, parts),
+        out_specs=everywhere,
+    )
+    w = field(params)
+    found, expected = jax.jit(lambda: (sharded(w, batch), asked(w, batch, model.criterion)))()
+    # Sums of 25 products of float32, in another order.
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_a_loss_of_outputs_that_are_no_floats_has_a_gradient(params, batch, model):
     """Whole and complex numbers among the outputs are in nobody's way who asks of the weights."""
 
