@@ -31,7 +31,7 @@ MISTAKE = Value(-1, UNKNOWN)
 
 
 class TooLargeError(Exception):
-    """The program expands to more than `MAX_NODES` nodes."""
+    """The program expands beyond all bounds; the message says beyond which."""
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Builder:
         """A new id."""
         self._next_id += 1
         if self._next_id > MAX_NODES:
-            raise TooLargeError
+            raise TooLargeError(f"more than {MAX_NODES:,} operations")
         return self._next_id - 1
 
     def node(

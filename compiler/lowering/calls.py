@@ -194,6 +194,7 @@ def enter(ctx: Context, decl: syntax.Node, at: syntax.Node) -> bool:
         ctx.report.add(RECURSION.at(at.span, f"`{shown}` calls itself"))
         return False
     ctx.active.append(decl)
+    ctx.expanded()
     return True
 
 

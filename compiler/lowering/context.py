@@ -54,6 +54,9 @@ REFUSED = declare(
 )
 REFUSES = "the rule refuses here"
 
+_MOST_EXPANSIONS = 5_000
+"""A program is refused when it expands more calls than this."""
+
 _LONGEST = 200
 """No condition of more parts is worked out before the program runs."""
 
@@ -140,6 +143,7 @@ class Context(Builder):
     kept: dict[str, int] = field(default_factory=dict)
     active: list[syntax.Node] = field(default_factory=list)
     callers: list[Span] = field(default_factory=list)
+    expansions: int = 0
     parameter_names: dict[int, str] = field(default_factory=dict)
     evaluation: tuple[Value, Span] | None = None
     accumulated: bool = False
@@ -172,6 +176,12 @@ class Context(Builder):
         outer, self.active = self.active, [*active]
         yield
         self.active = outer
+
+    def expanded(self) -> None:
+        """Count that a declaration is expanded, which may make nothing and be done very often."""
+        self.expansions += 1
+        if self.expansions > _MOST_EXPANSIONS:
+            raise TooLargeError(f"more than {_MOST_EXPANSIONS:,} calls")
 
     # ---- inputs
 
@@ -308,7 +318,7 @@ class Context(Builder):
         """A static value as what a caller can work out, of no more than `left` parts."""
         left[0] -= 1
         if left[0] < 0:
-            raise TooLargeError
+            raise TooLargeError(f"a condition of more than {_LONGEST} parts")
         node = self.made[value.id]
         match node.op:
             case "const":

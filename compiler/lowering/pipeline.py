@@ -29,7 +29,8 @@ TOO_LARGE = declare(
     "a program that expands beyond all bounds",
     """
     Calls are replaced by bodies, so rules that call rules that call rules can grow without end.
-    The compiler stops at 100,000 operations.
+    The compiler stops at 100,000 operations, at 5,000 calls, and where calls stand in calls
+    some fifty deep.
     """,
 )
 
@@ -39,8 +40,10 @@ def lower(spec: Spec, report: Diagnostics) -> Draft:
     pipeline = _Pipeline(spec, report)
     try:
         return pipeline.draft()
-    except TooLargeError:
-        message = f"the optimizer `{spec.name}` expands to more than 100,000 operations"
+    except (TooLargeError, RecursionError) as error:
+        # Python's stack ends where calls stand in calls in calls, a hundred deep.
+        bound = error if isinstance(error, TooLargeError) else "calls too deep inside each other"
+        message = f"the optimizer `{spec.name}` expands to {bound}"
         report.add(TOO_LARGE.at(spec.span, message))
         return pipeline.unfinished()
 

@@ -14,6 +14,7 @@ import numpy as np
 from optc.compiler import library
 from optc.compiler.check import check, resolved
 from optc.compiler.freeze import freeze
+from optc.compiler.histories import History
 from optc.compiler.interpret import Interpreter, Tensors
 from optc.compiler.lints.subject import Subject
 from optc.compiler.locate import Located, find
@@ -89,7 +90,8 @@ class Noise:
         return self.outputs(self.grad(at))
 
     def sampled_outputs_grad(self, at, site, rounds):
-        return -self.outputs_grad(at)
+        # Of labels of the model's own: it does not grow with the gradient.
+        return -self.outputs(at)
 
     def pullback(self, at, cotangent):
         return self.grad(at)
@@ -133,6 +135,6 @@ def numbers(value: Any) -> np.ndarray | None:
     ):
         parts = [np.ravel(x) for x in value if x is not None]
         return np.concatenate(parts).astype(float) if parts else np.zeros(0)
-    if isinstance(value, str | list | dict | tuple):
+    if isinstance(value, str | list | dict | tuple | History):
         return None
     return np.ravel(np.asarray(value, float))
