@@ -70,7 +70,7 @@ def check_objective(objective: Any, needs: Mapping[str, str]) -> Objective:
 
 def check_batch(batch: PyTree, objective: Objective | None) -> None:
     """Raise ValueError if an array of the batch has no examples, naming it."""
-    axis = (objective and objective.batch_axis) or 0
+    axis = 0 if objective is None else objective.batch_axis or 0
     for keys, leaf in jax.tree_util.tree_leaves_with_path(batch):
         shape = np.shape(leaf)
         if 0 in shape[axis : axis + 1]:

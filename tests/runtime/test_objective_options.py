@@ -261,7 +261,10 @@ def _stepping(**arguments):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (_returning(jnp.ones(()), aux=True), "returned one array; with `aux` it returns (loss, aux)"),
+        (
+            _returning(jnp.ones(()), aux=True),
+            "returned one array; with `aux` it returns (loss, aux)",
+        ),
         (
             _returning((1.0, 2), aux=True, model_state=True),
             "returned a tuple of 2; with `aux` and `model_state` it returns "
