@@ -210,6 +210,11 @@ def names_called(node: syntax.Node) -> Iterator[syntax.Name]:
             yield inner.function
 
 
+def keeps_state(node: syntax.Node) -> bool:
+    """Whether something declares a state, but for what it calls."""
+    return any(isinstance(inner, syntax.State) for inner in _walk(node))
+
+
 def _walk(node: syntax.Node) -> Iterator[syntax.Node]:
     """A node and what it reads: targets of writes, argument names and docs are left out."""
     yield node

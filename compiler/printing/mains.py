@@ -144,7 +144,7 @@ class _MainWriter(Function):
         statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
         roles: tuple[str, ...] = ("do", "skip") if node.op == "if" else ("body", "while")
-        roles = ("apply" if node.op in OPERATORS else "each",) if one_value else roles
+        roles = (("apply", "each") if node.op in OPERATORS else ("each",)) if one_value else roles
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
         for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
