@@ -62,7 +62,7 @@ def test_the_printed_program_does_what_the_interpreter_does():
     "body",
     [
         "var a = g  if t > 2 { a <- 2 * a }  if t > 2 { a <- a + 1 }  return a",
-        "var a = g  if t > 2 { a <- 2 * a }  b = norm(a)  var c = g  if t > 2 { c <- b * c }  return c",
+        "var a = g  if t > 2 { a <- 2 * a }  var c = a + 1  if t > 2 { c <- 2 * c }  return c",
         "var a = g  if t > 2 { a <- 2 * a }  var c = g  if t > 1 { c <- 3 * c }  return a + c",
     ],
     ids=["what it changes is read", "so it is on the way", "another condition"],
