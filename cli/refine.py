@@ -104,7 +104,7 @@ def _power(run: Path, record: Record) -> int:
         name = rule.function if isinstance(rule, syntax.Call) else rule
         known = isinstance(name, syntax.Name) and name.id in _SCALES_WITH_GRADIENT
         if stage.kind == "precondition" and not known:
-            note(f"power 1: `{' '.join(rule.span.text.split())}` makes steps as Adam does")
+            note(f"power 1: `{rule.span.in_one_line}` makes steps as Adam does")
             return 1
     note("power 2: the steps grow with the gradient, as those of SGD do")
     return 2

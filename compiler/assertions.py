@@ -3,8 +3,6 @@
 They are typed when a spec is checked, and change nothing of its program.
 """
 
-import re
-
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
 from .constants import OPERATORS
@@ -46,9 +44,7 @@ def assertion(line: syntax.Assert, report: Diagnostics) -> Assertion | None:
     condition = _typed(line.condition, "bool", report)
     if condition is None:
         return None
-    # There are no strings in a condition, so each `#` begins a comment.
-    text = " ".join(re.sub("#.*", "", line.condition.span.text).split())
-    return Assertion(text, f"{line.span.source.name}:{line.span.line}", condition)
+    return Assertion(line.condition.span.in_one_line, line.span.place, condition)
 
 
 def _typed(expr: syntax.Expr, wanted: str, report: Diagnostics) -> Term | None:

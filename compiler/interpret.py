@@ -397,6 +397,10 @@ class Interpreter:
             case "lanczos":
                 start, steps = inputs
                 return spectral.lanczos(partial(self._applied, node), start, int(steps))
+            case "matrix_function":
+                start, steps = inputs
+                operator, function = (partial(self._applied, node, place=i) for i in (0, 1))
+                return spectral.matrix_function(operator, function, start, int(steps))
         like, samples, *rounds = inputs
         assert self.draw is not None
         around = tuple(int(i) for i in rounds)
@@ -408,9 +412,9 @@ class Interpreter:
         drawn = [self.draw(law, site, (*around, i), like) for i in range(int(samples))]
         return estimate(partial(self._applied, node), drawn)
 
-    def _applied(self, node: Node, argument: Any) -> Any:
-        """What the function makes that a node has as its region."""
-        (region,) = node.regions
+    def _applied(self, node: Node, argument: Any, place: int = 0) -> Any:
+        """What the function makes that a node has as a region."""
+        region = node.regions[place]
         self._values[region.arguments[0]] = argument
         (value,) = self._region(region)
         return value

@@ -170,7 +170,7 @@ class _Resolver:
         return len(self.domains) - 1
 
     def _note(self, label: str, span: Span, domain: int = 0, group: str = "") -> int:
-        text, file = " ".join(span.text.split()), span.source.name
+        text, file = span.in_one_line, span.source.name
         self.stages.append(Stage(label, text, file, span.line, domain, group))
         return len(self.stages) - 1
 
@@ -321,10 +321,10 @@ _MATRICES = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", argumen
 
 def _declared(group: syntax.Group, domain: int, term: Term, view: View | None) -> Group:
     span = group.name.span
-    place = f"{span.source.name}:{span.line}"
+    place = span.place
     if group.where is None:
         return Group(group.name.id, domain, None, "", place, view)
-    text = " ".join(group.where.span.text.split())
+    text = group.where.span.in_one_line
     return Group(group.name.id, domain, term, text, place, view)
 
 

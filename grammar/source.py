@@ -1,8 +1,13 @@
 """Source texts and the spans that point into them."""
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+
+_STRING = r'"(?:\\.|[^"\\])*"'
+_GAP = r"(?>(?:\s|#[^\n]*)+)"
+_PIECE = re.compile(rf"({_STRING})|(?<=[(\[]){_GAP}|,?{_GAP}(?=[)\]])|({_GAP})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,11 @@ class Span:
     def text(self) -> str:
         """The characters that the span covers."""
         return self.source.text[self.start : self.end]
+
+    @property
+    def in_one_line(self) -> str:
+        """The text without comments and line breaks, nor the last comma of a broken list."""
+        return _PIECE.sub(lambda piece: piece[1] or (" " if piece[2] else ""), self.text)
 
     @property
     def place(self) -> str:

@@ -41,3 +41,8 @@ def test_a_span_knows_its_text_and_place():
 
 def test_equal_texts_are_different_sources():
     assert Source("a.opt", "") != Source("a.opt", "")
+
+
+def test_a_list_over_several_lines_is_said_in_one():
+    text = 'scaled(\n  a,  # why, (so)\n  "# ,) (",\n) *  other'
+    assert Span(Source("<string>", text), 0, len(text)).in_one_line == 'scaled(a, "# ,) (") * other'
