@@ -76,3 +76,9 @@ def test_choices_of_a_branch_and_of_a_loop_are_joined():
     variables = "var a = g  var b = g"
     assert choices(graph(body=f"{variables}  repeat 2 {{ {two} }}  return a + b")) == 1
     assert choices(graph(body=f"{variables}  if t > 1 {{ {two} }}  return a + b")) == 2
+
+
+def test_alignments_of_a_step_have_their_signs_in_common():
+    # So that XLA merges the derivatives, and equal ones are one here.
+    twice = [f"observe neural_feature_alignment() as a{i} every 2" for i in range(2)]
+    assert counted(optimised(graph(*twice)))["feature_alignment"] == 1
