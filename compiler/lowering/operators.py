@@ -102,7 +102,9 @@ def feature_alignment(
     if point.type.is_unknown or refuse_in_condition(ctx, expr, "directions of the outputs"):
         return MISTAKE
     type = Type("field", "float", "tensor")
-    return ctx.random("feature_alignment", (point, x, samples, power, pearson), type, name)
+    # Alignments of one step have their signs in common, and so the derivatives that XLA merges.
+    asked = (point, x, samples, power, pearson)
+    return ctx.random("feature_alignment", asked, type, name, shared=True)
 
 
 def quadrature(
