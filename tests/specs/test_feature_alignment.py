@@ -44,24 +44,27 @@ def loss(outputs, batch):
     return jnp.mean(jnp.sum((outputs - batch[1]) ** 2, axis=-1)) / 2
 
 
+@jax.jit
+def gradient(params, batch):
+    return jax.grad(lambda p: loss(outputs(p, batch), batch))(params)
+
+
+@jax.jit
 def moments(params, batch):
     """For each kernel the second moment of the outputs' derivative in its product, by taps."""
-    sizes = (UNITS, 7, OUTPUTS)
-    taps = tuple(jnp.zeros((2, size)) for size in sizes)
-    each = [jax.jacobian(lambda t, x=x: forward(params, x, t))(taps) for x in batch[0]]
-    found = []
-    for layer, size in enumerate(sizes):
-        rows = np.stack([np.asarray(one[layer]) for one in each]).reshape(-1, size)
-        found.append(rows.T @ rows / (N * 2))
-    return dict(zip("acd", found, strict=True))
+    sizes = {"a": UNITS, "c": 7, "d": OUTPUTS}
+    taps = tuple(jnp.zeros((2, size)) for size in sizes.values())
+    each = jax.vmap(lambda x: jax.jacobian(lambda t: forward(params, x, t))(taps))(batch[0])
+    rows = [one.reshape(-1, size) for one, size in zip(each, sizes.values(), strict=True)]
+    return {name: r.T @ r / (N * 2) for name, r in zip(sizes, rows, strict=True)}
 
 
 class Layers:
     """What the interpreter asks: the moments, and which kernels have their units as columns."""
 
     def __init__(self, params, batch):
-        self.found = moments(params, batch)
-        self.gradient = jax.grad(lambda p: loss(outputs(p, batch), batch))(params)
+        self.found = {k: np.asarray(x) for k, x in moments(params, batch).items()}
+        self.gradient = gradient(params, batch)
 
     def loss(self, at):
         return 0.0
