@@ -54,7 +54,7 @@ class Oracles(Protocol):
     def ggn(self, at: Fields, vector: Fields) -> Fields:
         """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
 
-    def feature_covariance(self, at: Fields) -> list[tuple[Tensor, bool] | None]:
+    def feature_covariance(self, at: Fields) -> list[tuple[Tensor, tuple[int, ...]] | None]:
         """For each tensor, what there is to know of it as a layer's matrix.
 
         The second moment of the outputs' derivative in what the layer hands on, and whether the
@@ -362,9 +362,12 @@ class Interpreter:
         if node.op == "examples":
             return float(len(self.oracles.per_example_grad(inputs[0])))
         if node.op == "feature_alignment":
-            layers = self.oracles.feature_covariance(inputs[0])
-            pairs = zip(layers, inputs[1], strict=True)
-            return [None if x is None else spectral.alignment(found, x) for found, x in pairs]
+            at, fields, _, power, pearson, *_ = inputs
+            pairs = zip(self.oracles.feature_covariance(at), fields, strict=True)
+            return [
+                None if x is None else spectral.alignment(found, x, float(power), bool(pearson))
+                for found, x in pairs
+            ]
         if node.op == "sampled_outputs_grad":
             rounds = tuple(int(i) for i in inputs[1:])
             return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)
@@ -394,6 +397,10 @@ class Interpreter:
             case "lanczos":
                 start, steps = inputs
                 return spectral.lanczos(partial(self._applied, node), start, int(steps))
+            case "matrix_function":
+                start, steps = inputs
+                operator, function = (partial(self._applied, node, place=i) for i in (0, 1))
+                return spectral.matrix_function(operator, function, start, int(steps))
         like, samples, *rounds = inputs
         assert self.draw is not None
         around = tuple(int(i) for i in rounds)
@@ -405,9 +412,9 @@ class Interpreter:
         drawn = [self.draw(law, site, (*around, i), like) for i in range(int(samples))]
         return estimate(partial(self._applied, node), drawn)
 
-    def _applied(self, node: Node, argument: Any) -> Any:
-        """What the function makes that a node has as its region."""
-        (region,) = node.regions
+    def _applied(self, node: Node, argument: Any, place: int = 0) -> Any:
+        """What the function makes that a node has as a region."""
+        region = node.regions[place]
         self._values[region.arguments[0]] = argument
         (value,) = self._region(region)
         return value

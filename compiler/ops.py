@@ -349,10 +349,10 @@ ORACLES = (
     Op(
         "feature_alignment",
         "oracle",
-        ("any", "any", "number"),
+        ("any", "any", "number", "number", "bool"),
         "float",
         "",
-        "{0}.feature_alignment({1}, {2}, {3}, {4})",
+        "{0}.feature_alignment({1})",
         ("call", "ρ"),
     ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
@@ -401,6 +401,7 @@ ASKED = (
 SPECTRAL = (
     Op("lanczos", "spectral", ("any", "number"), "float", "", "rt.lanczos"),
     Op("quadrature", "spectral", ("any",), "float", "", "rt.quadrature"),
+    Op("matrix_function", "spectral", ("any", "number"), "float", "", "rt.matrix_function"),
     Op("highest", "spectral", ("any",), "float", "", "rt.highest", ("call", "max")),
     Op("lowest", "spectral", ("any",), "float", "", "rt.lowest", ("call", "min")),
     Op("no_spectrum", "spectral", ("number",), "float", "", "rt.no_spectrum", ("sign", "NaN")),
@@ -409,9 +410,13 @@ SPECTRAL = (
 )
 """What is asked of an operator on fields, which is a region with one argument.
 
-`lanczos` gives a spectrum, on which `quadrature` has a function of one node, a region too."""
+`lanczos` gives a spectrum, on which `quadrature` has a function of one node, a region too.
+`matrix_function` has both: an operator, and a function of one node."""
 
-OPERATORS = ("lanczos", "hutchinson", "xtrace")
+KRYLOV = ("lanczos", "matrix_function")
+"""Ops that iterate from a field, their first input, and keep a field for each step."""
+
+OPERATORS = (*KRYLOV, "hutchinson", "xtrace")
 """Ops that apply an operator: as many times as their second input says, `xtrace` twice as often."""
 
 EXTERNS = (

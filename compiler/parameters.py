@@ -156,8 +156,8 @@ def check(
         _check_type(param, report, functions)
         limits = bounds(param) if _check_range(param, report) else Bounds()
         if param.default is not None and takes_function(param):
-            if not isinstance(param.default, syntax.Name):
-                message = f"the default of `{name}` is not the name of a function"
+            if not isinstance(param.default, syntax.Name | syntax.Lambda):
+                message = f"the default of `{name}` is not a function"
                 report.add(BAD_DEFAULT.at(param.default.span, message))
         elif param.default is not None:
             value = _default(param, known, limits, report)
@@ -208,7 +208,9 @@ def _default(
     if value is None or not fits or (isinstance(value, bool) and type_name != "bool"):
         needs = {"float": "a number", "int": "an integer", "bool": "true or false", "str": "a text"}
         message = f"the default of `{name}` is not {needs[type_name]}"
-        report.add(BAD_DEFAULT.at(param.default.span, message))
+        is_function = isinstance(param.default, syntax.Lambda)
+        help = f"what takes a function is declared as `{name}: func`" if is_function else None
+        report.add(BAD_DEFAULT.at(param.default.span, message, help=help))
         return None
     if type_name in ("float", "int") and not limits.admits(float(value)):
         message = f"the default of `{name}` is {value:g}; it {limits.phrase()}"

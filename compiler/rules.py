@@ -9,7 +9,7 @@ from ..grammar.diagnostic import Diagnostics
 from .declarations import Declarations, Found, kind_of
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
-from .lowering.closures import check_named
+from .lowering.closures import check_default
 from .lowering.context import Binding, Context, Scope, Site
 from .lowering.externs import check_extern
 from .parameters import bounds, kind, takes_function
@@ -34,13 +34,15 @@ def check_rules(file: syntax.File, declarations: Declarations, report: Diagnosti
 
 def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None:
     ctx, scope = _free_parameters(decl.params, report)
+    before = Scope()
     for param in decl.params:
         # A function takes fields and scalars alike: nothing is known of its arguments.
         is_open = isinstance(decl, syntax.FuncDecl) and param.type is None
         if is_open or takes_function(param):
             scope.names[param.name.id].value = MISTAKE
-        if takes_function(param) and isinstance(param.default, syntax.Name):
-            check_named(ctx, Site("parameters", "rule", {}, declarations), param.default)
+        if takes_function(param) and param.default is not None:
+            check_default(ctx, Site("parameters", "rule", {}, declarations), before, param.default)
+        before.names[param.name.id] = scope.names[param.name.id]
     if isinstance(decl, syntax.ExternDecl):
         check_extern(ctx, scope, decl, Found(decl, declarations))
         return

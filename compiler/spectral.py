@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Fields: TypeAlias = list[Any]
 Operator: TypeAlias = Callable[[Fields], Fields]
+Function: TypeAlias = Callable[[Any], Any]
 Array: TypeAlias = NDArray[np.float64]
 
 EXHAUSTED = 1e-8
@@ -22,6 +23,21 @@ def lanczos(operator: Operator, start: Fields, steps: int) -> Array:
 
     Nodes beyond those that the start can see have the weight 0 and lie among the others.
     """
+    (nodes, vectors), _, _ = _decomposed(operator, start, steps)
+    more = np.zeros(steps - len(nodes))
+    found = np.stack([np.append(nodes, more + nodes[0]), np.append(vectors[0] ** 2, more)])
+    return np.asarray(found[:, np.argsort(found[0], kind="stable")])
+
+
+def matrix_function(operator: Operator, function: Function, start: Fields, steps: int) -> Fields:
+    """A function of the operator, times `start`, on the space that the iteration spans."""
+    (nodes, vectors), basis, length = _decomposed(operator, start, steps)
+    shares = [x * function(node) if x else 0.0 for x, node in zip(vectors[0], nodes, strict=True)]
+    return _like(start, length * (vectors @ shares) @ basis)
+
+
+def _decomposed(operator: Operator, start: Fields, steps: int) -> tuple[Any, Array, float]:
+    """Nodes and their vectors in Lanczos' basis, that basis as rows, and the start's length."""
     vector = _flat(start)
     length = float(np.linalg.norm(vector))
     basis = [vector / length if length > 0 else vector]
@@ -40,10 +56,8 @@ def lanczos(operator: Operator, start: Fields, steps: int) -> Array:
         basis.append(product / rest)
     size = len(diagonal)
     inside = np.array(beside[: size - 1])
-    nodes, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(inside, 1) + np.diag(inside, -1))
-    more = np.zeros(steps - size)
-    found = np.stack([np.append(nodes, more + diagonal[0]), np.append(vectors[0] ** 2, more)])
-    return np.asarray(found[:, np.argsort(found[0], kind="stable")])
+    seen = np.linalg.eigh(np.diag(diagonal) + np.diag(inside, 1) + np.diag(inside, -1))
+    return seen, np.stack(basis[:size]), length
 
 
 def hutchinson(operator: Operator, samples: Sequence[Fields]) -> float:
@@ -80,16 +94,26 @@ def xtrace(operator: Operator, samples: Sequence[Fields]) -> float:
     return float(np.mean(estimates))
 
 
-def alignment(found: tuple[Array, bool] | None, x: Array) -> Array:
-    """The cosine of x'x and x'Kx; NaN where x is no layer's matrix, or zero."""
-    if found is None:
-        return np.full((1,) * np.ndim(x), np.nan)
-    moment, transposed = found
-    matrix = x.T if transposed else x
-    weights, outputs = matrix.T @ matrix, matrix.T @ moment @ matrix
+def alignment(
+    found: tuple[Array, tuple[int, ...]] | None, x: Array, power: float, pearson: bool
+) -> Array:
+    """The cosine of x'x and (x'Kx)^power, less their means with `pearson`.
+
+    NaN where x is no layer's matrix, or zero.
+    """
+    one = (1,) * np.ndim(x)
+    if found is None or not np.any(x):
+        return np.full(one, np.nan)
+    moment, units = found
+    matrix = np.moveaxis(x, units, range(len(units))).reshape(len(moment), -1)
+    weights = matrix.T @ matrix
+    values, vectors = np.linalg.eigh(matrix.T @ moment @ matrix)
+    outputs = vectors @ np.diag(np.maximum(values, 0) ** power) @ vectors.T
+    if pearson:
+        weights, outputs = weights - weights.mean(), outputs - outputs.mean()
     with np.errstate(invalid="ignore"):
         cosine = np.sum(weights * outputs) / (np.linalg.norm(weights) * np.linalg.norm(outputs))
-    return np.full((1, 1), cosine)
+    return np.full(one, cosine)
 
 
 def _flat(fields: Fields) -> Array:

@@ -90,7 +90,8 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
         case syntax.VariantDecl():
             return  # it is written out before it is looked at
     _check_hidden_parameters(decl, report)
-    used |= {n for p in decl.params if p.default for n in names_read(p.default)}
+    for default in (p.default for p in decl.params if p.default):
+        used |= {*names_read(default), *(name.id for name in names_called(default))}
     for param in decl.params:
         if param.name.id not in used:
             message = f"the parameter `{param.name.id}` is never used"
@@ -207,6 +208,11 @@ def names_called(node: syntax.Node) -> Iterator[syntax.Name]:
     for inner in _walk(node):
         if isinstance(inner, syntax.Call) and isinstance(inner.function, syntax.Name):
             yield inner.function
+
+
+def keeps_state(node: syntax.Node) -> bool:
+    """Whether something declares a state, but for what it calls."""
+    return any(isinstance(inner, syntax.State) for inner in _walk(node))
 
 
 def _walk(node: syntax.Node) -> Iterator[syntax.Node]:

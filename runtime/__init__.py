@@ -63,7 +63,16 @@ from .reduce import (
     sum,
     sum_per,
 )
-from .spectral import highest, hutchinson, lanczos, lowest, no_spectrum, quadrature, xtrace
+from .spectral import (
+    highest,
+    hutchinson,
+    lanczos,
+    lowest,
+    matrix_function,
+    no_spectrum,
+    quadrature,
+    xtrace,
+)
 from .state import Outcome, Report, State
 from .tree import matches
 
@@ -107,6 +116,7 @@ __all__ = [
     "lowest",
     "mask",
     "matches",
+    "matrix_function",
     "max",
     "max_per",
     "mean",

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from .curvature import curvature
 from .examples import Examples
@@ -155,8 +156,10 @@ class _Evaluation:
         mean: Covariance = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
         return mean
 
-    def feature_alignment(self, key: jax.Array, x: Field, samples: int) -> Field:
-        return alignment(self.feature_covariance(key, samples), x)
+    def feature_alignment(
+        self, key: jax.Array, x: Field, samples: int, power: ArrayLike = 1, pearson: bool = False
+    ) -> Field:
+        return alignment(self.feature_covariance(key, samples), x, power, pearson)
 
     def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
         """The values, and the pullback of the outputs where it was made (else None)."""

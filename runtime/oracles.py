@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from .evaluation import evaluate
 from .examples import Examples
@@ -128,7 +129,7 @@ class Point:
     """v'J'BJv, what the Gauss-Newton matrix has of the curvature along `v`."""
     ggn: Callable[[Field], Field]
     """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
-    feature_alignment: Callable[[jax.Array, int, Field, int], Field]
+    feature_alignment: Callable[[jax.Array, int, Field, int, ArrayLike, bool], Field]
     """How a field is aligned with what the outputs depend on, from a key at a site."""
     examples: jax.Array
     """The number of examples in the batch."""
@@ -152,8 +153,8 @@ def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
         found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
     if "feature_alignment" in found:
         aligned = found["feature_alignment"]
-        found["feature_alignment"] = lambda key, site, x, samples: aligned(
-            jax.random.fold_in(key, site), x, samples
+        found["feature_alignment"] = lambda key, site, *asked: aligned(
+            jax.random.fold_in(key, site), *asked
         )
     if "sampled_outputs_grad" in found:
         sampled = found["sampled_outputs_grad"]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from .evaluation import FUNCTIONS, Tensors, evaluate
 from .examples import Examples
@@ -111,12 +112,14 @@ class _Slices:
 
         return self._together(self._shares(self._means(one)[1]))
 
-    def _feature_alignment(self, key: jax.Array, x: Field, samples: int) -> Field:
+    def _feature_alignment(
+        self, key: jax.Array, x: Field, samples: int, power: ArrayLike = 1, pearson: bool = False
+    ) -> Field:
         def one(k: jax.Array) -> tuple[Covariance, None]:
             ask = self._ask(k, frozenset({"feature_covariance"}))["feature_covariance"]
             return ask(jax.random.fold_in(key, k), samples), None
 
-        return alignment(self._means(one)[0], x)
+        return alignment(self._means(one)[0], x, power, pearson)
 
     def _shares(self, derivatives: PyTree) -> PyTree:
         """Derivatives of the loss of a slice, which counts to the whole one as one of so many."""

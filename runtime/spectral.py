@@ -17,6 +17,7 @@ from .field import Field, scalar_dtype
 from .random import normal, rademacher
 
 Operator: TypeAlias = Callable[[Field], Field]
+Function: TypeAlias = Callable[[jax.Array], Any]
 _Flat: TypeAlias = Callable[[jax.Array], jax.Array]
 
 EXHAUSTED = 1e-8
@@ -30,36 +31,32 @@ def lanczos(operator: Operator, start: Field, steps: int) -> jax.Array:
     eigenvalues, the nodes beyond have weight 0 and lie among the others. A start of zeros sees
     nothing: all nodes are 0.
     """
-    flat, unflatten = ravel_pytree(start)
-    length = jnp.linalg.norm(flat)
-    count = min(steps, flat.size)
-    decompose = decomp.hessenberg(count, reortho="full", custom_vjp=False)
-    begin = jnp.where(length > 0, flat, jnp.ones_like(flat))
-    small = decompose(_flattened(operator, flat, unflatten), begin).J_small
-    diagonal, beside = jnp.diagonal(small), jnp.diagonal(small, -1)
-    # What follows a direction that was rounding is cut off, since it shows eigenvalues twice.
-    sizes = jnp.abs(diagonal).at[1:].max(beside)
-    left = beside > EXHAUSTED * jax.lax.cummax(sizes)[:-1]
-    left |= jnp.isnan(beside)
-    goes_on = jnp.cumprod(left, dtype=bool)
-    diagonal = diagonal.at[1:].set(jnp.where(goes_on, diagonal[1:], diagonal[0]))
-    beside = jnp.where(goes_on, beside, 0.0)
-    nodes, vectors = jnp.linalg.eigh(
-        jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1), symmetrize_input=False
-    )
+    _, length, nodes, vectors = _decomposed(operator, start, steps)
     found = jnp.stack([nodes, vectors[0] ** 2])
     nothing = jnp.zeros_like(found).at[1, 0].set(1.0)
     found = jnp.where(length > 0, found, nothing).astype(scalar_dtype())
-    more = jnp.zeros((2, steps - count), found.dtype).at[0].set(found[0, -1])
+    more = jnp.zeros((2, steps - nodes.size), found.dtype).at[0].set(found[0, -1])
     return jnp.concatenate([found, more], axis=1)
 
 
-def quadrature(spectrum: jax.Array, function: Callable[[jax.Array], Any]) -> jax.Array:
+def matrix_function(operator: Operator, function: Function, start: Field, steps: int) -> Field:
+    """A function of the operator, times `start`, on what so many steps of Lanczos' iteration span.
+
+    That is V'f(T) e1 |start|, with the basis V and T = VAV', so it asks and keeps what `lanczos`
+    does. Nothing follows of a start of zeros.
+    """
+    _, unflatten = ravel_pytree(start)
+    basis, length, nodes, vectors = _decomposed(operator, start, steps)
+    shares = jnp.where(vectors[0] != 0, vectors[0] * _each(function, nodes), 0.0)
+    found: Field = unflatten(jnp.where(length > 0, length * (vectors @ shares @ basis), 0.0))
+    return found
+
+
+def quadrature(spectrum: jax.Array, function: Function) -> jax.Array:
     """The sum over a spectrum of each weight times a function of its node."""
     nodes, weights = spectrum
-    values = jax.vmap(lambda x: jnp.asarray(function(x), weights.dtype))(nodes)
     # A node of no weight counts for nothing, whatever the function makes of it.
-    return jnp.sum(jnp.where(weights > 0, weights * values, 0.0))
+    return jnp.sum(jnp.where(weights > 0, weights * _each(function, nodes), 0.0))
 
 
 def highest(spectrum: jax.Array) -> jax.Array:
@@ -102,6 +99,36 @@ def xtrace(operator: Operator, key: jax.Array, site: int, w: Field, samples: int
 
     found: jax.Array = estimate(operator, jax.vmap(draw)(jnp.arange(count)))
     return jnp.mean(found).astype(scalar_dtype())
+
+
+def _decomposed(
+    operator: Operator, start: Field, steps: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Lanczos' basis as rows, the start's length, the nodes and their vectors in that basis."""
+    flat, unflatten = ravel_pytree(start)
+    length = jnp.linalg.norm(flat)
+    count = min(steps, flat.size)
+    decompose = decomp.hessenberg(count, reortho="full", custom_vjp=False)
+    begin = jnp.where(length > 0, flat, jnp.ones_like(flat))
+    made = decompose(_flattened(operator, flat, unflatten), begin)
+    diagonal, beside = jnp.diagonal(made.J_small), jnp.diagonal(made.J_small, -1)
+    # What follows a direction that was rounding is cut off, since it shows eigenvalues twice.
+    sizes = jnp.abs(diagonal).at[1:].max(beside)
+    left = beside > EXHAUSTED * jax.lax.cummax(sizes)[:-1]
+    left |= jnp.isnan(beside)
+    goes_on = jnp.cumprod(left, dtype=bool)
+    diagonal = diagonal.at[1:].set(jnp.where(goes_on, diagonal[1:], diagonal[0]))
+    beside = jnp.where(goes_on, beside, 0.0)
+    nodes, vectors = jnp.linalg.eigh(
+        jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1), symmetrize_input=False
+    )
+    basis = made.Q_tall.at[1:].set(jnp.where(goes_on[:, None], made.Q_tall[1:], 0.0))
+    return basis, length, nodes, vectors
+
+
+def _each(function: Function, nodes: jax.Array) -> jax.Array:
+    """The values of a function of one number, which may be the same for all."""
+    return jax.vmap(lambda x: jnp.asarray(function(x), nodes.dtype))(nodes)
 
 
 def _flattened(operator: Operator, flat: jax.Array, unflatten: Callable[..., Field]) -> _Flat:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..graph import Graph, Node, Region, index
-from ..ops import ASKED, OPERATORS, OPS
+from ..ops import ASKED, KRYLOV, OPERATORS, OPS
 from ..records import Scalar
 from .extents import Extents
 from .numbers import Numbers
@@ -187,7 +187,7 @@ class _Counter:
         assert isinstance(times, int | float)
         times = 2 * times if node.op == "xtrace" else times
         size = self.extents.elements[node.inputs[0]]
-        own = 8 * times**2 * size if node.op == "lanczos" else 2 * times * size
+        own = 8 * times**2 * size if node.op in KRYLOV else 2 * times * size
         inner = _sum(self.region(region) for region in node.regions)
         return _sum([_times(times, inner), {f"flops {node.stage}": own}])
 

@@ -76,9 +76,16 @@ def apply(
         return calls.call(ctx, called.site, inner, named, name)
 
 
-def check_named(ctx: Context, site: Site, default: syntax.Name) -> None:
-    """Report the default of a parameter that takes a function, where it is not that of one."""
-    if not calls.is_function(site, default.id):
+def check_default(ctx: Context, site: Site, before: Scope, default: syntax.Expr) -> None:
+    """Report what is wrong with the default of a parameter that takes a function.
+
+    `before` has the parameters before it, of which a lambda may speak.
+    """
+    if isinstance(default, syntax.Lambda):
+        inner = Scope(before)
+        ctx.define(inner, default.parameter, Binding("let", default.parameter.span, MISTAKE))
+        expressions.expression(ctx, site, inner, default.body)
+    elif isinstance(default, syntax.Name) and not calls.is_function(site, default.id):
         calls.unknown(ctx, site, Scope(), default)
 
 

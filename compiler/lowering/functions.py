@@ -16,7 +16,7 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
-from .operators import feature_alignment, lanczos, quadrature, trace
+from .operators import feature_alignment, lanczos, matrix_function, quadrature, trace
 from .oracles import (
     PRODUCTS,
     RANDOM_OF,
@@ -61,6 +61,7 @@ _ENDS = {"largest": "highest", "smallest": "lowest"}
 SPECTRAL = {
     "lanczos": lanczos,
     "quadrature": quadrature,
+    "matrix_function": matrix_function,
     "hutchinson": trace,
     "xtrace": trace,
     "feature_alignment": feature_alignment,

@@ -4,6 +4,7 @@ An operator is a function `d => ...` of one field, or the name of an oracle that
 becomes a region, which the op calls as often as it needs.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ...grammar import syntax
@@ -28,7 +29,8 @@ BAD_QUADRATURE = declare(
     "a function of an eigenvalue that is none",
     """
     `quadrature(x => ..., of = s)` is the sum over a spectrum of each node's weight times a function
-    of the node. The function is a number, made of `x` and of what is known outside.
+    of the node, and `matrix_function(x => ..., operator, start, steps)` that function of an
+    operator, times a field. The function is a number, made of `x` and of what is known outside.
 
         count * quadrature(x => x / (2 - eta * x), of = lanczos(ggn, normal(w), 20))
     """,
@@ -41,20 +43,43 @@ def lanczos(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str
     """`lanczos(operator, start, steps)`: a spectrum of `steps` nodes, as `start` sees it."""
     names = ("operator", "start", "steps")
     matched = match(ctx, expr, names, names, "lanczos")
+    if matched is None or (inputs := _iteration(ctx, site, scope, matched, "lanczos")) is None:
+        return MISTAKE
+    region = operator(ctx, site, scope, matched["operator"].value, expr)
+    if region is None:
+        return MISTAKE
+    return ctx.node("lanczos", inputs, SPECTRUM, name=name, regions=(region,))
+
+
+def matrix_function(
+    ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
+) -> Value:
+    """`matrix_function(x => value, operator, start, steps)`: a field."""
+    names = ("function", "operator", "start", "steps")
+    matched = match(ctx, expr, names, names, "matrix_function")
     if matched is None:
         return MISTAKE
+    inputs = _iteration(ctx, site, scope, matched, "matrix_function")
+    function = _of_a_node(ctx, site, scope, matched["function"].value, "matrix_function")
+    region = operator(ctx, site, scope, matched["operator"].value, expr)
+    if inputs is None or function is None or region is None:
+        return MISTAKE
+    regions = (region, function)
+    return ctx.node("matrix_function", inputs, inputs[0].type, name=name, regions=regions)
+
+
+def _iteration(
+    ctx: Context, site: Site, scope: Scope, matched: Mapping[str, syntax.Argument], method: str
+) -> tuple[Value, Value] | None:
+    """From which field an iteration starts, and its number of steps."""
     start = expressions.expression(ctx, site, scope, matched["start"].value, "start")
     steps = _whole(ctx, site, scope, "steps", matched["steps"].value)
     whole = start.type.is_field and start.type.per == "element" and start.type.dtype == "float"
     if not start.type.is_unknown and not whole:
-        message = f"`lanczos` starts from a field; this is {start.type}"
-        return ctx.mistyped(matched["start"].span, message)
-    region = operator(ctx, site, scope, matched["operator"].value, expr)
-    if region is None:
-        return MISTAKE
-    return ctx.node(
-        "lanczos", (ctx.restricted(start), steps), SPECTRUM, name=name, regions=(region,)
-    )
+        message = f"`{method}` starts from a field; this is {start.type}"
+        ctx.mistyped(matched["start"].span, message)
+        return None
+    return ctx.restricted(start), steps
 
 
 def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
@@ -78,13 +103,16 @@ def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
 def feature_alignment(
     ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
 ) -> Value:
-    """`feature_alignment(x, samples)`: a number for each tensor."""
-    matched = match(ctx, expr, ("x", "samples"), ("x", "samples"), "feature_alignment")
+    """`feature_alignment(x, samples, power, pearson)`: a number for each tensor."""
+    names = ("x", "samples", "power", "pearson")
+    matched = match(ctx, expr, names, names, "feature_alignment")
     what = "`feature_alignment` draws"
     if matched is None or refuse_in_operator(ctx, expr, what):
         return MISTAKE
     x = expressions.expression(ctx, site, scope, matched["x"].value)
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
+    power = expressions.number(ctx, site, scope, matched["power"].value)
+    pearson = _static(ctx, site, scope, "pearson", matched["pearson"].value, "bool")
     if not x.type.is_unknown and not (x.type.is_field and x.type.per == "element"):
         message = f"`feature_alignment` takes a field; this is {x.type}"
         return ctx.mistyped(matched["x"].span, message)
@@ -92,7 +120,7 @@ def feature_alignment(
     if point.type.is_unknown or refuse_in_condition(ctx, expr, "directions of the outputs"):
         return MISTAKE
     type = Type("field", "float", "tensor")
-    return ctx.random("feature_alignment", (point, x, samples), type, name)
+    return ctx.random("feature_alignment", (point, x, samples, power, pearson), type, name)
 
 
 def quadrature(
@@ -108,23 +136,32 @@ def quadrature(
     if not spectrum.type.is_unknown and spectrum.type.kind != "spectrum":
         message = f"`quadrature` takes a spectrum here; this is {spectrum.type}"
         return ctx.mistyped(matched["of"].span, message, "`lanczos` makes one")
-    if not isinstance(function, syntax.Lambda):
-        message = "`quadrature` takes a function of an eigenvalue"
-        ctx.report.add(BAD_QUADRATURE.at(function.span, message, help="write `x => ...`"))
+    region = _of_a_node(ctx, site, scope, function, "quadrature")
+    if region is None:
         return MISTAKE
+    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(region,))
+
+
+def _of_a_node(
+    ctx: Context, site: Site, scope: Scope, function: syntax.Expr, method: str
+) -> DraftRegion | None:
+    """The region of a function of an eigenvalue; None where a mistake was reported."""
+    if not isinstance(function, syntax.Lambda):
+        message = f"`{method}` takes a function of an eigenvalue"
+        ctx.report.add(BAD_QUADRATURE.at(function.span, message, help="write `x => ...`"))
+        return None
     node, each = ctx.argument(SCALAR, function.parameter.id)
     inner = Scope(scope)
     ctx.define(inner, function.parameter, Binding("let", function.parameter.span, each))
     with ctx.open_block("example", [each]) as block:
         value = ctx.as_float(expressions.expression(ctx, site, inner, function.body))
     if value.type.is_unknown:
-        return MISTAKE
+        return None
     if not value.type.is_scalar or value.type.dtype == "bool":
-        message = f"a quadrature is of numbers; this is {value.type}"
+        message = f"a function of an eigenvalue is a number; this is {value.type}"
         ctx.report.add(BAD_QUADRATURE.at(function.body.span, message))
-        return MISTAKE
-    region = DraftRegion((node, *block.nodes), (value.id,), (node.id,))
-    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(region,))
+        return None
+    return DraftRegion((node, *block.nodes), (value.id,), (node.id,))
 
 
 def steps_of(ctx: Context, spectrum: Value) -> Value:
@@ -178,16 +215,27 @@ def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: 
 
 def _whole(ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr) -> Value:
     """A fixed whole number, at least 1."""
-    value = expressions.expression(ctx, site, scope, expr)
+    value = _static(ctx, site, scope, name, expr, "int")
     if value.type.is_unknown:
-        return MISTAKE
-    if not value.type.is_scalar or not value.type.static or value.type.dtype != "int":
-        message = f"`{name}` takes an integer that is known before the program runs"
-        ctx.report.add(NOT_STATIC.at(expr.span, message))
         return MISTAKE
     ctx.tighten(value, _WHOLE)
     if isinstance(value.constant, int) and value.constant < 1:
         message = f"`{name}` is {value.constant}; it {_WHOLE.phrase()}"
         ctx.report.add(OUT_OF_RANGE.at(expr.span, message, label="outside"))
+        return MISTAKE
+    return value
+
+
+def _static(
+    ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr, dtype: str
+) -> Value:
+    """A number or a truth value that is known before the program runs."""
+    value = expressions.expression(ctx, site, scope, expr)
+    if value.type.is_unknown:
+        return MISTAKE
+    if not value.type.is_scalar or not value.type.static or value.type.dtype != dtype:
+        what = "an integer" if dtype == "int" else "a truth value"
+        message = f"`{name}` takes {what} that is known before the program runs"
+        ctx.report.add(NOT_STATIC.at(expr.span, message))
         return MISTAKE
     return value

@@ -57,9 +57,9 @@ BAD_OPERATOR = declare(
     "bad-operator",
     "an operator on fields that is none",
     """
-    `lanczos`, `hutchinson` and `xtrace` take an operator: a function that makes a field of a
-    field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps nothing,
-    since it runs as often as the algorithm needs.
+    `lanczos`, `matrix_function`, `hutchinson` and `xtrace` take an operator: a function that makes
+    a field of a field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps
+    nothing, since it runs as often as the algorithm needs.
 
         max(lanczos(d => hvp(d) + decay * d, normal(w), 20))
     """,

@@ -1,13 +1,14 @@
 """States: where a rule keeps what lives between steps, and what it holds at first."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ..declarations import Declarations
+from ..ops import OPERATORS
 from ..records import Slot, distinct
-from ..structure import names_called, names_read
+from ..structure import keeps_state, names_called, names_read
 from ..types import Type, dynamic
 from . import expressions
 from .builder import MISTAKE, Cell, Value
@@ -53,34 +54,74 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
     if refuse_in_example(ctx, state, what) or refuse_in_operator(ctx, state, what):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
-    dtype = _dtype(ctx, state)
+    slot = _Slot(ctx, site, state, _dtype(ctx, state))
     if (call := _history(site, state.initial)) is not None:
-        initial, deferred = _as_stored(ctx, empty_history(ctx, site, scope, call), state), False
+        value = slot.born(_as_stored(ctx, empty_history(ctx, site, scope, call), state))
+    elif _asks(state.initial, scope, site.declarations, []):
+        # What is asked at the first step only costs nothing in the others.
+        value = ctx.branch(
+            _is_first(ctx),
+            lambda: slot.late(_in_step(ctx, site, scope, state)),
+            slot.stored,
+            name=state.name.id,
+        )
+    elif _known_at_start(ctx, site, scope, state.initial):
+        value = slot.born(_at_start(ctx, site, scope, state))
     else:
-        initial, deferred = _initial(ctx, site, scope, state)
-    if initial.type.is_unknown:
+        initial = slot.late(_in_step(ctx, site, scope, state))
+        value = ctx.apply("where", _is_first(ctx), initial, slot.stored(), name=state.name.id)
+    if value is None or slot.cell is None:
         ctx.define(scope, state.name, Binding("state", state.name.span))
         return
-    type = _stored_type(ctx, initial.type)
-    number = len(ctx.slots)
-    ctx.slots.append(
-        Slot(stage=site.label, name=slot_name(ctx, site, state.name.id), type=type, dtype=dtype)
-    )
-    cell = Cell(type, state.name.id, number)
-    value = ctx.read(number, cell)
-    if deferred:
-        # The initial value speaks of the first gradient, which a fresh state has not seen.
-        ctx.starts.append(_blank(ctx, type))
-        first = ctx.apply("eq", ctx.count, ctx.constant(1))
-        value = ctx.apply("where", first, initial, value, name=state.name.id)
-    else:
-        ctx.starts.append(initial)
-    if state.stochastic:
-        ctx.stochastic.add(number)
-    key = ctx.new_cell(cell, value)
+    key = ctx.new_cell(slot.cell, value)
     ctx.define(scope, state.name, Binding("state", state.name.span, cell=key))
     if len(ctx.frame.blocks) == ctx.pipeline_depth:
         ctx.kept.setdefault(f"{site.label}.{site.prefix}{state.name.id}", key)
+
+
+@dataclass
+class _Slot:
+    """The place of a state, which is made when it is known of what type the first value is."""
+
+    ctx: Context
+    site: Site
+    state: syntax.State
+    dtype: str | None
+    cell: Cell | None = None
+
+    def born(self, initial: Value) -> Value:
+        """The state, as a fresh one has `initial`."""
+        if not initial.type.is_unknown:
+            self._make(initial, initial)
+        return self.stored()
+
+    def late(self, initial: Value) -> Value:
+        """`initial`, the value at the first step, which a fresh state does not know yet."""
+        if not initial.type.is_unknown:
+            self._make(initial, _blank(self.ctx, _stored_type(self.ctx, initial.type)))
+        return initial
+
+    def stored(self) -> Value:
+        """The state as a step finds it."""
+        return self.ctx.read(self.cell.slot, self.cell) if self.cell else MISTAKE
+
+    def _make(self, initial: Value, fresh: Value) -> None:
+        ctx, name, number = self.ctx, self.state.name.id, len(self.ctx.slots)
+        type = _stored_type(ctx, initial.type)
+        shown = slot_name(ctx, self.site, name)
+        ctx.slots.append(Slot(self.site.label, shown, type, self.dtype))
+        ctx.starts.append(fresh)
+        self.cell = Cell(type, name, number)
+        if self.state.stochastic:
+            ctx.stochastic.add(number)
+
+
+def _is_first(ctx: Context) -> Value:
+    """Whether this is the first step, and above `accumulate` the first of its micro-batches."""
+    first = ctx.apply("eq", ctx.count, ctx.constant(1))
+    if ctx.micro_step is None or ctx.pipeline_depth > 1:
+        return first
+    return ctx.apply("and", first, ctx.apply("eq", ctx.micro_step, ctx.constant(0)))
 
 
 def _dtype(ctx: Context, state: syntax.State) -> str | None:
@@ -103,21 +144,23 @@ def slot_name(ctx: Context, site: Site, name: str) -> str:
     return distinct(f"{site.prefix}{name}", taken)
 
 
-def _initial(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> tuple[Value, bool]:
-    """The initial value, and whether it must wait for the first step."""
-    if _known_at_start(ctx, site, scope, state.initial):
-        with ctx.in_frame(ctx.start):
-            names = _start_scope(ctx, scope, state.initial)
-            fresh = replace(site, signals=dict.fromkeys(site.signals, ctx.weights))
-            initial = expressions.expression(ctx, fresh, names, state.initial)
-            if initial.type.is_field and initial.id == ctx.weights.id:
-                # Weights and state are donated separately, so the state needs its own buffers.
-                initial = ctx.node("copy", (initial,), initial.type)
-            if initial.type.is_field:
-                initial = ctx.restricted(initial)
-            return _as_stored(ctx, initial, state), False
-    initial = expressions.expression(ctx, site, scope, state.initial)
-    return _as_stored(ctx, initial, state), True
+def _at_start(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> Value:
+    """The initial value of a fresh state, before any step."""
+    with ctx.in_frame(ctx.start):
+        names = _start_scope(ctx, scope, state.initial)
+        fresh = replace(site, signals=dict.fromkeys(site.signals, ctx.weights))
+        initial = expressions.expression(ctx, fresh, names, state.initial)
+        if initial.type.is_field and initial.id == ctx.weights.id:
+            # Weights and state are donated separately, so the state needs its own buffers.
+            initial = ctx.node("copy", (initial,), initial.type)
+        if initial.type.is_field:
+            initial = ctx.restricted(initial)
+        return _as_stored(ctx, initial, state)
+
+
+def _in_step(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> Value:
+    """The initial value, worked out in a step."""
+    return _as_stored(ctx, expressions.expression(ctx, site, scope, state.initial), state)
 
 
 def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
@@ -174,15 +217,12 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
         if binding is None and name == "t":
             return False
     arguments = (a.value for call in _calls(initial) for a in call.arguments)
-    if any(isinstance(argument, syntax.Lambda) for argument in arguments):
-        return False
-    return not _asks(initial, scope, site.declarations, [])
+    return not any(isinstance(argument, syntax.Lambda) for argument in arguments)
 
 
 _ASKING = {
-    *(*RESULTS, "per_example_mean"),
-    *("normal", "rademacher", "uniform", "lanczos", "hutchinson", "xtrace"),
-    "feature_alignment",
+    *(*RESULTS, *OPERATORS, "per_example_mean"),
+    *("normal", "rademacher", "uniform", "feature_alignment"),
 }
 """Functions that have an answer in a step only."""
 
@@ -195,7 +235,9 @@ def _may_be_function(binding: Binding) -> bool:
 def _asks(
     node: syntax.Node, scope: Scope, declarations: Declarations, seen: list[syntax.Node]
 ) -> bool:
-    """Whether something calls or hands on a function that has an answer in a step only."""
+    """Whether something keeps a state, or calls or hands on what has an answer in a step only."""
+    if keeps_state(node):
+        return True
     for name in (*names_read(node), *(called.id for called in names_called(node))):
         binding = scope.find(name)
         if binding is not None and (binding.closure or _may_be_function(binding)):

@@ -99,7 +99,7 @@ class Batch:
         """The Gauss-Newton matrix times `vector`."""
         return self._split(self._gauss_newton(at, _flat(vector)))
 
-    def feature_covariance(self, at: Fields) -> list[tuple[Array, bool] | None]:
+    def feature_covariance(self, at: Fields) -> list[tuple[Array, tuple[int, ...]] | None]:
         """No tensor is a layer's matrix."""
         return [None for _ in at]
 

@@ -60,20 +60,24 @@ class Stop:
     unless: Formula
 
 
+Each = Literal["example", "field", "node"]
+"""Of what a function of one value is a function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Examples:
     """What a function of one value works out: of the gradient of an example, of a field, ..."""
 
     gradient: Symbol
     body: "Body"
-    op: str = "per_example_mean"
+    each: Each
 
     @property
     def words(self) -> tuple[str, str]:
         """What stands before and behind the value."""
-        if self.op == "per_example_mean":
+        if self.each == "example":
             return "the gradient ", " of each example"
-        return "each node " if self.op == "quadrature" else "each field ", ""
+        return f"each {self.each} ", ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,24 +222,26 @@ class Formulas:
                 return Call(self._path(node), (*inputs[:2], *given))
             case "extern_init":
                 return Call(f"{self._path(node)}.init", (inputs[0],))
-            case "lanczos" | "hutchinson" | "xtrace":
-                region = node.regions[0]
-                each, value = self.use(region.arguments[0]), self.use(region.results[0])
-                function = Infix("↦", each, value)
-                others = inputs if node.op == "lanczos" else inputs[1:2]
-                return Call(name, (function, *others))
-            case "quadrature":
-                region = node.regions[0]
-                each, value = self.use(region.arguments[0]), self.use(region.results[0])
-                return Call(name, (Infix("↦", each, value), *inputs))
+            case "hutchinson" | "xtrace":
+                return Call(name, (*self._functions(node), inputs[1]))
+            case "matrix_function":
+                operator, function = self._functions(node)
+                return Call(name, (function, operator, *inputs))
+            case "lanczos" | "quadrature":
+                return Call(name, (*self._functions(node), *inputs))
             case "per_example_mean":
-                region = node.regions[0]
                 if is_plain_mean(node):
                     return Call("mean", tuple(inputs), "examples")
-                each, value = self.use(region.arguments[0]), self.use(region.results[0])
-                return Call("mean", (Infix("↦", each, value), *inputs), "examples")
+                return Call("mean", (*self._functions(node), *inputs), "examples")
             case _:
                 return Call(name, tuple(inputs), self._part(node))
+
+    def _functions(self, node: Node) -> list[Formula]:
+        """The functions of one value that a node has as its regions."""
+        return [
+            Infix("↦", self.use(region.arguments[0]), self.use(region.results[0]))
+            for region in node.regions
+        ]
 
     def _path(self, node: Node) -> str:
         return f"{node['module']}.{node['function']}"

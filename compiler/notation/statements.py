@@ -9,6 +9,7 @@ from ..ops import OPS
 from .box import (
     Assign,
     Body,
+    Each,
     Examples,
     If,
     Let,
@@ -59,12 +60,10 @@ class Statements:
                 self._add(node, Assign(tuple(targets), (self._naming.written(node),)), lines)
             case "const" if node.id in self._lined:
                 self._let(node, lines)
-            case "per_example_mean" | "quadrature" | "lanczos" | "hutchinson" | "xtrace":
-                self._examples(node, lines)
-                self._value(node, lines)
             case "item" | "const" | "argument":
                 pass
             case _:
+                self._examples(node, lines)
                 self._value(node, lines)
 
     def _value(self, node: Node, lines: list[Line]) -> None:
@@ -74,14 +73,17 @@ class Statements:
             self._add(node, Assign((self._naming.of(node),), (value,), drawn), lines)
 
     def _examples(self, node: Node, lines: list[Line]) -> None:
-        """What a function of one value needs, where it is more than a formula."""
-        (region,) = node.regions
-        made: list[Line] = []
-        for inner in region.nodes:
-            self.node(inner, made)
-        if made:
-            gradient = self._naming.of(self._nodes[region.arguments[0]])
-            self._add(node, Examples(gradient, self.body(made, self._place(node)), node.op), lines)
+        """What functions of one value need, where they are more than a formula."""
+        for region in node.regions:
+            made: list[Line] = []
+            for inner in region.nodes:
+                self.node(inner, made)
+            if made:
+                argument = self._nodes[region.arguments[0]]
+                each: Each = "field" if argument.type.is_field else "node"
+                each = "example" if node.op == "per_example_mean" else each
+                body = self.body(made, self._place(node))
+                self._add(node, Examples(self._naming.of(argument), body, each), lines)
 
     def _results(self, source: Node) -> dict[int, Node]:
         """The values that are read of a node with several results, by their number."""

@@ -9,6 +9,7 @@ from .dead_code import dead_code
 from .factor import factor
 from .fold import fold
 from .hoist import hoist
+from .join import join
 from .settle import settle
 
 Pass = Callable[[Graph], Graph]
@@ -17,7 +18,9 @@ PIPELINE: tuple[Pass, ...] = (
     dead_code,  # before cse, lest what has no use stand in for what is asked now and then only
     fold,  # early, since what it makes equal cse can merge
     hoist,  # before cse, which may find that what left a loop was known before it
-    cse,  # before curvature, which looks for the same direction on both sides
+    cse,  # before join, which looks for the same condition
+    join,
+    cse,  # of what is in one choice now; before curvature, which looks for the same direction twice
     curvature,
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use

@@ -22,6 +22,9 @@ from .rewrite import over_regions, with_regions
 
 _ARITHMETIC = ("add", "sub", "mul", "div", "sqrt")
 
+_DEEPEST = 100
+"""A formula is followed by recursion, and no deeper than this; what lies below stays as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Factor:
@@ -78,14 +81,14 @@ class _Factoring:
 
     def region(self, region: Region) -> Region:
         """The region with every root in it rewritten where that makes fewer operations."""
-        own = {node.id for node in region.nodes}
-        inner = {
-            i
-            for node in region.nodes
-            if self._is_arithmetic(node)
-            for i in node.inputs
-            if i in own and self.uses[i] == 1 and self._is_arithmetic(self.nodes[i])
-        }
+        depths: dict[int, int] = {}
+        inner: set[int] = set()
+        for node in region.nodes:
+            if self._is_arithmetic(node):
+                alone = [i for i in node.inputs if i in depths and self.uses[i] == 1]
+                within = [i for i in alone if depths[i] < _DEEPEST]
+                inner.update(within)
+                depths[node.id] = 1 + max((depths[i] for i in within), default=0)
         made: list[Node] = []
         for node in region.nodes:
             rewritten = None

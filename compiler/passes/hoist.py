@@ -56,9 +56,9 @@ class _Hoister:
         return node.op in OPERATORS
 
 
-def _surely_run(loop: Node) -> tuple[int, ...]:
-    """The regions of a loop of at least one round that are run: its body, or its condition."""
-    return (0,) if len(loop.regions) == 1 else (1,)
+def _surely_run(node: Node) -> tuple[int, ...]:
+    """The regions that are surely run: a loop's condition or else its body, and an operator."""
+    return (1,) if node.op == "loop" and len(node.regions) > 1 else (0,)
 
 
 def _leaving(region: Region) -> set[int]:

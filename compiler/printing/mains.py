@@ -97,7 +97,8 @@ class _MainWriter(Function):
 
     # ---- statements
 
-    def _statements(self, block: Block) -> list[Statement]:
+    def _statements(self, block: Block, around: tuple[str, ...] = ()) -> list[Statement]:
+        """The statements of a block, in functions of the names `around`."""
         found: list[Statement] = []
         for step in block.steps:
             if isinstance(step, Kernel):
@@ -105,7 +106,7 @@ class _MainWriter(Function):
                 continue
             node = self.nodes[step]
             if node.regions and not is_plain_mean(node):
-                found.append(self._control(node, block))
+                found.append(self._control(node, block, around))
             elif node.op == "extern":
                 uses = self.leaves(node.inputs)
                 found.append(Statement(self._items(node, block), uses, node.stage, 0, node))
@@ -137,25 +138,37 @@ class _MainWriter(Function):
         ]
         return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
 
-    def _control(self, node: Node, block: Block) -> Statement:
+    def _control(self, node: Node, block: Block, around: tuple[str, ...]) -> Statement:
         one_value = is_called(node)
         items = (node.id,) if one_value else self._items(node, block)
         statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
         roles: tuple[str, ...] = ("do", "skip") if node.op == "if" else ("body", "while")
-        roles = ("apply" if node.op in OPERATORS else "each",) if one_value else roles
+        roles = (("apply", "each") if node.op in OPERATORS else ("each",)) if one_value else roles
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
         for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
-            statements = self._statements(inner)
+            name = self._function_name(f"{role}_{label}", items, around)
+            statements = self._statements(inner, (*around, name))
             arguments = inner.arguments
             used = self.leaves(inner.results).union(*(s.uses for s in statements))
             used -= {i for s in statements for i in s.defines} | set(arguments)
             inline = self._is_static(statement)
-            own = Inner(f"{role}_{label}", arguments, statements, inner.results, used, inline)
+            own = Inner(name, arguments, statements, inner.results, used, inline)
             statement.inner.append(own)
             statement.uses |= used
         return statement
+
+    def _function_name(self, wanted: str, items: tuple[int, ...], around: tuple[str, ...]) -> str:
+        """What a nested function is called: not as one that it is in, nor as a variable."""
+        if wanted in around and items:
+            wanted = f"{wanted}_{self.program.hints[items[0]]}"
+        name, count = wanted, 1
+        while name in around:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.names.reserve(name)
+        return name
 
     def _label(self, node: Node, items: tuple[int, ...]) -> str:
         if node.stage >= 0:

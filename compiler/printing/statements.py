@@ -67,13 +67,17 @@ class Names:
 
     def __init__(self, hints: "dict[int, str]", reserved: set[str]) -> None:
         self._hints = hints
-        self._reserved = reserved
+        self._reserved = set(reserved)
         self._names: dict[int, str] = {}
         self._same: dict[int, int] = {}
 
     def __call__(self, id: int) -> str | None:
         """The variable of a value, or None when it has none."""
         return self._names.get(self._find(id))
+
+    def reserve(self, name: str) -> None:
+        """Keep a name for a nested function."""
+        self._reserved.add(name)
 
     def fix(self, id: int, name: str) -> None:
         """Give a value a name of our own choice."""

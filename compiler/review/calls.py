@@ -105,6 +105,7 @@ def enter(kind: str, callee: Found, into: Reached) -> None:
     for param in callee.decl.params:
         if takes_function(param) and param.default is not None:
             _enter_named(param.default, callee.scope, into)
+            reach(param.default, callee.scope, kind, into)
 
 
 def body(callee: Found) -> tuple[syntax.Node, ...]:

@@ -157,8 +157,8 @@ class Asked:
 
     def feature_covariance(self, at):
         found = self._model.asked["feature_covariance"](self._batch, tuple(at))
-        rows = zip(found.moments, found.transposed, strict=True)
-        return [None if k is None else (np.asarray(k), t) for k, t in rows]
+        rows = zip(found.moments, found.units, strict=True)
+        return [None if k is None else (np.asarray(k), units) for k, units in rows]
 
     def per_example_grad(self, at):
         grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])

@@ -59,8 +59,9 @@ SPECIMENS = {
       observe lanczos(hvp, g, steps) as spectrum every 2
       observe quadrature(x => 1 / (1 + x^2), of = lanczos(hvp, g, 3)) as mean_of
       observe hutchinson(hvp, 2) + xtrace(hvp, 2) as traces
+      observe sum(matrix_function(x => 1 / (1 + x^2), d => hvp(d) + d, w, 2)) as filtered every 2
       observe norm(u, per = tensor) as sizes every 2
-      observe feature_alignment(w, 64) as aligned
+      observe feature_alignment(w, 64, 1, true) as aligned
     }
     """,
     "random fields": """

@@ -61,6 +61,11 @@ class Names:
             f"tanh(dot({f}, g))",
             f"mean({f})",
             *([f"tanh(max(lanczos(d => hvp(d) + d, {f}, 2)))"] if self.oracles else []),
+            *(
+                [f"norm(matrix_function(x => {y} / (1 + x^2), hvp, {f}, 2))"]
+                if self.oracles
+                else []
+            ),
             f"max({f})",
             f"tanh(sum({f}))",
             *asks,

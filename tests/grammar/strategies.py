@@ -155,7 +155,8 @@ doc_texts = (
 docs = maybe(node(s.Doc, doc_texts, st.booleans()))
 docs_before = maybe(node(s.Doc, doc_texts, st.just(False)))
 ranges = node(s.Range, expressions, expressions, st.booleans(), st.booleans())
-params = many(node(s.Param, names, maybe(names), maybe(expressions), maybe(ranges)))
+defaults = st.one_of(expressions, node(s.Lambda, names, expressions))
+params = many(node(s.Param, names, maybe(names), maybe(defaults), maybe(ranges)))
 
 stages = st.one_of(
     node(

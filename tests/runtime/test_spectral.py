@@ -70,9 +70,32 @@ def test_lanczos_finds_the_quadrature_of_the_reference(case):
     np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-9)
 
 
+def shrunk(x):
+    return 1 / (abs(x) + 0.5)
+
+
+@partial(jax.jit, static_argnums=2, compiler_options=FAST)
+def function(matrix, start, steps):
+    return flat(rt.matrix_function(applied(matrix), shrunk, field(start), steps))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_matrix_function_is_that_of_the_reference(case):
+    matrix, start, steps = case
+    with jax.enable_x64(True):
+        found = np.asarray(function(matrix, start, steps))
+    (expected,) = spectral.matrix_function(lambda v: [matrix @ v[0]], shrunk, [start], steps)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    nodes, vectors = np.linalg.eigh(matrix)
+    if steps >= len(set(nodes.round(6))):
+        dense = (vectors * shrunk(nodes)) @ vectors.T @ start
+        np.testing.assert_allclose(found, dense, rtol=0, atol=1e-9)
+
+
 def test_what_is_not_a_number_is_reported():
-    found = lanczos(np.full((SIZE, SIZE), np.nan), START, 6)
-    assert np.isnan(found[0]).all()
+    matrix = np.full((SIZE, SIZE), np.nan)
+    assert np.isnan(lanczos(matrix, START, 6)[0]).all()
+    assert np.isnan(function(matrix, START, 6)).all()
 
 
 def test_float32_loses_no_more_than_its_digits():

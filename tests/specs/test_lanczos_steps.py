@@ -74,16 +74,33 @@ def ritz(h, g, steps):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 12])
-def test_newton_by_conjugate_gradients_is_the_direction_of_lanczos_steps(steps):
+@pytest.mark.parametrize("lowest", [0.1, -1.5])
+def test_lanczos_sgd_divides_what_a_few_steps_see_by_its_magnitude(steps, lowest):
     """g / beta + sum of (1 / (|l| + beta) - 1 / beta) (q'g) q over the Ritz pairs (l, q) from g.
 
-    The direction of LanczosSGD in the code of arXiv:2006.09092, for a Hessian that is positive.
+    As the code of arXiv:2006.09092 has it. Conjugate gradients end there for a positive Hessian.
     """
-    bowl, x, beta = quadratic(*np.geomspace(0.1, 4.0, 12)), np.cos(np.arange(12.0)), 0.5
-    g = bowl.slope(x)
-    values, q = ritz(bowl.hessian(x), g, steps)
+    curved, x, beta = quadratic(*np.linspace(lowest, 4.0, 12)), np.cos(np.arange(12.0)), 0.5
+    g, h = curved.slope(x), curved.hessian(x)
+    values, q = ritz(h, g, steps)
     expected = g / beta + q @ ((1 / (np.abs(values) + beta) - 1 / beta) * (q.T @ g))
-    rule = f"precondition newton(damping = {beta}, iterations = {steps})"
-    (found,) = descend("1", bowl, x, 1, rule).steps
-    # The condition of what is solved is 9.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.linalg.norm(g))
+    rules = [f"lanczos_sgd({beta}, {steps})"]
+    rules += [f"newton(damping = {beta}, iterations = {steps})"] if lowest > 0 else []
+    for rule in rules:
+        (found,) = descend("1", curved, x, 1, f"precondition {rule}").steps
+        # The condition of what is solved is 9.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.linalg.norm(g))
+        assert found @ g > 0
+    if steps == 12:
+        eigenvalues, vectors = np.linalg.eigh(h)
+        dense = (vectors / (np.abs(eigenvalues) + beta)) @ vectors.T @ g
+        np.testing.assert_allclose(expected, dense, rtol=0, atol=1e-12 * np.linalg.norm(g))
+
+
+def test_lanczos_sgd_rests_at_a_zero_gradient_and_divides_by_its_damping_without_curvature():
+    bowl = quadratic(3.0, 1.0, 0.5)
+    (step,) = descend("1", bowl, 0 * X, 1, "precondition lanczos_sgd()").steps
+    np.testing.assert_array_equal(step, 0)
+    flat = Function(lambda x: x[0], lambda x: np.ones(1), lambda x: np.zeros((1, 1)))
+    (step,) = descend("1", flat, [3.0], 1, "precondition lanczos_sgd(4.0)").steps
+    np.testing.assert_array_equal(step, 0.25)

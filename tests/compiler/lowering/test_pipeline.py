@@ -12,6 +12,7 @@ from agreement import (
     by_hand,
     gradient,
     graph_of,
+    interpret,
     mistakes,
     net,
     specimen,
@@ -365,6 +366,19 @@ def test_perturbations_run_for_each_micro_batch():
     text = "optimizer one() { perturb sam()  accumulate 2  clip global_norm(0.5)  tune step 0.1 }"
     trace = agree(text, steps=4)
     assert [c["grad"] for c in trace.counts] == [2] * 4
+
+
+@pytest.mark.parametrize("start", ["g", "hvp(g)"])
+def test_a_state_above_accumulate_begins_with_the_first_micro_batch(start):
+    smoothed = (
+        f"rule perturb smoothed() {{ state m = {start}  m <- 0.5 * m + 0.5 * g  return m }}\n"
+        "optimizer one() { perturb smoothed()  accumulate 2  tune step 0.1 }"
+    )
+    model = bowl()  # whose Hessian is 1, so that both begin with the gradient
+    trace = interpret(graph_of(smoothed), model, steps=2)
+    first, second = (gradient(model, step, model.weights) for step in (1, 2))
+    for m, one, other in zip(trace.last.slots["perturb", "m"], first, second, strict=True):
+        np.testing.assert_allclose(m, 0.5 * one + 0.5 * other, rtol=1e-14)
 
 
 def test_groups_below_accumulate():

@@ -1,5 +1,6 @@
 """Names for values, and when a name may be bound again."""
 
+import ast
 import keyword
 
 from agreement import agree, graph_of, print_program
@@ -136,3 +137,41 @@ def test_sets_of_tensors_have_names_of_their_own():
     module = print_program(graph_of(text)).source
     heads = [row for row in module.splitlines() if row.startswith("def ")]
     assert len(heads) == len(set(heads))
+
+
+NESTED = """
+rule precondition own() {
+  var u = g
+  repeat 2 {
+    repeat 3 {
+      repeat 4 {
+        u <- u / 2
+      }
+    }
+  }
+  body_precondition = norm(u)
+  return body_precondition * u + body_precondition^2 * g
+}
+optimizer one() { precondition own() tune step 0.1 }
+"""
+
+
+def test_a_nested_function_is_called_neither_as_one_around_it_nor_as_a_variable():
+    module = ast.parse(print_program(graph_of(NESTED)).source)
+
+    def look(node, around):
+        inside = around
+        if isinstance(node, ast.FunctionDef):
+            assert node.name not in around
+            inside = around | {node.name}
+        for child in ast.iter_child_nodes(node):
+            look(child, inside)
+
+    look(module, frozenset())
+    inner = {x.name for x in ast.walk(module) if isinstance(x, ast.FunctionDef)}
+    inner = {name for name in inner if name.startswith("body_")}
+    assert len(inner) == 3
+    bound = (
+        x for x in ast.walk(module) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)
+    )
+    assert inner.isdisjoint(name.id for name in bound)
