@@ -55,6 +55,7 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     slot = _Slot(ctx, site, state, _dtype(ctx, state))
+    value: Value | None
     if (call := _history(site, state.initial)) is not None:
         value = slot.born(_as_stored(ctx, empty_history(ctx, site, scope, call), state))
     elif _asks(state.initial, site.kind, scope, site.declarations, []):

@@ -5,7 +5,7 @@ nothing is asked that was not. A choice joins an earlier one of its region, and 
 one stood, with what it needs before it. It stays where it needs what the earlier one found, as a
 step on a state does, and where its condition is known before the program runs.
 
-Probes with the same `every 100` are such choices. Merging what they have in common is left to `cse`.
+Probes with the same `every 100` are such choices. Merging what they have in common is for `cse`.
 """
 
 from collections.abc import Iterator
