@@ -96,7 +96,6 @@ def region(
     None where a mistake was reported, or where a function is checked alone and has a parameter
     there, of which nothing is known. `finish` is applied to the value inside the region.
     """
-    is_lambda = isinstance(function, syntax.Lambda)
     known = function.parameter.id if isinstance(function, syntax.Lambda) else kind.parameter
     called = closures.closure(ctx, site, scope, function)
     if called is None:
@@ -110,7 +109,8 @@ def region(
     handed = syntax.Name(function.span, "0")
     inner = Scope()
     inner.names[handed.id] = Binding("let", None, argument)
-    shown = syntax.Name(function.span, "function") if is_lambda else function
+    # Only names and lambdas are functions.
+    shown = function if isinstance(function, syntax.Name) else syntax.Name(function.span, "function")
     call = syntax.Call(function.span, shown, (syntax.Argument(function.span, None, handed),))
     with ctx.open_block(kind.block, [argument]) as block:
         value = finish(closures.apply(ctx, site, inner, call, called, None))
