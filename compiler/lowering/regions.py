@@ -109,8 +109,9 @@ def region(
     handed = syntax.Name(function.span, "0")
     inner = Scope()
     inner.names[handed.id] = Binding("let", None, argument)
-    # Only names and lambdas are functions.
-    shown = function if isinstance(function, syntax.Name) else syntax.Name(function.span, "function")
+    shown = syntax.Name(function.span, "function")
+    if isinstance(function, syntax.Name):
+        shown = function
     call = syntax.Call(function.span, shown, (syntax.Argument(function.span, None, handed),))
     with ctx.open_block(kind.block, [argument]) as block:
         value = finish(closures.apply(ctx, site, inner, call, called, None))
