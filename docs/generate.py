@@ -69,7 +69,9 @@ def index() -> str:
             "`specs/KIND/NAME.opt`; `optc show NAME` prints it. The last column names a known "
             "implementation of the same map where there is one, with which the tests "
             "[compare](parity.md) the entry. [Dialects](dialects.md) says which of several methods "
-            "of one name is which.",
+            "of one name is which. What has a page of its own: gradients that are "
+            "[taken elsewhere](perturbations.md), [step sizes](step-sizes.md) that ask the "
+            "objective, and [probes](probes.md).",
             *map(_contents, SHELVES),
             _note("specs/", "entry"),
         ]
