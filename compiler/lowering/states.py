@@ -60,12 +60,13 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         value = slot.born(_as_stored(ctx, empty_history(ctx, site, scope, call), state))
     elif _asks(state.initial, site.kind, scope, site.declarations, []):
         # What is asked at the first step only costs nothing in the others.
-        value = ctx.branch(
+        late = ctx.branch(
             _is_first(ctx),
             lambda: slot.late(_in_step(ctx, site, scope, state)),
             slot.stored,
             name=state.name.id,
         )
+        value = late or MISTAKE
     elif _known_at_start(ctx, site, scope, state.initial):
         value = slot.born(_at_start(ctx, site, scope, state))
     else:
