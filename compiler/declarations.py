@@ -1,7 +1,7 @@
 """What the names of a file stand for: its own items, those of used files, the library's."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..grammar import syntax
@@ -88,13 +88,22 @@ class Declarations:
 
     def find(self, kind: str, name: str) -> Found | None:
         """What `name` stands for among the declarations of one kind."""
+        return self.first((kind,), name)
+
+    def first(self, kinds: Sequence[str], name: str) -> Found | None:
+        """What `name` stands for among some kinds, of which the first counts most.
+
+        The file itself counts more than those that it uses, and all of them more than the library.
+        """
         for scope in (self, *self.used):
-            if decl := scope.own.get((kind, name)):
-                return Found(decl, scope)
-        if (file := library.file(kind, name)) is None:
-            return None
-        decl = next(i for i in file.items if isinstance(i, Decl))
-        return Found(decl, Declarations())
+            for kind in kinds:
+                if decl := scope.own.get((kind, name)):
+                    return Found(decl, scope)
+        for kind in kinds:
+            if file := library.file(kind, name):
+                decl = next(i for i in file.items if isinstance(i, Decl))
+                return Found(decl, Declarations())
+        return None
 
     def names(self, kind: str) -> set[str]:
         """Every name of one kind that can be said here."""

@@ -5,16 +5,28 @@ kind would lower it, so that its types and names are checked by the same code.
 """
 
 from ..grammar import syntax
-from ..grammar.diagnostic import Diagnostics
+from ..grammar.diagnostic import Diagnostics, declare
 from .declarations import Declarations, Found, kind_of
 from .lowering import expressions, statements
 from .lowering.builder import MISTAKE, TooLargeError, Value
 from .lowering.closures import check_default
 from .lowering.context import Binding, Context, Scope, Site
 from .lowering.externs import check_extern
+from .lowering.functions import FUNCTIONS
 from .parameters import bounds, kind, takes_function
 from .records import ALL, Hyperparameter
 from .types import FIELD, SCALAR, Type
+
+HIDDEN_NAME = declare(
+    "hidden-name",
+    "a schedule or a tune rule that no call can reach",
+    """
+    Schedules and `tune` rules are called in expressions, where a name of the language stands for
+    its function: `min(0.1)` is the smallest element, whatever a schedule `min` says. Give it
+    another name. A `func` may take such a name, and rules of other kinds may, since stages are
+    looked up by their kind.
+    """,
+)
 
 _Body = syntax.RuleDecl | syntax.ExternDecl | syntax.ScheduleDecl | syntax.FuncDecl
 """The items that are lowered here; an optimizer is lowered as a whole."""
@@ -27,9 +39,17 @@ def check_rules(file: syntax.File, declarations: Declarations, report: Diagnosti
             if isinstance(item, syntax.RuleDecl | syntax.ScheduleDecl | syntax.OptimizerDecl):
                 _check_claim(item, report)
             if isinstance(item, _Body):
+                _check_name(item, report)
                 _check(item, declarations, report)
         except (TooLargeError, RecursionError):
             return
+
+
+def _check_name(decl: _Body, report: Diagnostics) -> None:
+    name = decl.name
+    if name.id in FUNCTIONS and kind_of(decl) in ("schedule", "tune"):
+        message = f"`{name.id}` is a function of the language, so this can never be called"
+        report.add(HIDDEN_NAME.at(name.span, message, label="hidden", help="give it another name"))
 
 
 def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None:

@@ -21,6 +21,7 @@ from .graph import Graph, Node, Region, walk
 from .locate import Located, open_use
 from .lowering import expressions
 from .lowering.builder import TooLargeError
+from .lowering.calls import declared
 from .lowering.context import Context, Scope, Site
 from .lowering.draft import Draft
 from .lowering.pipeline import TOO_LARGE
@@ -173,9 +174,8 @@ def _step_sizes(
 def _tune_rule(value: syntax.Expr, scope: Declarations) -> syntax.Name | None:
     """A name in a step size that is called and can only be that of a rule."""
     for name in names_called(value):
-        if scope.find("tune", name.id) and not (
-            scope.find("schedule", name.id) or scope.find("func", name.id)
-        ):
+        found = declared(scope, "tune", name.id)
+        if found and isinstance(found.decl, syntax.RuleDecl | syntax.ExternDecl):
             return name
     return None
 

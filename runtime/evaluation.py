@@ -12,6 +12,7 @@ from .examples import Examples
 from .field import Field, scalar_dtype, widen
 from .layers import Covariance, alignment, covariance
 from .objective import Beside, Inputs, Objective
+from .outputs import check_outputs
 from .reduce import dot
 from .tree import PyTree, Tree
 
@@ -107,6 +108,9 @@ class _Evaluation:
 
     def ggn_curvature(self, v: Field) -> jax.Array:
         assert self._push is not None, "asked at the point"
+        if jax.sharding.get_abstract_mesh().manual_axes:
+            # In a shard_map each device has a part of the outputs: the way back adds up all parts.
+            return dot(v, self.ggn(v)).astype(scalar_dtype())
         push = self._push(self._tangent(v))
         products = jax.tree.map(jnp.vdot, push["outputs"], push["outputs_grad"])
         found: jax.Array = jax.tree.reduce(jnp.add, products)
@@ -180,12 +184,16 @@ class _Evaluation:
             found["outputs"], pull, found["beside"] = jax.vjp(self._model, x, has_aux=True)
         elif wanted & {"loss", "outputs", "outputs_grad"}:
             found["outputs"], found["beside"] = self._model(x)
+        if wanted & _OF_OUTPUTS:
+            check_outputs(found["outputs"])
 
         def head(outputs: PyTree) -> jax.Array:
             return self._objective.loss_of(outputs, self._inputs.batch)
 
         if wanted & {"outputs_grad", "grad"}:
-            found["loss"], found["outputs_grad"] = jax.value_and_grad(head)(found["outputs"])
+            # A loss of the weights may be of whole numbers too, such as lengths.
+            value = jax.value_and_grad(head, allow_int=True)
+            found["loss"], found["outputs_grad"] = value(found["outputs"])
         elif "loss" in wanted:
             found["loss"] = head(found["outputs"])
         if "grad" in wanted:
@@ -218,6 +226,9 @@ class _Evaluation:
         return Field([widen(x) for x in tensors], self._tree)
 
 
+_OF_OUTPUTS = frozenset({"outputs", "outputs_grad", "pullback", "sampled_outputs_grad"})
+"""What speaks of the outputs themselves, which then must be floats."""
+
 _PUSHED: Mapping[str, tuple[str, ...]] = {
     "hvp": ("grad",),
     "ggn": ("outputs_grad",),
@@ -227,5 +238,8 @@ _PUSHED: Mapping[str, tuple[str, ...]] = {
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ggn": ("pullback",),
+    # The outputs of a `jax.custom_vjp` have a forward derivative only where its own way back was
+    # asked for. Where nobody goes it, XLA drops what it keeps.
+    "ggn_curvature": ("pullback",),
     "sampled_outputs_grad": ("outputs",),
 }

@@ -45,6 +45,14 @@ class _Layer(NamedTuple):
     places: tuple[int, ...]
 
 
+class _Tap(NamedTuple):
+    """What is added to the result of a product: its shape and dtype."""
+
+    layer: _Layer
+    shape: tuple[int, ...]
+    dtype: Any
+
+
 def covariance(
     model: Model, weights: tuple[jax.Array, ...], key: jax.Array, samples: int
 ) -> Covariance:
@@ -53,9 +61,9 @@ def covariance(
     Of more outputs than `samples`, so many sums with random signs stand for all of them.
     """
     closed = jax.make_jaxpr(model)(weights)
-    taps: list[tuple[_Layer, jax.ShapeDtypeStruct]] = []
+    taps: list[_Tap] = []
     jax.eval_shape(lambda: _run(closed, weights, _noting(taps)))
-    zeros = [jnp.zeros(shape.shape, shape.dtype) for _, shape in taps]
+    zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in taps]
 
     def tapped(added: list[jax.Array]) -> jax.Array:
         outputs = _run(closed, weights, _adding(added))
@@ -69,7 +77,8 @@ def covariance(
         directions = drawn / jnp.sqrt(jnp.asarray(samples, outputs.dtype))
     (derivatives,) = jax.vmap(pull)(directions)
     found: list[dict[tuple[int, ...], jax.Array]] = [{} for _ in weights]
-    for (layer, _), slope in zip(taps, derivatives, strict=True):
+    for tap, slope in zip(taps, derivatives, strict=True):
+        layer = tap.layer
         places = tuple(place + 1 for place in layer.places)
         last = jnp.moveaxis(slope, places, range(slope.ndim - len(places), slope.ndim))
         rows = last.reshape(-1, math.prod(slope.shape[place] for place in places))
@@ -129,9 +138,9 @@ _Visit: TypeAlias = Callable[[Any, _Layer], Any]
 """Is given the result of each product with a weight, and gives what goes on in its place."""
 
 
-def _noting(taps: list[tuple[_Layer, jax.ShapeDtypeStruct]]) -> _Visit:
+def _noting(taps: list[_Tap]) -> _Visit:
     def visit(product: Any, layer: _Layer) -> Any:
-        taps.append((layer, jax.ShapeDtypeStruct(product.shape, product.dtype)))
+        taps.append(_Tap(layer, product.shape, product.dtype))
         return product
 
     return visit

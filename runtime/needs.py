@@ -68,18 +68,19 @@ def check_objective(objective: Any, needs: Mapping[str, str]) -> Objective:
     return objective
 
 
-def check_batch(batch: PyTree) -> None:
+def check_batch(batch: PyTree, objective: Objective | None) -> None:
     """Raise ValueError if an array of the batch has no examples, naming it."""
+    axis = 0 if objective is None else objective.batch_axis or 0
     for keys, leaf in jax.tree_util.tree_leaves_with_path(batch):
         shape = np.shape(leaf)
-        if shape and shape[0] == 0:
+        if 0 in shape[axis : axis + 1]:
             place = path_text(keys)
             name = f"batch leaf `{place}`" if place else "batch"
             raise ValueError(f"{name} is empty: its shape is {shape}")
 
 
-def check_model_state(objective: Objective, model_state: PyTree) -> None:
-    """Raise ValueError for a model state that is missing, or one that nobody takes."""
+def check_inputs(objective: Objective, key: Any, model_state: PyTree) -> None:
+    """Raise ValueError for a model state that is missing, and for what no model takes."""
     if objective.model_state and model_state is None:
         raise ValueError(
             "`model_state` is missing: the objective's model has one; "
@@ -89,4 +90,9 @@ def check_model_state(objective: Objective, model_state: PyTree) -> None:
         raise ValueError(
             "`model_state` is given, and the objective's model takes none; "
             "say that it does: optc.Objective(..., model_state=True)"
+        )
+    if key is not None and not objective.key:
+        raise ValueError(
+            "`key` is given, and the objective's model takes none; "
+            "say that it does: optc.Objective(..., key=True)"
         )

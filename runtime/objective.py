@@ -190,10 +190,8 @@ class Objective:
             )
         if not isinstance(returned, tuple) or len(returned) != 1 + len(names):
             value = "outputs" if self.split else "loss"
-            is_tuple = isinstance(returned, tuple)
-            found = f"tuple of {len(returned)}" if is_tuple else type(returned).__name__
             raise TypeError(
-                f"the {value} of the objective returned a {found}; "
+                f"the {value} of the objective returned {_kind(returned)}; "
                 f"with {' and '.join(f'`{name}`' for name in names)} "
                 f"it returns ({', '.join([value, *names])})"
             )
@@ -201,6 +199,12 @@ class Objective:
 
     def _identity(self) -> tuple[Any, ...]:
         return tuple(_identity(getattr(self, field.name)) for field in fields(self))
+
+
+def _kind(returned: Any) -> str:
+    if isinstance(returned, tuple):
+        return f"a tuple of {len(returned)}"
+    return "one array" if isinstance(returned, jax.Array) else f"a {type(returned).__name__}"
 
 
 def _is_count(x: object, least: int) -> bool:

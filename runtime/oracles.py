@@ -83,7 +83,8 @@ class Oracles:
         # A later evaluation may be within a condition or a loop, whose values must not leave it.
         if at_weights and self.beside is None:
             self.beside = beside
-        return Point(_with_outputs_as_fields(found) | known)
+        asked = {name: found[name] for name in wanted}
+        return Point(_with_outputs_as_fields(asked) | known)
 
     def loss_at(self, params: PyTree) -> jax.Array:
         """The loss at weights that are given as a tree like the user's."""

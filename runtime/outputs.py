@@ -10,14 +10,18 @@ from .field import Field, cast, widen
 from .tree import PyTree, Tree, path_text
 
 
-def outputs_field(outputs: PyTree) -> Field:
-    """Outputs as a step computes with them. Raises TypeError for an array that is not of floats."""
+def check_outputs(outputs: PyTree) -> None:
+    """Raise TypeError for an array of a model's outputs that is not of floats, naming it."""
     for keys, x in jax.tree_util.tree_leaves_with_path(outputs):
         dtype = jnp.result_type(x)
         if not jnp.issubdtype(dtype, jnp.floating):
             place = path_text(keys)
             name = f"model output `{place}`" if place else "the model's output"
             raise TypeError(f"{name} has dtype {dtype}; a loss has derivatives in floats only")
+
+
+def outputs_field(outputs: PyTree) -> Field:
+    """Outputs as a step computes with them."""
     tree, tensors = Tree.of(outputs, "model output")
     return Field([widen(x) for x in tensors], tree)
 

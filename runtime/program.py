@@ -13,7 +13,7 @@ from .border import apart, enter, leave, next_weights, reported
 from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
-from .needs import check_batch, check_model_state, check_objective
+from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
 from .random import key_data, model_key, wrap_key
@@ -358,8 +358,8 @@ def _update(
     model_state: PyTree,
 ) -> tuple[PyTree, State, Report]:
     check_objective(objective, program.asked_by)
-    check_batch(batch)
-    check_model_state(objective, model_state)
+    check_batch(batch, objective)
+    check_inputs(objective, key, model_state)
     w = enter(params)
     outcome, after, oracles = program.advance(
         w, state, objective, batch, static=static, key=key, model_state=model_state

@@ -63,7 +63,7 @@ def transformation(
                 "call update(..., value=loss), or give `objective`, `batch` and `params`"
             )
         if batch is not _MISSING:
-            check_batch(batch)
+            check_batch(batch, chosen)
         given = Given(
             Field([widen(x) for x in grad_tensors], tree),
             None if value is None else jnp.asarray(value, jnp.result_type(float)),

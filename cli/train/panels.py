@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ...api.picture import GREY, ORANGE, tidy
 from .metrics import Entry
@@ -89,7 +89,9 @@ class Tensors:
             )
         count = len(self.paths)
         if count <= _NAMED:
-            axes.legend(frameon=False, fontsize=6, labelspacing=0.2, handlelength=1.2)
+            axes.legend(
+                fontsize=6, labelspacing=0.2, handlelength=1.2, edgecolor="none", framealpha=0.7
+            )
             _finish(axes, self.name, self.values)
         else:
             _finish(axes, f"{self.name}, {count} tensors", self.values)
@@ -114,7 +116,7 @@ class Spectra:
         # Each node as a bell: a node that wanders from row to row would flicker.
         away = (centres[None, :, None] - self.nodes[:, None, :]) / width
         share = np.sum(self.weights[:, None, :] * np.exp(-(away**2) / 2), axis=-1)
-        axes.pcolormesh(
+        image = axes.pcolormesh(
             _edges(self.steps),
             edges,
             np.maximum(share, _FAINT).T,
@@ -124,6 +126,11 @@ class Spectra:
         )
         _finish(axes, self.name, np.zeros(0))
         axes.grid(visible=False)
+        scale = axes.inset_axes((1.02, 0.0, 0.025, 1.0))
+        axes.figure.colorbar(image, cax=scale, ticks=LogLocator(10, numticks=4))
+        scale.tick_params(labelsize=6, colors=GREY, which="both", length=0)
+        scale.set_title("share", fontsize=6, color=GREY, loc="left")
+        scale.spines[:].set_visible(False)
 
 
 def panels_of(entries: Sequence[Entry]) -> list[Panel]:
@@ -168,8 +175,10 @@ def _observed(name: str, entries: Sequence[Entry]) -> Panel:
             rows = [list(value.values()) for _, value in found if isinstance(value, Mapping)]
             values = np.array(rows, float)
             values[np.isinf(values)] = math.nan
-            known = np.isfinite(values).any(axis=1)
-            return Tensors(name, tuple(first), steps[known], values[known])
+            # A tensor that never has a value, such as a bias among matrices, has no line.
+            known, ever = np.isfinite(values).any(axis=1), np.isfinite(values).any(axis=0)
+            paths = tuple(path for path, here in zip(first, ever, strict=True) if here)
+            return Tensors(name, paths, steps[known], values[known][:, ever])
         case _:
             values = np.array([value for _, value in found], float)
             known = np.isfinite(values).all(axis=(1, 2))

@@ -101,7 +101,7 @@ def schedules(subject: Subject, stage: SpecStage) -> Iterator[Given]:
 def _scheduled(stage: SpecStage) -> Iterator[tuple[syntax.Call, syntax.ScheduleDecl]]:
     for call in calls(stage.syntax.rule):
         assert isinstance(call.function, syntax.Name)
-        found = stage.declarations.find("schedule", call.function.id)
+        found = stage.declarations.first(("func", "schedule"), call.function.id)
         if found is not None and isinstance(found.decl, syntax.ScheduleDecl):
             yield call, found.decl
 

@@ -96,10 +96,11 @@ def checked(
     name, wanted = param.name.id, kind(param)
     declared = [Label(param.span, "declared here")]
     if wanted == "float":
-        if any_type and param.type is None:
-            return value
         is_number = value.type.is_scalar or _is_per_tensor(value)
-        if not is_number or value.type.dtype == "bool":
+        is_number = is_number and value.type.dtype != "bool"
+        if any_type and param.type is None and not is_number:
+            return value
+        if not is_number:
             message = f"`{name}` takes a number; this is {value.type}"
             return ctx.mistyped(span, message, others=declared)
     elif not _is_static(value, wanted):

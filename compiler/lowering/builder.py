@@ -47,7 +47,7 @@ class Cell:
     domain: int = 0
 
 
-BlockKind = Literal["top", "branch", "loop", "example", "operator"]
+BlockKind = Literal["top", "branch", "loop", "example", "eigenvalue", "operator"]
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import replace
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, correction, declare, did_you_mean
 from ..constants import NAMED
-from ..declarations import Found
+from ..declarations import Declarations, Found
 from ..parameters import takes_function
 from ..structure import names_called
 from . import closures, expressions, externs, statements
@@ -60,21 +60,34 @@ def call(
         return closures.apply(ctx, site, scope, expr, binding.closure, name)
     if binding is not None and binding.kind == "parameter" and binding.value.type.is_unknown:
         return MISTAKE  # it may be a function: a declaration is checked without its arguments
-    if found := site.declarations.find("func", function):
-        return _function(ctx, scope, site, expr, found, name)
-    if function in FUNCTIONS:
+    found = declared(site.declarations, site.kind, function)
+    if found is None and function in FUNCTIONS:
         return language_function(ctx, site, scope, expr, name)
-    if found := site.declarations.find("schedule", function):
-        return _schedule(ctx, scope, site, expr, found, name)
-    if site.kind in CALLABLE_KINDS and (found := site.declarations.find(site.kind, function)):
-        return _rule(ctx, scope, site, expr, found, name)
-    return unknown(ctx, site, scope, expr.function)
+    if found is None:
+        return unknown(ctx, site, scope, expr.function)
+    match found.decl:
+        case syntax.FuncDecl():
+            return _function(ctx, scope, site, expr, found, name)
+        case syntax.ScheduleDecl():
+            return _schedule(ctx, scope, site, expr, found, name)
+        case _:
+            return _rule(ctx, scope, site, expr, found, name)
+
+
+def declared(declarations: Declarations, kind: str, name: str) -> Found | None:
+    """What a call means in a body of some kind; None for the language's own and for nothing.
+
+    A function may take the name of one of the language, nothing else may.
+    """
+    rules = (kind,) if kind in CALLABLE_KINDS else ()
+    found = declarations.first(("func", "schedule", *rules), name)
+    is_func = found is not None and isinstance(found.decl, syntax.FuncDecl)
+    return None if name in FUNCTIONS and not is_func else found
 
 
 def is_function(site: Site, name: str) -> bool:
     """Whether a name is that of a function, a schedule, or a function of the language."""
-    declared = site.declarations.find("func", name) or site.declarations.find("schedule", name)
-    return declared is not None or name in FUNCTIONS
+    return name in FUNCTIONS or site.declarations.first(("func", "schedule"), name) is not None
 
 
 def unknown(ctx: Context, site: Site, scope: Scope, name: syntax.Name) -> Value:

@@ -252,16 +252,18 @@ class Context(Builder):
         type: Type,
         name: str | None = None,
         regions: tuple[DraftRegion, ...] = (),
+        shared: bool = False,
     ) -> Value:
         """What is drawn from a stream of its own, another in each micro-step and round of a loop.
 
-        The first of the inputs is the field whose shapes are drawn.
+        The first of the inputs is the field whose shapes are drawn. What is `shared` comes from the
+        one stream 0.
         """
-        self.random_sites += 1
+        self.random_sites += not shared
         rounds = [b.index for b in self.frame.blocks if b.index is not None]
         if self.micro_step is not None:
             rounds.insert(0, self.micro_step)
-        site = {"site": self.random_sites}
+        site = {"site": 0 if shared else self.random_sites}
         drawn = (*inputs, *rounds)
         return self.node(op, drawn, type, name=name, attributes=site, regions=regions)
 

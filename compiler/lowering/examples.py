@@ -6,9 +6,10 @@ from ..types import EXAMPLES, FIELD, Type, dynamic
 from . import expressions
 from .arguments import match
 from .builder import MISTAKE, Value
-from .context import Binding, Context, Scope, Site
+from .context import Context, Scope, Site
 from .draft import DraftRegion
-from .oracles import PER_EXAMPLE, ask, refuse_in_example
+from .oracles import ask
+from .regions import EXAMPLE, PER_EXAMPLE, refuse_result, refuse_to_ask, region
 
 
 def per_example_mean(
@@ -16,12 +17,7 @@ def per_example_mean(
 ) -> Value:
     """`per_example_mean(e => value, at = w)`, or `of` the gradients that were asked before."""
     matched = match(ctx, expr, ("function", "at", "of"), ("function",), "per_example_mean")
-    if matched is None or refuse_in_example(ctx, expr, "`per_example_mean` is asked"):
-        return MISTAKE
-    function = matched["function"].value
-    if not isinstance(function, syntax.Lambda):
-        message = "`per_example_mean` takes a function of one example's gradient"
-        ctx.report.add(PER_EXAMPLE.at(function.span, message, help="write `e => ...`"))
+    if matched is None or refuse_to_ask(ctx, expr, "`per_example_mean` is asked"):
         return MISTAKE
     if "at" in matched and "of" in matched:
         message = "`of` has the gradients already, so `at` has no meaning"
@@ -31,29 +27,25 @@ def per_example_mean(
     gradients = _gradients(ctx, site, scope, expr, matched)
     if gradients.type.is_unknown:
         return MISTAKE
-    node, gradient = ctx.argument(FIELD, function.parameter.id)
-    inner = Scope(scope)
-    ctx.define(inner, function.parameter, Binding("let", function.parameter.span, gradient))
-    with ctx.open_block("example", [gradient]) as block:
-        value = ctx.as_float(expressions.expression(ctx, site, inner, function.body))
-    if value.type.is_unknown:
+    function = matched["function"].value
+    found = region(ctx, site, scope, EXAMPLE, function, FIELD, ctx.as_float)
+    if found is None:
         return MISTAKE
+    value, each = found
     if not _is_number(value.type):
         message = f"a mean is taken over numbers or fields; this is {value.type}"
-        ctx.report.add(PER_EXAMPLE.at(function.body.span, message))
-        return MISTAKE
-    region = DraftRegion((node, *block.nodes), (value.id,), (node.id,))
+        return refuse_result(ctx, EXAMPLE, function, message)
     type = dynamic(value.type)
-    return ctx.node("per_example_mean", (gradients,), type, name=name, regions=(region,))
+    return ctx.node("per_example_mean", (gradients,), type, name=name, regions=(each,))
 
 
 def mean_of(ctx: Context, gradients: Value, expr: syntax.Call, name: str | None) -> Value:
     """The mean of the gradients of all examples."""
-    if refuse_in_example(ctx, expr, "a mean over examples is taken"):
+    if refuse_to_ask(ctx, expr, "a mean over examples is taken"):
         return MISTAKE
     node, gradient = ctx.argument(FIELD, "e")
-    region = DraftRegion((node,), (gradient.id,), (node.id,))
-    return ctx.node("per_example_mean", (gradients,), FIELD, name=name, regions=(region,))
+    each = DraftRegion((node,), (gradient.id,), (node.id,))
+    return ctx.node("per_example_mean", (gradients,), FIELD, name=name, regions=(each,))
 
 
 def _gradients(

@@ -13,7 +13,8 @@ from . import calls, expressions
 from .arguments import match
 from .builder import MISTAKE, Cell, Value
 from .context import Context, Scope, Site
-from .oracles import ask, refuse_in_example
+from .oracles import ask
+from .regions import refuse_to_keep
 from .states import STATE_IN_LOOP, slot_name
 
 _SIGNALS = {"decay": "u", "tune": "u", "constrain": "w_next"}
@@ -39,7 +40,7 @@ def extern(
         message = f"the state of `{decl.name.id}` is in a loop"
         ctx.report.add(STATE_IN_LOOP.at(expr.function.span, message))
         return MISTAKE
-    if refuse_in_example(ctx, expr, f"the state of `{decl.name.id}` is kept"):
+    if refuse_to_keep(ctx, expr, f"the state of `{decl.name.id}` is kept"):
         return MISTAKE
     arguments = _arguments(ctx, site, inner, found, named, expr)
     signal = signals.get(_SIGNALS.get(decl.kind.id, "g"), MISTAKE)

@@ -23,9 +23,8 @@ from .oracles import (
     RESULTS,
     ask,
     refuse_in_condition,
-    refuse_in_example,
-    refuse_in_operator,
 )
+from .regions import refuse_to_keep
 
 NO_AXIS = declare(
     "no-axis",
@@ -276,9 +275,7 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
 def _drawn(
     ctx: Context, expr: syntax.Call, function: str, like: Value, type: Type, name: str | None
 ) -> Value:
-    if refuse_in_example(ctx, expr, f"`{function}` is drawn"):
-        return MISTAKE
-    if refuse_in_operator(ctx, expr, f"`{function}` is drawn"):
+    if refuse_to_keep(ctx, expr, f"`{function}` is drawn"):
         return MISTAKE
     if refuse_in_condition(ctx, expr, f"`{function}`"):
         return MISTAKE

@@ -8,33 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...grammar import syntax
-from ...grammar.diagnostic import declare
 from ..parameters import OUT_OF_RANGE, Bounds
 from ..types import FIELD, SCALAR, SPECTRUM, Type
-from . import closures, expressions
+from . import expressions
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
-from .context import Binding, Context, Scope, Site
+from .context import Context, Scope, Site
 from .draft import DraftRegion
-from .oracles import (
-    BAD_OPERATOR,
-    point_of,
-    refuse_in_condition,
-    refuse_in_example,
-    refuse_in_operator,
-)
-
-BAD_QUADRATURE = declare(
-    "bad-quadrature",
-    "a function of an eigenvalue that is none",
-    """
-    `quadrature(x => ..., of = s)` is the sum over a spectrum of each node's weight times a function
-    of the node, and `matrix_function(x => ..., operator, start, steps)` that function of an
-    operator, times a field. The function is a number, made of `x` and of what is known outside.
-
-        count * quadrature(x => x / (2 - eta * x), of = lanczos(ggn, normal(w), 20))
-    """,
-)
+from .oracles import point_of, refuse_in_condition
+from .regions import EIGENVALUE, OPERATOR, refuse_result, refuse_to_keep, region
 
 _WHOLE = Bounds(low=1)
 
@@ -45,10 +27,10 @@ def lanczos(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str
     matched = match(ctx, expr, names, names, "lanczos")
     if matched is None or (inputs := _iteration(ctx, site, scope, matched, "lanczos")) is None:
         return MISTAKE
-    region = operator(ctx, site, scope, matched["operator"].value, expr)
-    if region is None:
+    applied = operator(ctx, site, scope, matched["operator"].value)
+    if applied is None:
         return MISTAKE
-    return ctx.node("lanczos", inputs, SPECTRUM, name=name, regions=(region,))
+    return ctx.node("lanczos", inputs, SPECTRUM, name=name, regions=(applied,))
 
 
 def matrix_function(
@@ -60,11 +42,11 @@ def matrix_function(
     if matched is None:
         return MISTAKE
     inputs = _iteration(ctx, site, scope, matched, "matrix_function")
-    function = _of_a_node(ctx, site, scope, matched["function"].value, "matrix_function")
-    region = operator(ctx, site, scope, matched["operator"].value, expr)
-    if inputs is None or function is None or region is None:
+    each = _of_a_node(ctx, site, scope, matched["function"].value)
+    applied = operator(ctx, site, scope, matched["operator"].value)
+    if inputs is None or each is None or applied is None:
         return MISTAKE
-    regions = (region, function)
+    regions = (applied, each)
     return ctx.node("matrix_function", inputs, inputs[0].type, name=name, regions=regions)
 
 
@@ -88,16 +70,16 @@ def trace(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
     method = expr.function.id
     names = ("operator", "samples")
     matched = match(ctx, expr, names, names, method)
-    if matched is None or refuse_in_example(ctx, expr, f"`{method}` draws"):
+    if matched is None or refuse_to_keep(ctx, expr, f"`{method}` draws"):
         return MISTAKE
-    if refuse_in_operator(ctx, expr, f"`{method}` draws"):
+    if refuse_in_condition(ctx, expr, f"samples of `{method}`"):
         return MISTAKE
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
-    region = operator(ctx, site, scope, matched["operator"].value, expr)
-    if region is None:
+    applied = operator(ctx, site, scope, matched["operator"].value)
+    if applied is None:
         return MISTAKE
     inputs = (ctx.weights, samples)
-    return ctx.random(method, inputs, SCALAR, name, regions=(region,))
+    return ctx.random(method, inputs, SCALAR, name, regions=(applied,))
 
 
 def feature_alignment(
@@ -107,7 +89,7 @@ def feature_alignment(
     names = ("x", "samples", "power", "pearson")
     matched = match(ctx, expr, names, names, "feature_alignment")
     what = "`feature_alignment` draws"
-    if matched is None or refuse_in_operator(ctx, expr, what):
+    if matched is None or refuse_to_keep(ctx, expr, what):
         return MISTAKE
     x = expressions.expression(ctx, site, scope, matched["x"].value)
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
@@ -120,7 +102,9 @@ def feature_alignment(
     if point.type.is_unknown or refuse_in_condition(ctx, expr, "directions of the outputs"):
         return MISTAKE
     type = Type("field", "float", "tensor")
-    return ctx.random("feature_alignment", (point, x, samples, power, pearson), type, name)
+    # Alignments of one step have their signs in common, and so the derivatives that XLA merges.
+    asked = (point, x, samples, power, pearson)
+    return ctx.random("feature_alignment", asked, type, name, shared=True)
 
 
 def quadrature(
@@ -131,37 +115,27 @@ def quadrature(
     matched = match(ctx, expr, names, names, "quadrature")
     if matched is None:
         return MISTAKE
-    function = matched["function"].value
     spectrum = expressions.expression(ctx, site, scope, matched["of"].value)
     if not spectrum.type.is_unknown and spectrum.type.kind != "spectrum":
         message = f"`quadrature` takes a spectrum here; this is {spectrum.type}"
         return ctx.mistyped(matched["of"].span, message, "`lanczos` makes one")
-    region = _of_a_node(ctx, site, scope, function, "quadrature")
-    if region is None:
+    each = _of_a_node(ctx, site, scope, matched["function"].value)
+    if each is None:
         return MISTAKE
-    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(region,))
+    return ctx.node("quadrature", (spectrum,), SCALAR, name=name, regions=(each,))
 
 
-def _of_a_node(
-    ctx: Context, site: Site, scope: Scope, function: syntax.Expr, method: str
-) -> DraftRegion | None:
+def _of_a_node(ctx: Context, site: Site, scope: Scope, function: syntax.Expr) -> DraftRegion | None:
     """The region of a function of an eigenvalue; None where a mistake was reported."""
-    if not isinstance(function, syntax.Lambda):
-        message = f"`{method}` takes a function of an eigenvalue"
-        ctx.report.add(BAD_QUADRATURE.at(function.span, message, help="write `x => ...`"))
+    found = region(ctx, site, scope, EIGENVALUE, function, SCALAR, ctx.as_float)
+    if found is None:
         return None
-    node, each = ctx.argument(SCALAR, function.parameter.id)
-    inner = Scope(scope)
-    ctx.define(inner, function.parameter, Binding("let", function.parameter.span, each))
-    with ctx.open_block("example", [each]) as block:
-        value = ctx.as_float(expressions.expression(ctx, site, inner, function.body))
-    if value.type.is_unknown:
-        return None
+    value, each = found
     if not value.type.is_scalar or value.type.dtype == "bool":
         message = f"a function of an eigenvalue is a number; this is {value.type}"
-        ctx.report.add(BAD_QUADRATURE.at(function.body.span, message))
+        refuse_result(ctx, EIGENVALUE, function, message)
         return None
-    return DraftRegion((node, *block.nodes), (value.id,), (node.id,))
+    return each
 
 
 def steps_of(ctx: Context, spectrum: Value) -> Value:
@@ -174,43 +148,18 @@ def steps_of(ctx: Context, spectrum: Value) -> Value:
     return Value(steps.id, steps.type)
 
 
-def operator(
-    ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, call: syntax.Call
-) -> DraftRegion | None:
+def operator(ctx: Context, site: Site, scope: Scope, function: syntax.Expr) -> DraftRegion | None:
     """The region of an operator; None where a mistake was reported."""
-    known = expr.parameter.id if isinstance(expr, syntax.Lambda) else "d"
-    node, vector = ctx.argument(replace(FIELD, domain=ctx.domain), known)
-    with ctx.open_block("operator", [vector]) as block:
-        value = ctx.restricted(_applied(ctx, site, scope, expr, vector))
-    if value.type.is_unknown:
+    type = replace(FIELD, domain=ctx.domain)
+    found = region(ctx, site, scope, OPERATOR, function, type, ctx.restricted)
+    if found is None:
         return None
+    value, applied = found
     if not (value.type.is_field and value.type.dtype == "float"):
         message = f"an operator makes a field of a field; this is {value.type}"
-        body = expr.body if isinstance(expr, syntax.Lambda) else expr
-        ctx.report.add(BAD_OPERATOR.at(body.span, message))
+        refuse_result(ctx, OPERATOR, function, message)
         return None
-    return DraftRegion((node, *block.nodes), (value.id,), (node.id,))
-
-
-def _applied(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr, vector: Value) -> Value:
-    """What an operator makes of a field."""
-    function = closures.closure(ctx, site, scope, expr)
-    if function is None:
-        # Where a function is checked alone, nothing is known of its parameters.
-        value = expressions.expression(ctx, site, scope, expr)
-        if value.type.is_unknown:
-            return MISTAKE
-        message = f"an operator is a function of a field; this is {value.type}"
-        help = "write `d => ...`, or the name of an oracle that acts on a field: `hvp`"
-        ctx.report.add(BAD_OPERATOR.at(expr.span, message, help=help))
-        return MISTAKE
-    # A name that the language cannot write, so it stands for nothing else.
-    handed = syntax.Name(expr.span, "0")
-    inner = Scope()
-    inner.names[handed.id] = Binding("let", None, vector)
-    shown = expr if isinstance(expr, syntax.Name) else syntax.Name(expr.span, "operator")
-    call = syntax.Call(expr.span, shown, (syntax.Argument(expr.span, None, handed),))
-    return closures.apply(ctx, site, inner, call, function, None)
+    return applied
 
 
 def _whole(ctx: Context, site: Site, scope: Scope, name: str, expr: syntax.Expr) -> Value:

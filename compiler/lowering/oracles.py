@@ -6,6 +6,7 @@ from ..records import Scalar
 from ..types import EXAMPLES, FIELD, OUTPUTS, POINT, SCALAR, Type
 from .builder import MISTAKE, Value
 from .context import Context
+from .regions import refuse_to_ask, refuse_to_keep
 
 ORACLE_OF_SOME = declare(
     "oracle-of-some-tensors",
@@ -27,21 +28,6 @@ ORACLE_AFTER_ACCUMULATE = declare(
     """,
 )
 
-PER_EXAMPLE = declare(
-    "bad-per-example",
-    "a function of one example's gradient that is none",
-    """
-    `per_example_mean(e => ...)` applies a function to the gradient of each example and takes the
-    mean over the batch. The function is a field or a number, made of `e` and of what is known
-    outside; it asks no oracle, draws nothing and keeps no state, since it runs once for each
-    example.
-
-        per_example_mean(e => min(1, limit / norm(e)) * e)
-
-    The gradients of all examples are a value too, `each = per_example_grad(w)`, of which means are
-    taken: `mean(each)`, or `per_example_mean(e => norm(e)^2, of = each)`.
-    """,
-)
 RANDOM_OF = declare(
     "random-of",
     "a random field is asked for something that is not the weights, or where none can be drawn",
@@ -50,18 +36,6 @@ RANDOM_OF = declare(
     scale or shift it, use arithmetic. `normal()`, `rademacher()` and `uniform()` draw one number.
     Each round of a loop draws another one, and other labels for `sampled_outputs_grad`; the
     condition of `repeat ... while` is not part of a round, so it draws none.
-    """,
-)
-
-BAD_OPERATOR = declare(
-    "bad-operator",
-    "an operator on fields that is none",
-    """
-    `lanczos`, `matrix_function`, `hutchinson` and `xtrace` take an operator: a function that makes
-    a field of a field, and is linear and symmetric. It may ask oracles; it draws nothing and keeps
-    nothing, since it runs as often as the algorithm needs.
-
-        max(lanczos(d => hvp(d) + decay * d, normal(w), 20))
     """,
 )
 
@@ -98,32 +72,13 @@ def ask(
         return MISTAKE
     point = point_of(ctx, oracle, at, call)
     if oracle == "sampled_outputs_grad":
-        if point.type.is_unknown or refuse_in_operator(ctx, call, f"`{oracle}` draws"):
+        if point.type.is_unknown or refuse_to_keep(ctx, call, f"`{oracle}` draws"):
             return MISTAKE
         if refuse_in_condition(ctx, call, f"labels of `{oracle}`"):
             return MISTAKE
         return ctx.random(oracle, (point,), OUTPUTS, name)
     inputs = (point, vector) if vector else (point,)
     return ctx.node(oracle, inputs, RESULTS[oracle], name=name)
-
-
-def refuse_in_example(ctx: Context, at: syntax.Node, what: str) -> bool:
-    """Whether this stands in a function of one example's gradient, which is then reported."""
-    if not any(block.kind == "example" for block in ctx.frame.blocks):
-        return False
-    message = f"{what} in a function of one example's gradient"
-    help = "do so outside, and give the value a name"
-    ctx.report.add(PER_EXAMPLE.at(at.span, message, help=help))
-    return True
-
-
-def refuse_in_operator(ctx: Context, at: syntax.Node, what: str) -> bool:
-    """Whether this stands in an operator, which is then reported."""
-    if not any(block.kind == "operator" for block in ctx.frame.blocks):
-        return False
-    help = "do so outside, and give the value a name"
-    ctx.report.add(BAD_OPERATOR.at(at.span, f"{what} in an operator", help=help))
-    return True
 
 
 def refuse_in_condition(ctx: Context, at: syntax.Node, what: str) -> bool:
@@ -137,7 +92,7 @@ def refuse_in_condition(ctx: Context, at: syntax.Node, what: str) -> bool:
 
 def point_of(ctx: Context, oracle: str, at: Value, call: syntax.Node) -> Value:
     """The linearisation that an oracle asks, where it may ask."""
-    if at.type.is_unknown or refuse_in_example(ctx, call, f"`{oracle}` is asked"):
+    if at.type.is_unknown or refuse_to_ask(ctx, call, f"`{oracle}` is asked"):
         return MISTAKE
     if ctx.domain != 0:
         message = f"`{oracle}` asks the whole model, and this stage sees only some tensors"

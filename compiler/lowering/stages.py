@@ -10,7 +10,7 @@ from ..spec import Spec, SpecGroup, SpecStage
 from ..types import Type
 from . import expressions, views
 from .builder import MISTAKE, Value
-from .calls import UNKNOWN_RULE, a_kind, rule
+from .calls import UNKNOWN_RULE, a_kind, declared, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
 from .draft import DraftRegion, Passage
 from .evaluation import evaluation_region
@@ -160,7 +160,7 @@ class Stages:
         call = _as_call(stage.syntax.rule)
         if call is None or not isinstance(call.function, syntax.Name):
             return False
-        found = stage.declarations.find("tune", call.function.id)
+        found = declared(stage.declarations, "tune", call.function.id)
         return found is not None and isinstance(found.decl, syntax.ExternDecl)
 
     def _after_step(self, stage: SpecStage, step: Value) -> Value:

@@ -170,6 +170,9 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
         return MISTAKE
     if isinstance(condition.constant, bool):
         chosen = when.then if condition.constant else when.otherwise
+        if (refused := _refusal(chosen)) is not None:
+            # It is known here, however often what stands around it runs.
+            return _refuse_stage(ctx, refused)
         return _block(ctx, site, Scope(scope), chosen) if chosen else None
     if not condition.type.static:
         message = "the condition of `when` is known only while the program runs"
@@ -265,8 +268,17 @@ def _refused_sides(
         (when.then, when.otherwise, False),
         (when.otherwise, when.then, True),
     ):
-        if side and len(side.statements) == 1 and isinstance(side.statements[0], syntax.Refuse):
-            yield side.statements[0], other, flip
+        if (refused := _refusal(side)) is not None:
+            yield refused, other, flip
+
+
+def _refusal(block: syntax.Block | None) -> syntax.Refuse | None:
+    """The `error` of a block that has nothing else."""
+    match block:
+        case syntax.Block(statements=(syntax.Refuse() as refused,)):
+            return refused
+        case _:
+            return None
 
 
 def _repeat(ctx: Context, site: Site, scope: Scope, repeat: syntax.Repeat) -> None:
@@ -314,7 +326,13 @@ def _refuse(ctx: Context, refuse: syntax.Refuse) -> Value:
         message = "an `error` cannot be raised while the program runs"
         help = "let a `when` hold nothing but the `error`, so that it is decided before"
         ctx.report.add(REFUSED.at(refuse.span, message, help=help))
-    elif ctx.place is not None:
+        return MISTAKE
+    return _refuse_stage(ctx, refuse)
+
+
+def _refuse_stage(ctx: Context, refuse: syntax.Refuse) -> Value:
+    """Report the stage that is being lowered, if there is one, for a refusal of its rule."""
+    if ctx.place is not None:
         ctx.blame(REFUSED, refuse.span, refuse.message.value, REFUSES)
     return MISTAKE
 

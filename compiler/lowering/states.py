@@ -14,7 +14,8 @@ from . import expressions
 from .builder import MISTAKE, Cell, Value
 from .context import Binding, Context, Scope, Site
 from .histories import empty_history
-from .oracles import RESULTS, refuse_in_example, refuse_in_operator
+from .oracles import RESULTS
+from .regions import refuse_to_keep
 
 STATE_IN_LOOP = declare(
     "state-in-loop",
@@ -50,14 +51,13 @@ def declare_state(ctx: Context, site: Site, scope: Scope, state: syntax.State) -
         ctx.report.add(STATE_IN_LOOP.at(state.span, f"the state `{state.name.id}` is in a loop"))
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
-    what = f"the state `{state.name.id}` is kept"
-    if refuse_in_example(ctx, state, what) or refuse_in_operator(ctx, state, what):
+    if refuse_to_keep(ctx, state, f"the state `{state.name.id}` is kept"):
         scope.names[state.name.id] = Binding("state", state.name.span)
         return
     slot = _Slot(ctx, site, state, _dtype(ctx, state))
     if (call := _history(site, state.initial)) is not None:
         value = slot.born(_as_stored(ctx, empty_history(ctx, site, scope, call), state))
-    elif _asks(state.initial, scope, site.declarations, []):
+    elif _asks(state.initial, site.kind, scope, site.declarations, []):
         # What is asked at the first step only costs nothing in the others.
         value = ctx.branch(
             _is_first(ctx),
@@ -233,25 +233,31 @@ def _may_be_function(binding: Binding) -> bool:
 
 
 def _asks(
-    node: syntax.Node, scope: Scope, declarations: Declarations, seen: list[syntax.Node]
+    node: syntax.Node, kind: str, scope: Scope, declarations: Declarations, seen: list[syntax.Node]
 ) -> bool:
     """Whether something keeps a state, or calls or hands on what has an answer in a step only."""
-    if keeps_state(node):
+    called = {name.id for name in names_called(node)}
+    if keeps_state(node) or (seen and "t" in names_read(node)):
         return True
-    for name in (*names_read(node), *(called.id for called in names_called(node))):
+    for name in (*names_read(node), *called):
         binding = scope.find(name)
-        if binding is not None and (binding.closure or _may_be_function(binding)):
-            return True
-        if (found := declarations.find("func", name)) is not None:
-            if any(found.decl is each for each in seen):
-                continue
-            seen.append(found.decl)
-            assert isinstance(found.decl, syntax.FuncDecl)
-            if _asks(found.decl.body, Scope(), found.scope, seen):
+        if binding is not None:
+            if binding.closure or _may_be_function(binding):
                 return True
-        elif name in _ASKING and binding is None:
+        elif found := declarations.find("func", name) or declarations.find("schedule", name):
+            if not any(found.decl is each for each in seen):
+                seen.append(found.decl)
+                if _asks(_meaning(found.decl), "func", Scope(), found.scope, seen):
+                    return True
+        elif name in _ASKING or (name in called and declarations.find(kind, name)):
             return True
     return False
+
+
+def _meaning(decl: syntax.Node) -> syntax.Node:
+    """What a function or a schedule is."""
+    assert isinstance(decl, syntax.FuncDecl | syntax.ScheduleDecl)
+    return decl.body if isinstance(decl, syntax.FuncDecl) else decl.value
 
 
 def _history(site: Site, initial: syntax.Expr) -> syntax.Call | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..graph import Graph, walk
 from ..interpret import Extern
+from ..ops import OPS, draws
 from ..records import Hyperparameter, Scalar
 from .tapes import Tape
 from .trajectory import Trajectory, follow
@@ -81,8 +82,8 @@ class Program:
     def draws(self) -> bool:
         """Whether it has random fields; what rounds at random does not count."""
         regions = self.graph.regions()
-        random_ops = ("normal", "rademacher", "uniform", "hutchinson", "xtrace")
-        return any(node.op in random_ops for region in regions for node in walk(region))
+        ops = {node.op for region in regions for node in walk(region)} - {"round_stochastic"}
+        return any(draws(OPS[op]) for op in ops)
 
 
 def drawn(parameters: Sequence[Hyperparameter], seed: int) -> dict[str, Scalar]:

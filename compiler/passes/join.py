@@ -5,7 +5,7 @@ nothing is asked that was not. A choice joins an earlier one of its region, and 
 one stood, with what it needs before it. It stays where it needs what the earlier one found, as a
 step on a state does, and where its condition is known before the program runs.
 
-Probes with the same `every 100` are such choices. What they have in common `cse` merges then.
+Probes with the same `every 100` are such choices. What they have in common is left to `cse`.
 """
 
 from collections.abc import Iterator
@@ -26,32 +26,40 @@ def _joined(region: Region, static: set[int]) -> Region:
     by_condition: dict[int, int] = {}
     moved: dict[int, tuple[int, int]] = {}
     for node in region.nodes:
-        node = with_regions(node, [_joined(inner, static) for inner in node.regions])
         if node.op == "item" and node.inputs[0] in moved:
-            choice, before = moved[node.inputs[0]]
-            place = int(node["index"]) + before
-            node = node.model_copy(update={"inputs": (choice,), "attributes": (("index", place),)})
+            kept.append(_renumbered(node, *moved[node.inputs[0]]))
+            continue
+        node = with_regions(node, [_joined(inner, static) for inner in node.regions])
         if node.op != "if" or node.inputs[0] in static:
             kept.append(node)
             continue
-        earlier = by_condition.get(node.inputs[0])
-        place = next((i for i, other in enumerate(kept) if other.id == earlier), None)
-        if place is None or (needed := _needed(node, kept[place:])) is None:
+        earlier = by_condition.setdefault(node.inputs[0], node.id)
+        at = next((i for i, other in enumerate(kept) if other.id == earlier), len(kept))
+        needed = _needed(node, kept[at:])
+        if needed is None:
             by_condition[node.inputs[0]] = node.id
             kept.append(node)
             continue
-        choice, after = kept[place], kept[place + 1 :]
+        after = kept[at + 1 :]
+        first = [other for other in after if other.id in needed]
+        rest = [other for other in after if other.id not in needed]
+        choice = kept[at]
         moved[node.id] = choice.id, len(choice.regions[0].results)
-        kept[place:] = [
-            *(other for other in after if other.id in needed),
-            _both(choice, node),
-            *(other for other in after if other.id not in needed),
-        ]
+        kept[at:] = [*first, _both(choice, node), *rest]
     return region.model_copy(update={"nodes": tuple(kept)})
 
 
+def _renumbered(item: Node, choice: int, before: int) -> Node:
+    """A result of a choice that joined another, behind so many of that one."""
+    place = int(item["index"]) + before
+    return item.model_copy(update={"inputs": (choice,), "attributes": (("index", place),)})
+
+
 def _needed(node: Node, since: list[Node]) -> set[int] | None:
-    """What a choice needs of all since an earlier one, or None where it needs that one itself."""
+    """What a choice needs of all since an earlier one.
+
+    None where it needs that one itself, or where there is none.
+    """
     found: set[int] = set()
     todo = list(_inputs(node))
     nodes = {other.id: other for other in since}
@@ -60,7 +68,7 @@ def _needed(node: Node, since: list[Node]) -> set[int] | None:
         if id in nodes and id not in found:
             found.add(id)
             todo += _inputs(nodes[id])
-    return None if since[0].id in found else found
+    return None if not since or since[0].id in found else found
 
 
 def _inputs(node: Node) -> Iterator[int]:

@@ -88,9 +88,9 @@ class Expressions:
             asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
             return op.python.format(*asked)
         if node.op == "feature_alignment":
-            point, *asked = (self.operand(i) for i in node.inputs[: op.arity])
+            point, *more = (self.operand(i) for i in node.inputs[: op.arity])
             key = self._key(node.inputs[op.arity :])
-            return op.python.format(point, ", ".join((key, str(node["site"]), *asked)))
+            return op.python.format(point, ", ".join((key, str(node["site"]), *more)))
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":

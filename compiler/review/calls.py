@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ...grammar import syntax
-from ..declarations import Declarations, Found
-from ..lowering.calls import CALLABLE_KINDS
-from ..lowering.functions import FUNCTIONS
+from ..declarations import Declarations, Found, kind_of
+from ..lowering.calls import declared
 from ..parameters import takes_function
 
 Reached = dict[tuple[str, str], list[Found]]
@@ -34,15 +33,8 @@ def found(call: syntax.Call, scope: Declarations, kind: str) -> tuple[str, Found
     if not isinstance(call.function, syntax.Name):
         return None
     name = call.function.id
-    if function := scope.find("func", name):
-        return "func", function
-    if name in FUNCTIONS:
-        return None
-    if schedule := scope.find("schedule", name):
-        return "schedule", schedule
-    if kind in CALLABLE_KINDS and (rule := scope.find(kind, name)):
-        return kind, rule
-    return None
+    callee = declared(scope, kind, name)
+    return None if callee is None else (kind_of(callee.decl), callee)
 
 
 def named(call: syntax.Call, callee: Found, signals: int = 0) -> syntax.Call:

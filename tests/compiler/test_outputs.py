@@ -7,7 +7,7 @@ import pytest
 from agreement import agree, bowl, mistakes, net, specimen
 
 import optc
-from optc.runtime.outputs import outputs_field
+from optc.runtime.outputs import check_outputs
 
 SURROGATE = """
 rule precondition mine(size = 0.5, rate = 0.3, rounds: int = 3) {
@@ -67,7 +67,7 @@ def test_labels_need_a_sampler_and_a_split():
 
 def test_outputs_that_are_no_floats_are_named():
     with pytest.raises(TypeError, match="model output `step` has dtype int32"):
-        outputs_field({"logits": jnp.ones(2), "step": jnp.arange(3)})
+        check_outputs({"logits": jnp.ones(2), "step": jnp.arange(3)})
 
 
 def test_outputs_of_less_than_32_bits_are_computed_with_in_float32():

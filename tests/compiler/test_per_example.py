@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
-from agreement import agree, mistakes, specimen
+from agreement import agree, graph_of, interpret, mistakes, specimen
 
 import optc
 
@@ -139,7 +139,7 @@ def test_the_objective_must_say_where_the_examples_are(params, batch):
 
 
 WRONG = {
-    "g + norm(g)": "`per_example_mean` takes a function of one example's gradient",
+    "g + norm(g)": "a function of one example's gradient is needed here; this is a field",
     "e => norm(e) > 1": "a mean is taken over numbers or fields; this is a condition",
     "e => grad(w + e)": "`grad` is asked in a function of one example's gradient",
     "e => per_example_mean(d => d)": "`per_example_mean` is asked in a function of one example's",
@@ -157,6 +157,17 @@ def test_what_is_no_function_of_one_gradient_is_refused(function):
     """
     found = mistakes(text)
     assert any(each.startswith(f"bad-per-example: {WRONG[function]}") for each in found), found
+
+
+def test_a_function_of_one_gradient_may_be_a_name():
+    text = """
+    func limited(e) {{ return e / (1 + norm(e)) }}
+    rule perturb mine(f: func) {{ return per_example_mean(f) }}
+    optimizer x() {{ perturb mine({}) tune step 1.0 }}
+    """
+    given, written = (graph_of(text.format(f)) for f in ("limited", "e => e / (1 + norm(e))"))
+    one, other = (interpret(graph, steps=1).last.weights for graph in (given, written))
+    assert all((x == y).all() for x, y in zip(one, other, strict=True))
 
 
 def test_stages_below_accumulate_and_in_groups_do_not_ask():

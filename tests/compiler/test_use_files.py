@@ -1,7 +1,7 @@
 """`use`: what a spec may read, and whose names hold where."""
 
 import pytest
-from agreement import agree, assert_weights, bowl, by_hand
+from agreement import agree, assert_weights, bowl, by_hand, interpret, specimen
 
 from optc.compiler.check import check
 from optc.compiler.locate import Located, NotFoundError, find
@@ -53,6 +53,17 @@ def test_a_file_of_ones_own_comes_before_a_used_one_and_that_before_the_library(
     for name, factor in (("used", 2), ("own", 3)):
         trace = agree(find(str(folder / f"{name}.opt")), bowl(), 1)
         assert_weights(trace, by_hand(bowl(), lambda t, w, g, k=factor: w - 0.1 * k * g, 1))
+
+
+def test_a_schedule_of_ones_own_comes_before_a_function_of_the_library():
+    """Whatever kinds they are: the library has a function `cosine`, and a schedule `linear`."""
+    graph = specimen("""
+    schedule cosine(peak) = peak / t
+    func linear(x) { return 2 * x }
+    optimizer one() { tune step cosine(0.5) * linear(0.1) }
+    """).graph
+    trace = interpret(graph, bowl(), 2)
+    assert_weights(trace, by_hand(bowl(), lambda t, w, g: w - 0.1 / t * g, 2))
 
 
 def test_files_that_use_each_other_are_refused(write):

@@ -97,10 +97,13 @@ def step(w, slots, t, h, oracles):
     )
     # 13 | tune step cdat(scale, beta, max_step = max_step)
     eps_2 = 1e-12
+    falls = jnp.maximum(rt.dot(g, u), 0)
+    bends = jnp.abs(at_w.curvature(u)) + eps_2
+    sound = jnp.logical_and(jnp.isfinite(falls), jnp.isfinite(bends))
     one_minus_beta = 1 - beta
-    slope = beta * slope + one_minus_beta * jnp.maximum(rt.dot(g, u), 0)
-    curvature = beta * curvature + one_minus_beta * jnp.abs(at_w.curvature(u))
-    eta = jnp.minimum(max_step, scale * slope / (curvature + eps_2))
+    slope = jnp.where(sound, beta * slope + one_minus_beta * falls, slope)
+    curvature = jnp.where(sound, beta * curvature + one_minus_beta * bends, curvature)
+    eta = jnp.where(sound, jnp.minimum(max_step, scale * slope / curvature), 0)
     step = update(u, eta)
     # 15 | observe norm(g) as grad_norm
     grad_norm = rt.norm(g)

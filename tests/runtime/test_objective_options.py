@@ -261,7 +261,10 @@ def _stepping(**arguments):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (_returning(1.0, aux=True), "with `aux` it returns (loss, aux)"),
+        (
+            _returning(jnp.ones(()), aux=True),
+            "returned one array; with `aux` it returns (loss, aux)",
+        ),
         (
             _returning((1.0, 2), aux=True, model_state=True),
             "returned a tuple of 2; with `aux` and `model_state` it returns "
@@ -275,6 +278,7 @@ def _stepping(**arguments):
         (_stepping(objective={"key": True}), "init(params, key=jax.random.key(0))"),
         (_stepping(objective={"model_state": True}), "`model_state` is missing"),
         (_stepping(model_state=1.0), "optc.Objective(..., model_state=True)"),
+        (_stepping(key=jax.random.key(0)), "optc.Objective(..., key=True)"),
         (lambda: dataclasses.replace(SPLIT, key=1), "`key` of an objective is True or False"),
         (lambda: dataclasses.replace(SPLIT, remat="dots"), "policy of jax.checkpoint_policies"),
         (lambda: dataclasses.replace(SPLIT, micro_batches=0), "is a number of slices, and not 0"),

@@ -131,10 +131,62 @@ def test_gauss_newton_products_of_a_custom_backward_pass(double, model):
             outputs=lambda params, batch: double(model.outputs(params, batch)),
             loss=lambda outputs, batch: jnp.mean(outputs**4),
         )
-        return Oracles(w, objective, batch).at(w, "ggn").ggn(v)
+        oracles = Oracles(w, objective, batch)
+        along = oracles.at(w, "ggn_curvature").ggn_curvature(v)
+        return oracles.at(w, "ggn").ggn(v), along
 
-    found, expected = jax.jit(lambda: (asked(twice), asked(lambda x: 2 * x)))()
+    (found, along), (expected, _) = jax.jit(lambda: (asked(twice), asked(lambda x: 2 * x)))()
     np.testing.assert_allclose(flat(found), flat(expected), rtol=RTOL, atol=RTOL)
+    np.testing.assert_allclose(along, flat(v) @ flat(expected), rtol=RTOL)
+
+
+def test_a_gauss_newton_curvature_is_of_the_outputs_of_all_devices(params, batch, model):
+    """What is not the same on all devices would not leave a shard_map as one value."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    everywhere, parts = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("data")
+    mean = lambda o, b: jax.lax.pmean(model.criterion(o, b), "data")  # noqa: E731
+
+    def asked(w, batch, criterion):
+        objective = rt.Objective(outputs=model.outputs, loss=criterion)
+        return Oracles(w, objective, batch).at(w, "ggn_curvature").ggn_curvature(w)
+
+    sharded = jax.shard_map(
+        lambda w, batch: asked(w, batch, mean),
+        mesh=mesh,
+        in_specs=(everywhere, parts),
+        out_specs=everywhere,
+    )
+    w = field(params)
+    found, expected = jax.jit(lambda: (sharded(w, batch), asked(w, batch, model.criterion)))()
+    # Sums of 25 products of float32, in another order.
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_loss_of_outputs_that_are_no_floats_has_a_gradient(params, batch, model):
+    """Whole and complex numbers among the outputs are in nobody's way who asks of the weights."""
+
+    def outputs(params, batch):
+        y = model.outputs(params, batch)
+        return {"waves": jnp.fft.fft(y, axis=0), "places": jnp.arange(len(y))}
+
+    def criterion(outputs, batch):
+        shares = outputs["places"] / len(outputs["places"])
+        return jnp.mean(shares[:, None] * jnp.abs(outputs["waves"]) ** 2)
+
+    w = field(params)
+
+    def asked(**form):
+        oracles = Oracles(w, rt.Objective(**form), batch)
+        at_w = oracles.at(w, "loss", "grad", "hvp")
+        return at_w.loss, flat(at_w.grad), flat(at_w.hvp(w))
+
+    apart = {"outputs": outputs, "loss": criterion}
+    whole = {"loss": lambda params, batch: criterion(outputs(params, batch), batch)}
+    for a, b in zip(*jax.jit(lambda: (asked(**apart), asked(**whole)))(), strict=True):
+        # Sums of 25 products of float32, in another order.
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    with pytest.raises(TypeError, match="model output `places` has dtype int32"):
+        Oracles(w, rt.Objective(**apart), batch).at(w, "outputs_grad")
 
 
 @pytest.mark.parametrize("form", ["whole", "split"])

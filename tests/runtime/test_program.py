@@ -253,6 +253,9 @@ def test_an_empty_batch_is_refused(params, batch, model):
     empty = batch | {"x": jnp.zeros((0, 3))}
     with pytest.raises(ValueError, match=r"batch leaf `x` is empty: its shape is \(0, 3\)"):
         optimizer.step(params, optimizer.init(params), empty, model.whole)
+    along = rt.Objective(loss=model.loss, batch_axis=1)
+    with pytest.raises(ValueError, match=r"batch leaf `x` is empty: its shape is \(3, 0\)"):
+        optimizer.update(params, optimizer.init(params), {"x": jnp.zeros((3, 0))}, along)
 
 
 def test_a_leaf_that_is_no_array_is_named_by_step_too(params, batch, model):

@@ -100,6 +100,15 @@ def test_large_batches_measure_what_is_true():
     assert found["orthogonal"] == pytest.approx((numbers - 1) / (0.01 * square), rel=slack)
 
 
+def test_near_a_minimum_noise_asks_for_larger_batches_by_one_over_the_square_of_the_limit():
+    """The square of a mean of noise is its variance over b, and so the size is b / 0.1^2.
+
+    Of 20000 numbers, each of one degree of freedom, that square is known to 5 parts in 100.
+    """
+    found = asked(np.random.default_rng(2).normal(size=(8, 20000)))
+    assert found["norm"] == pytest.approx(8 / 0.1**2, rel=0.05)
+
+
 def test_a_request_that_is_not_due_is_nan(noise):
     run = Run(TESTS, [np.zeros(3), 0.0])
     first, second = (run.ask(Examples(noise)).observed["batch_size"] for _ in range(2))

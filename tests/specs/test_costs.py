@@ -81,7 +81,7 @@ CALLS = {
     "goldstein_gd": (2, (2, 2)),
     "wolfe_gd": (2, (2, 2)),
     "greedy_gd": (2, (2, 2)),
-    "lanczos_sgd": (2, (2, 2)),
+    "lanczos_sgd": (1, (1, 1)),
     "lanczos_heavy_ball": (2, (2, 2)),
     "sps_sgd": (1, (1, 1)),
     "decsps_sgd": (1, (1, 1)),

@@ -1,5 +1,7 @@
 """Diagonals of curvature: Sophia and AdaHessian, closed forms and what their code does."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from interpreted import Given, Run, stages
@@ -28,6 +30,28 @@ def test_sophia_h_is_newton_where_nothing_is_clipped():
     x, h = np.array([0.5, -0.9, 0.1]), np.array([0.3, 2.0, 50.0])
     after = walk(alone(f"precondition {rule}"), Quadratic(h), x, 1)[1]
     np.testing.assert_allclose(after, 0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("rule", ["sophia", "sophia_h"])
+def test_all_signs_together_find_the_diagonal_of_a_dense_hessian(rule):
+    h = np.random.default_rng(6).normal(size=(4, 4))
+    h, kept = h + h.T, []
+    for probe in product((-1.0, 1.0), repeat=4):
+        run = Run(
+            alone(f"precondition {rule}(b2 = 0, update_interval = 1)"),
+            [np.ones(4)],
+            draw=lambda op, site, rounds, like, probe=probe: [np.array(probe)],
+        )
+        run.ask(Quadratic(h))
+        kept.append(run.slot("nu")[0])
+    np.testing.assert_allclose(np.mean(kept, axis=0), np.diag(h), atol=ROUNDING)
+
+
+def test_much_curvature_makes_sophia_linear_in_its_momentum():
+    rule = "sophia_h(b1 = 0.5, b2 = 0, gamma = 2, update_interval = 1)"
+    x, h = np.array([0.5, -0.9, 0.1]), np.array([0.3, 2.0, 50.0])
+    path = walk(alone(f"precondition {rule}"), Quadratic(h), x, 1)
+    np.testing.assert_allclose(path[0] - path[1], 0.5 * h * x / (2 * h), rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("rule", SOPHIAS)

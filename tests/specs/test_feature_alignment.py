@@ -68,7 +68,7 @@ def jacobians(params, batch):
 
 
 def moments(params, batch):
-    """The second moments of these: sums over outputs, means over examples and places."""
+    """Their second moments: sums over outputs, means over examples and places."""
     found = []
     for one in jacobians(params, batch):
         rows = np.asarray(one).reshape(N * OUTPUTS * PLACES, -1)

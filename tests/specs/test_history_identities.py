@@ -35,6 +35,24 @@ def test_a_first_step_of_m_fac_has_a_closed_form():
     np.testing.assert_allclose(found, WINDOW / (WINDOW * 1e-5 + g @ g) * g, rtol=1e-9)
 
 
+def test_m_fac_forgets_the_order_of_its_window():
+    gradients = np.random.default_rng(5).normal(size=(WINDOW + 1, 12))
+    turned = np.concatenate([gradients[[3, 1, 0, 2]], gradients[4:]])
+    one, other = (windowed(0.1, each)[WINDOW - 1] for each in (gradients, turned))
+    np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_m_fac_is_the_recursion_of_its_paper():
+    """F_i^-1 x from F_(i-1)^-1 x, one gradient of the window after another."""
+    gradients = np.random.default_rng(9).normal(size=(WINDOW, 12))
+    products = [row / 0.1 for row in gradients]
+    for i in range(WINDOW):
+        along = products[i]
+        share = 1 / (WINDOW + gradients[i] @ along)
+        products = [x - along * (gradients[i] @ x) * share for x in products]
+    np.testing.assert_allclose(windowed(0.1, gradients)[-1], products[-1], rtol=1e-10)
+
+
 def test_m_fac_of_orthogonal_gradients_is_a_number_on_their_span():
     s, damping = 2.0, 0.3
     gradients = s * np.eye(12)[:WINDOW]

@@ -220,3 +220,30 @@ def test_a_gradient_of_zero_moves_nothing(spec):
 def test_rosenbrocks_valley_is_followed_to_its_end(spec):
     path = walk(spec, Residuals([]), [-1.2, 1.0], 60)
     np.testing.assert_allclose(path[-1], [1.0, 1.0], atol=1e-6)
+
+
+def test_a_step_that_is_no_number_is_refused_and_a_damping_stays_finite():
+    """A gradient that is none moves nothing; damping grows to `largest`, and falls again after."""
+    rule = "levenberg_marquardt(initial = 1, factor = 0.1, largest = 1e3, iterations = 1)"
+    run = Run(alone(f"precondition {rule}"), [np.array([2.0])])
+    broken = Quadratic([1.0])
+    broken.grad = lambda at: [np.array([np.nan])]
+    for _ in range(5):
+        run.ask(broken)
+    np.testing.assert_array_equal(run.weights[0], [2.0])
+    assert run.slot("damping") == 1e3
+    run.ask(Quadratic([1.0]))
+    assert run.slot("damping") == pytest.approx(1e2)
+
+
+def test_a_radius_stays_finite_where_nothing_is_left_to_do():
+    run = Run("gns_newton", [np.zeros(2)], radius=1e25)
+    for _ in range(30):
+        run.ask(Quadratic([1.0, 2.0]))
+    assert run.slot("gamma") == 1e30
+
+
+def test_a_large_radius_is_newtons_step():
+    h = np.diag([1.0, 5.0]) + 0.5
+    path = walk("gns_newton", Quadratic(h, b=[1.0, 2.0]), [3.0, -1.0], 1, radius=1e12)
+    np.testing.assert_allclose(path[1], np.linalg.solve(h, [1.0, 2.0]), rtol=1e-10)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from interpreted import Run, graph_of, stages
-from probed import EXACT, Dense, all_alike, probe, signs
+from probed import EXACT, Dense, all_alike, probe, signs, symmetric
 from scipy.linalg import block_diag
 from scipy.optimize import brentq
 
@@ -122,6 +122,38 @@ def test_the_noise_scale_averages_its_parts_and_not_itself():
         np.testing.assert_allclose(found, above / below, rtol=EXACT)
 
 
+def test_the_noise_scale_of_a_tensor_is_that_of_its_own_numbers():
+    examples = data().examples
+
+    class Two(Dense):
+        def per_example_grad(self, at):
+            return [[row[:3], row[3:]] for row in examples]
+
+        def grad(self, at):
+            return [examples.mean(axis=0)[:3], examples.mean(axis=0)[3:]]
+
+    run = Run(
+        stages("tune step 0.0", "observe noise_scale_per_tensor(0.5) as b"),
+        [np.ones(3), np.ones(5)],
+        paths=["a", "b"],
+    )
+    for _ in range(2):
+        found = run.ask(Two(np.eye(8))).observed["b"]
+    for part, value in zip((examples[:, :3], examples[:, 3:]), found.values(), strict=True):
+        expected = probe(Dense(np.eye(part.shape[1]), None, part), "gradient_noise_scale(0)")
+        np.testing.assert_allclose(value, expected, rtol=EXACT)
+
+
+def test_batch_sharpness_is_a_ratio_of_means():
+    run = Run(stages("tune step 0.0", "observe batch_sharpness(0.5) as b"), [np.ones(3)])
+    above = below = 0.0
+    for seed in (1, 2, 3):
+        h, g = symmetric([0.5, 1.0, 3.0], seed), np.random.default_rng(seed).normal(size=3)
+        found = run.ask(Dense(h, None, g[None])).observed["b"]
+        above, below = 0.5 * (above + g @ h @ g), 0.5 * (below + g @ g)
+        np.testing.assert_allclose(found, above / below, rtol=EXACT)
+
+
 def test_the_estimates_of_the_noise_scale_have_no_bias():
     # Over every batch of two of four gradients, drawn with replacement.
     gradients = np.random.default_rng(7).normal(size=(4, 3))
@@ -139,14 +171,30 @@ def test_the_estimates_of_the_noise_scale_have_no_bias():
 def test_the_critical_batch_size_is_that_of_the_quadratic():
     objective = data()
     examples, h = objective.examples, objective.hessian
-    mean = examples.mean(axis=0)
-    covariance = np.cov(examples.T)
-    expected = np.trace(h @ covariance) / (mean @ h @ mean)
+    mean, many = examples.mean(axis=0), len(examples)
+    noise = np.trace(h @ np.cov(examples.T))
     found = probe(objective, "critical_batch_size(8)", draw=signs)
-    np.testing.assert_allclose(found, expected, rtol=EXACT)
+    np.testing.assert_allclose(found, noise / (mean @ h @ mean - noise / many), rtol=EXACT)
     plain = Dense(np.eye(8), None, examples)
-    expected = np.trace(covariance) / (mean @ mean)
-    np.testing.assert_allclose(probe(plain, "critical_batch_size(8)", draw=signs), expected)
+    found, same = probe(plain, "critical_batch_size(8, 0)", "gradient_noise_scale(0)", draw=signs)
+    np.testing.assert_allclose(found, same, rtol=EXACT)
+
+
+def test_the_parts_of_the_critical_batch_size_have_no_bias():
+    # Their means over every batch of two of four gradients, drawn with replacement.
+    gradients = np.random.default_rng(7).normal(size=(4, 4))
+    h = symmetric([0.5, 1.0, 2.0, 3.0])
+    mean = gradients.mean(axis=0)
+    expected = np.trace(h @ np.cov(gradients.T, bias=True)) / (mean @ h @ mean)
+    spec = stages("tune step 0.0", "observe critical_batch_size(4, 0) as b")
+    parts = []
+    for one in gradients:
+        for other in gradients:
+            run = Run(spec, [np.ones(4)], draw=signs)
+            run.ask(Dense(h, None, np.stack([one, other])))
+            parts.append([float(run.slot(name)) for name in ("noise", "signal")])
+    above, below = np.mean(parts, axis=0)
+    np.testing.assert_allclose(above / below, expected, rtol=EXACT)
 
 
 # ---- directions

@@ -60,6 +60,19 @@ def test_unnormalised_sam_on_a_quadratic_is_its_closed_form():
     np.testing.assert_allclose(penalty, expected, rtol=0, atol=ROUNDING)
 
 
+def test_sam_on_a_quadratic_is_its_closed_form_and_circles_the_minimum_at_a_distance():
+    """H (w + rho H w / |H w|). For H = c that is c w (1 + rho / |w|): no step ends nearer to the
+    minimum than lr c rho / (2 - lr c), and there each step turns the weights over."""
+    g = HESSIAN @ X
+    expected = HESSIAN @ (X + 0.3 * g / np.linalg.norm(g))
+    found = followed("sam(radius = 0.3)", Quadratic(HESSIAN), X)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+    c, lr, rho = 2.0, 0.4, 0.3
+    orbit = lr * c * rho / (2 - lr * c) * X / np.linalg.norm(X)
+    step = lr * followed(f"sam(radius = {rho})", Quadratic(c * np.eye(3)), orbit)
+    np.testing.assert_allclose(orbit - step, -orbit, rtol=0, atol=ROUNDING)
+
+
 def test_unnormalised_sam_is_sam_with_the_length_of_the_gradient_for_its_unit():
     length = float(np.linalg.norm(plain(DEEP, KERNELS)))
     usam = followed("usam(radius = 0.3)", DEEP, KERNELS)

@@ -92,6 +92,30 @@ def test_the_preconditioner_of_adam_is_read_after_its_update():
         np.testing.assert_allclose(run.ask(Dense(a)).observed["top"], expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("rule", "p", "divided"),
+    [
+        (
+            "adam()",
+            "(1 - 0.9^t) * (sqrt(precondition.nu / (1 - 0.999^t)) + 1e-8)",
+            "precondition.mu",
+        ),
+        ("nadam()", "sqrt(precondition.nu / (1 - 0.999^t)) + 1e-8", "precondition.ahead"),
+        ("rmsprop()", "sqrt(precondition.nu + 1e-8)", "g"),
+        ("adagrad()", "sqrt(precondition.sum_of_squares + 1e-7)", "g"),
+    ],
+)
+def test_the_preconditioners_of_the_docs_are_what_is_divided_by(rule, p, divided):
+    lines = (
+        f"precondition {rule}",
+        "tune step 0.1",
+        f"observe norm(({p}) * u - {divided}) as rest",
+    )
+    run = Run(stages(*lines), [np.array([1.0, -2.0])])
+    for g in ([0.3, -1.0], [2.0, 0.1], [-0.7, 0.4]):
+        assert run.step([np.array(g)]).observed["rest"] < 1e-14
+
+
 # ---- traces
 
 

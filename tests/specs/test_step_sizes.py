@@ -66,18 +66,35 @@ def test_cdat_averages_slope_and_curvature_before_it_divides_and_is_capped():
     for x, eta in zip(descent.points, descent.sizes, strict=False):
         g = bowl.slope(x)
         n = 0.8 * n + 0.2 * (g @ g)
-        d = 0.8 * d + 0.2 * (g @ bowl.hessian(x) @ g)
-        assert eta == pytest.approx(min(0.52, 1.5 * n / (d + 1e-12)), rel=ROUNDING)
+        d = 0.8 * d + 0.2 * (g @ bowl.hessian(x) @ g + 1e-12)
+        assert eta == pytest.approx(min(0.52, 1.5 * n / d), rel=ROUNDING)
     assert (descent.sizes == 0.52).any()
     assert (descent.sizes < 0.52).any()
 
 
-def test_cdat_goes_as_far_as_it_may_without_curvature_and_remembers_what_is_no_number():
+def test_cdat_goes_as_far_as_it_may_without_curvature():
     flat = Function(lambda x: x[0], lambda x: np.ones(1), lambda x: np.zeros((1, 1)))
     np.testing.assert_array_equal(descend("cdat(max_step = 3)", flat, [0.0]).sizes, 3)
     np.testing.assert_allclose(descend("cdat(2.0, eps = 0.5)", flat, [0.0]).sizes, 4)
-    torn = Function(UNIT.value, UNIT.slope, lambda x: np.full((1, 1), np.inf))
-    np.testing.assert_array_equal(descend("cdat()", torn, [1.0], 2).sizes, [0, np.nan])
+
+
+@pytest.mark.parametrize("curvature", [np.nan, np.inf])
+@pytest.mark.parametrize("beta", [0.0, 0.9])
+def test_cdat_does_not_step_where_the_curvature_is_not_finite_and_forgets_it(curvature, beta):
+    """The second of three steps has no curvature: the third is as if it had not been."""
+    asked = iter([np.eye(1), np.full((1, 1), curvature), np.eye(1)])
+    torn = Function(UNIT.value, UNIT.slope, lambda x: next(asked))
+    sizes = descend(f"cdat(0.5, {beta})", torn, [1.0], 3).sizes
+    np.testing.assert_allclose(sizes, [0.5, 0, 0.5], rtol=2e-11)
+
+
+def test_cdat_along_the_gradient_is_cauchys_step_and_at_scale_2_goes_to_the_edge():
+    """With 1 it lies in [1 / most, 1 / least] curvature; with 2, eta * most ends at 2."""
+    bowl = quadratic(3.0, 2.0, 1.0, 0.5, 0.25)
+    sizes = descend("cdat(1.0)", bowl, np.ones(5), 30).sizes
+    assert ((sizes >= 1 / 3) & (sizes <= 4)).all()
+    edge = descend("cdat(2.0)", bowl, np.ones(5), 600).sizes
+    assert np.median(edge[300:]) * 3 == pytest.approx(2, rel=1e-3)
 
 
 @pytest.mark.parametrize(

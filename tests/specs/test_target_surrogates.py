@@ -110,6 +110,16 @@ def test_a_small_size_moves_by_as_little():
     assert found[0] / found[1] == pytest.approx(10, rel=0.02)
 
 
+def test_a_large_size_follows_the_first_derivative_of_the_loss():
+    """Without the penalty an inner step pulls back what the loss said at the start."""
+    objective, w = curved(SQUARED), W
+    q = objective.outputs_grad([W])
+    for _ in range(3):
+        w = w - 0.02 * objective.pullback([w], q)[0]
+    found, _ = stepped(objective, size=1e15, lr=0.02, rounds=3)
+    np.testing.assert_allclose(found, w, rtol=1e-12)
+
+
 def test_a_model_that_reaches_all_outputs_steps_in_them():
     wide = RANDOM.normal(size=(6, 6)) + 3 * np.eye(6)
     gram = wide.T @ wide

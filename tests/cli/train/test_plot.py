@@ -3,6 +3,7 @@ import math
 import pytest
 
 from optc.cli.train.metrics import Entry
+from optc.cli.train.panels import panels_of
 from optc.cli.train.plot import draw
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -25,7 +26,7 @@ def entry(step, loss, **observed):
         [entry(s, 1.0, ratio={f"{i}": i + s for i in range(9)}) for s in range(1, 4)],
         [entry(1, 1.0, spectrum=[[0.0, 2.0], [0.5, 0.5]])],
         [entry(s, 1.0, spectrum=[[0.0, s * s], [0.5, 0.5]]) for s in (1, 5, 6)],
-        [entry(1, 1.0, spectrum=[[math.nan] * 2] * 2), entry(2, 1.0, spectrum=[[1.0], [1.0]])][:1],
+        [entry(1, 1.0, spectrum=[[math.nan] * 2] * 2)],
     ],
     ids=[
         "one step",
@@ -43,3 +44,10 @@ def entry(step, loss, **observed):
 def test_every_run_has_a_picture(entries, tmp_path):
     draw(entries, "adam on digits", tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
+
+
+def test_a_tensor_that_never_has_a_value_has_no_line():
+    entries = [entry(s, 1.0, ratio={"a": math.nan, "b": s, "c": [math.nan, 2][s]}) for s in (0, 1)]
+    (panel,) = [panel for panel in panels_of(entries) if panel.name == "ratio"]
+    assert panel.paths == ("b", "c")
+    assert panel.values.shape == (2, 2)

@@ -156,10 +156,17 @@ def test_a_state_that_begins_with_a_function_value_waits_for_the_first_step():
 
 
 @pytest.mark.parametrize(
-    "value", ["sharpness(2) * w", "noisy(w)", "twice(x => x + g, w)", "kept(w)"]
+    "value",
+    [
+        "sharpness(2) * w",
+        "noisy(w)",
+        "twice(x => x + g, w)",
+        "kept(w) + adam(w) + timed(1) * w",
+    ],
 )
 def test_a_state_that_begins_with_what_a_function_asks_waits_for_the_first_step(value):
     noisy = "func noisy(x) { return x + 0.1 * normal(w) }"
     kept = "func kept(x) { state own = x  own <- own + w  return own }"
-    rules = f"{TWICE}\n{noisy}\n{kept}"
+    timed = "schedule timed(rate) = rate * t"
+    rules = f"{TWICE}\n{noisy}\n{kept}\n{timed}"
     agree(spec("m + g", f"state m = {value}  m <- m / 2", rules), steps=2)

@@ -87,3 +87,10 @@ def test_operations_on_fields_become_operations_on_scalars(value, fewer):
 def test_what_a_state_keeps_is_made_as_it_was_written():
     graph, after = factored("a * s / c")
     assert after.step.results[1:] == graph.step.results[1:]
+
+
+def test_a_long_sum_is_no_deep_recursion():
+    lines = "".join(f"x{n + 1} = x{n} * b + g\n" for n in range(600))
+    text = f"rule precondition own(b = 2) {{ x0 = g {lines} return x600 }}"
+    graph = merged(f"{text} optimizer one() {{ precondition own()  tune step 0.1 }}")
+    verify(dead_code(factor(graph)))

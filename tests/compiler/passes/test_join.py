@@ -62,8 +62,7 @@ def test_the_printed_program_does_what_the_interpreter_does():
     "body",
     [
         "var a = g  if t > 2 { a <- 2 * a }  if t > 2 { a <- a + 1 }  return a",
-        "var a = g  if t > 2 { a <- 2 * a }  b = norm(a)  "
-        "var c = g  if t > 2 { c <- b * c }  return c",
+        "var a = g  if t > 2 { a <- 2 * a }  var c = a + 1  if t > 2 { c <- 2 * c }  return c",
         "var a = g  if t > 2 { a <- 2 * a }  var c = g  if t > 1 { c <- 3 * c }  return a + c",
     ],
     ids=["what it changes is read", "so it is on the way", "another condition"],
@@ -77,3 +76,9 @@ def test_choices_of_a_branch_and_of_a_loop_are_joined():
     variables = "var a = g  var b = g"
     assert choices(graph(body=f"{variables}  repeat 2 {{ {two} }}  return a + b")) == 1
     assert choices(graph(body=f"{variables}  if t > 1 {{ {two} }}  return a + b")) == 2
+
+
+def test_alignments_of_a_step_have_their_signs_in_common():
+    # So that XLA merges the derivatives, and equal ones are one here.
+    twice = [f"observe neural_feature_alignment() as a{i} every 2" for i in range(2)]
+    assert counted(optimised(graph(*twice)))["feature_alignment"] == 1
