@@ -56,6 +56,7 @@ _PLAIN = {
     "hvp": "hessian_product",
     "ggn": "gauss_newton_product",
     "pullback": "pulled_back",
+    "lanczos": "spectrum",
 }
 
 
@@ -75,7 +76,16 @@ def hint(node: Node, nodes: Mapping[int, Node]) -> str:
     if OPS[node.op].op_class == "random" and not node.type.is_field:
         return node.op
     suggested = _formula(node, nodes)
-    return suggested if suggested and len(suggested) <= _LONGEST else _PLAIN.get(node.op, "value")
+    if suggested and len(suggested) <= _LONGEST:
+        return suggested
+    if node.type.dtype == "bool":
+        return "due" if _is_period(node, nodes) else "condition"
+    return _PLAIN.get(node.op, "value")
+
+
+def _is_period(node: Node, nodes: Mapping[int, Node]) -> bool:
+    """Whether a condition is that of `every n`."""
+    return node.op == "eq" and nodes[node.inputs[0]].op == "mod"
 
 
 def _asked(node: Node, nodes: Mapping[int, Node]) -> str:
