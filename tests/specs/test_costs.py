@@ -76,6 +76,9 @@ CALLS = {
     "cdat_adam": (2, (2, 2)),
     # The loss of the batch, and the gradient of one example.
     "dpsgd": (2, (2, 2)),
+    "adadagrad": (2, (2, 2)),
+    "adadagrad_norm": (2, (2, 2)),
+    "sgd_augmented": (2, (2, 2)),
     # The trial in the loop is traced once.
     "armijo_gd": (2, (2, 2)),
     "goldstein_gd": (2, (2, 2)),
@@ -94,6 +97,9 @@ CALLS = {
     # The loss of the drawn labels is one of the same outputs.
     "sophia_g": (None, (1, 2)),
     "pfsam": (None, (2, 1)),
+    # A round asks the model where it is, and a search where it goes, at first and in its loop.
+    "sso": (None, (2, 1)),
+    "sso_armijo": (None, (4, 1)),
     # The sharpness that it observes is one more gradient, linearised.
     "fsam": (None, (3, 2)),
 }
