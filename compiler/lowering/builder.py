@@ -254,6 +254,7 @@ class Builder:
         """An argument of a region that is about to be built."""
         type = dynamic(type)
         node = DraftNode(id=self.fresh(), op="argument", inputs=(), type=type, name=name)
+        self.made[node.id] = node
         return node, Value(node.id, type)
 
     def branch(

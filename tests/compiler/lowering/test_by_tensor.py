@@ -19,6 +19,12 @@ rule precondition mixed(part = 0.5 in [0, 1]) {
   total <- total + where(ndim >= 2, g, norm(g)^2)
   return part * total
 }
+func increased(x) { return x + 1 }
+rule precondition carried(rounds: int = 2) {
+  var x = ones(mean(g, per = tensor))
+  repeat rounds { x <- increased(where(ndim >= 2, x, 5)) }
+  return x * ones(g)
+}
 """
 
 
@@ -58,6 +64,11 @@ def test_reductions_in_a_side_run_over_all_tensors_that_the_line_sees():
     # A field for some tensors, a number for the others; the state is born with a choice as well.
     found = steps("precondition mixed(where(rows > cols, 1, 0.5))")[1]
     np.testing.assert_allclose(found, [0.5 * 2, 3, 0.5 * (10 + 86)], rtol=1e-15)
+
+
+def test_what_a_loop_carries_may_be_a_side_of_an_argument():
+    # Matrices count the rounds up from 1; of the vector each round begins with 5.
+    assert steps("precondition carried()")[1] == [3, 3, 6]
 
 
 @pytest.mark.parametrize(
