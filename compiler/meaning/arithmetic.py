@@ -3,7 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
-from math import gcd
+from math import gcd, inf
 
 from .factors import Factoring, Factors, multiply
 from .tower import TooLargeError
@@ -21,7 +21,7 @@ class Arithmetic(Factoring):
         self.zero = self.number(0)
         self.one = self.number(1)
         self.infinity = self.atom("number", "inf", wild=True)
-        self._infinite = {self.infinity.key, self.neg(self.infinity).key}
+        self.infinities = {self.infinity.key: inf, self.neg(self.infinity).key: -inf}
 
     def add(self, x: Value, y: Value) -> Value:
         """The sum."""
@@ -102,7 +102,7 @@ class Arithmetic(Factoring):
     def _inverse(self, x: Value) -> Value:
         if x.number:
             return self.number(1 / x.number)
-        if x.key in self._infinite:
+        if x.key in self.infinities:
             return self.zero
         if x.wild or x.number == 0:
             return self.opaque("inverse", x)

@@ -175,7 +175,7 @@ class Formulas:
 
     def _atom(self, node: Node, *description: object, of: Sequence[Value] = ()) -> Formula:
         """An atom of the type of a node."""
-        is_scalar = node.type.is_scalar
+        is_scalar = not node.type.has_tensors
         make = self._algebra.condition if node.type.dtype == "bool" else self._algebra.atom
         return Formula(make(*description, of=of, scalar=is_scalar), _form(node.type))
 

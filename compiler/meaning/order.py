@@ -52,6 +52,9 @@ class Order(Powers):
 
     def less(self, x: Value, y: Value) -> Value:
         """Whether one is below the other, as a condition."""
+        one, other = self._size(x), self._size(y)
+        if one is not None and other is not None:
+            return self.number(int(one < other))
         if x.wild or y.wild:
             return self.condition("less", of=[x, y], scalar=x.scalar and y.scalar)
         rest = self.direction(self.sub(x, y))
@@ -63,6 +66,9 @@ class Order(Powers):
 
     def equal(self, x: Value, y: Value) -> Value:
         """Whether two values are the same, as a condition."""
+        one, other = self._size(x), self._size(y)
+        if one is not None and other is not None:
+            return self.number(int(one == other))
         if x.wild or y.wild:  # NaN is not even itself
             pair = sorted((x, y), key=key_of)
             return self.condition("equal", of=pair, scalar=x.scalar and y.scalar)
@@ -104,11 +110,10 @@ class Order(Powers):
             own, inner = self._extremes.get(value.key, ("", ()))
             flat |= {x.key: x for x in (inner if own == which else (value,))}
         operands = [flat[key] for key in sorted(flat)]
-        numbers = [x.number for x in operands if x.number is not None]
-        if len(numbers) > 1:
-            best = self.number(min(numbers) if which == "min" else max(numbers))
-            operands = [x for x in operands if x.number is None] + [best]
-            operands.sort(key=key_of)
+        sizes = {x: size for x in operands if (size := self._size(x)) is not None}
+        if len(sizes) > 1:
+            best = (min if which == "min" else max)(sizes, key=lambda x: sizes[x])
+            operands = [x for x in operands if x not in sizes or x is best]
         if len(operands) == 1:
             return operands[0]
         scalar = all(x.scalar for x in operands)
@@ -129,3 +134,9 @@ class Order(Powers):
         if found.number is None:
             self._extremes[found.key] = (which, tuple(operands))
         return self.knowing(found, known)
+
+    def _size(self, x: Value) -> Fraction | float | None:
+        """Where a number stands among numbers and infinities, which have an order too."""
+        if x.number is not None:
+            return x.number
+        return self.infinities.get(x.key)

@@ -67,6 +67,11 @@ SAME = {
         "return g / (sqrt(g^2 / (1 - b^t)) + c)",
         "return g * sqrt(1 - b^t) / (abs(g) + c * sqrt(1 - b^t))",
     ),
+    "numbers and infinities have an order": (
+        "return min(inf, 2, 3) * g",
+        "return g * where(max(-inf, 2) < inf, 2, c)",
+        "return where(inf == -inf, w, 2 * g)",
+    ),
     "powers": ("return (c^2)^0.5 * g", "return c * g", "return c^-1 * c^2 * g"),
     "odd powers": ("return abs(g) * sqrt(c) / sqrt(c)", "return sqrt(g^2)", "return max(g, -g)"),
     "fractions of a power": ("return g * c^1.25", "return g * c * c^0.25"),
