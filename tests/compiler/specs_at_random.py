@@ -47,7 +47,10 @@ class Names:
         x, y = self.scalar(depth - 1), self.scalar(depth - 1)
         f = self.field(depth - 1)
         asks = [f"tanh(loss(w + 0.1 * tanh({f})))"] if self.oracles else []
-        asks += [f"norm({self.outputs(depth - 1)})"] if self.oracles else []
+        if self.oracles:
+            asks += [f"norm({self.outputs(depth - 1)})"]
+            asks += [f"tanh(max(lanczos(d => hvp(d) + d, {f}, 2)))"]
+            asks += [f"norm(matrix_function({self.eigenvalue()}, hvp, {f}, 2))"]
         return self.pick(
             x,
             f"({x} + {y})",
@@ -60,17 +63,16 @@ class Names:
             f"norm({f})",
             f"tanh(dot({f}, g))",
             f"mean({f})",
-            *([f"tanh(max(lanczos(d => hvp(d) + d, {f}, 2)))"] if self.oracles else []),
-            *(
-                [f"norm(matrix_function(x => {y} / (1 + x^2), hvp, {f}, 2))"]
-                if self.oracles
-                else []
-            ),
             f"max({f})",
             f"tanh(sum({f}))",
             *asks,
             *(["0.1 * normal()", "uniform()"] if self.random else []),
         )
+
+    def eigenvalue(self) -> str:
+        """A function of one, which neither asks nor draws."""
+        e = self.fresh("e")
+        return f"{e} => {self.inner(oracles=False, random=False).scalar(1)} / (1 + {e}^2)"
 
     def condition(self, depth: int = 1) -> str:
         x, y = self.scalar(depth), self.scalar(depth)

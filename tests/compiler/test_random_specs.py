@@ -28,7 +28,7 @@ def test_a_random_spec_runs_as_its_graph_says(text):
     assert mistakes(text) == []
     case = specimen(text)
     agree(case, steps=3)
-    if "when flag" in text:
+    if "flag" in case.program.hyperparameters:
         agree(case, steps=2, flag=False)
 
 
