@@ -14,7 +14,7 @@ from ..notation.formula import formula, refused
 from ..printing.declared import declaration
 from .normal import normal_form
 
-FORM = 1
+FORM = 2
 """The revision of the normal form: another for other digests of the same programs."""
 
 
