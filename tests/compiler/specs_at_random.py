@@ -266,7 +266,7 @@ func thrice(op, x) {
 """A function of a function, which calls it in a loop."""
 
 
-_ASKING = ("loss(", "grad(", "hvp(", "per_example", "ggn(", "outputs(")
+_ASKING = ("loss(", "grad(", "hvp", "per_example", "ggn(", "outputs(")
 """What a rule that is to stand in a group may not say."""
 
 VIEWS = (
