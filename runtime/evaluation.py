@@ -127,11 +127,8 @@ class _Evaluation:
 
     def per_example_grad(self) -> Examples:
         objective, (batch, key, model_state) = self._objective, self._inputs
-        n = objective.examples(batch)
-        # Each example draws for itself, as it does in a batch.
-        keys = (
-            None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
-        )
+        examples = objective.examples(batch)
+        keys = None if key is None else _key_of_each(key, examples)
 
         def one(example: PyTree, key: jax.Array | None) -> Field:
             inputs = Inputs(objective.batch_of_one(example, batch), key, model_state)
@@ -143,9 +140,9 @@ class _Evaluation:
 
     def feature_covariance(self, key: jax.Array, samples: int) -> Covariance:
         objective, (batch, own, model_state) = self._objective, self._inputs
-        places = jnp.arange(objective.examples(batch))
-        draws = jax.vmap(lambda i: jax.random.fold_in(key, i))(places)
-        keys = None if own is None else jax.vmap(lambda i: jax.random.fold_in(own, i))(places)
+        examples = objective.examples(batch)
+        draws = _key_of_each(key, examples)
+        keys = None if own is None else _key_of_each(own, examples)
 
         def one(example: PyTree, own: jax.Array | None, draw: jax.Array) -> Covariance:
             inputs = Inputs(objective.batch_of_one(example, batch), own, model_state)
@@ -224,6 +221,11 @@ class _Evaluation:
 
     def _field(self, tensors: Tensors) -> Field:
         return Field([widen(x) for x in tensors], self._tree)
+
+
+def _key_of_each(key: jax.Array, examples: int) -> jax.Array:
+    """A key for each example: it draws for itself, as it does in a batch."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(examples))
 
 
 _OF_OUTPUTS = frozenset({"outputs", "outputs_grad", "pullback", "sampled_outputs_grad"})
