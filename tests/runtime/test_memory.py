@@ -11,6 +11,7 @@ import gc
 import jax
 import jax.numpy as jnp
 import pytest
+from perceptron import mean_square, perceptron
 
 from optc import runtime as rt
 from optc.runtime.oracles import Oracles
@@ -19,19 +20,7 @@ from optc.runtime.tree import Tree
 LAYERS, WIDTH, EXAMPLES = 3, 32, 1024
 SLICES = 8
 
-
-def _model(params, batch):
-    x = batch["x"]
-    for kernel in params[:-1]:
-        x = jnp.tanh(x @ kernel)
-    return x @ params[-1]
-
-
-def _mean_square(outputs, batch):
-    return jnp.mean((outputs - batch["y"]) ** 2)
-
-
-OBJECTIVE = rt.Objective(outputs=_model, loss=_mean_square, batch_axis=0)
+OBJECTIVE = rt.Objective(outputs=perceptron, loss=mean_square, batch_axis=0)
 IN_SLICES = dataclasses.replace(OBJECTIVE, micro_batches=SLICES)
 
 

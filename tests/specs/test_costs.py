@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 from interpreted import graph_of
+from perceptron import mean_square, perceptron
 from shipped import OPTIMIZERS, criterion, make_batch, make_params, outputs, program, staged
 
 import optc
@@ -134,19 +135,7 @@ def test_every_shipped_optimizer_that_asks_for_more_than_the_gradient_is_counted
 
 # ---- floating point operations
 
-
-def deep(params, batch):
-    x = batch["x"]
-    for kernel in params[:-1]:
-        x = jnp.tanh(x @ kernel)
-    return x @ params[-1]
-
-
-def mean_square(outputs, batch):
-    return jnp.mean((outputs - batch["y"]) ** 2)
-
-
-SPLIT = optc.Objective(outputs=deep, loss=mean_square, batch_axis=0)
+SPLIT = optc.Objective(outputs=perceptron, loss=mean_square, batch_axis=0)
 TREE = Tree.of("tree", [Tensor(str(i), (WIDTH, WIDTH)) for i in range(LAYERS)])
 SHAPES = [jax.ShapeDtypeStruct((WIDTH, WIDTH), jnp.float32)] * LAYERS
 BATCH = {name: jax.ShapeDtypeStruct((EXAMPLES, WIDTH), jnp.float32) for name in "xy"}
@@ -161,7 +150,7 @@ def gradient_flops():
     """Those of a loss with its gradient."""
 
     def loss(params, batch):
-        return mean_square(deep(params, batch), batch)
+        return mean_square(perceptron(params, batch), batch)
 
     return flops(jax.value_and_grad(loss), SHAPES, BATCH)
 
@@ -276,7 +265,7 @@ def test_a_question_costs_what_is_counted(question):
 
     def model(params, batch):
         models.append(None)
-        return deep(params, batch)
+        return perceptron(params, batch)
 
     objective = optc.Objective(outputs=model, loss=mean_square, batch_axis=0)
     step = jax.jit(lambda p, s, b: optimizer.update(p, s, b, objective)).lower(SHAPES, state, BATCH)
