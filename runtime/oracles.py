@@ -7,6 +7,7 @@ float32.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jax.typing import ArrayLike
 from .evaluation import evaluate
 from .examples import Examples
 from .field import Field, cast, scalar_dtype
+from .measured import measured
 from .objective import Beside, Inputs, Objective
 from .outputs import outputs_field, outputs_tree
 from .slices import evaluate_slices
@@ -132,6 +134,8 @@ class Point:
     """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
     feature_alignment: Callable[[jax.Array, int, Field, int, ArrayLike, bool], Field]
     """How a field is aligned with what the outputs depend on, from a key at a site."""
+    measured: Callable[[str, int, Field], Field]
+    """What the model measures by name: for each tensor of a field, numbers along an axis."""
     examples: jax.Array
     """The number of examples in the batch."""
     per_example_grad: Callable[[], Examples]
@@ -152,6 +156,8 @@ def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
     if "pullback" in found:
         pull = found["pullback"]
         found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
+    if "measured" in found:
+        found["measured"] = partial(measured, found["measured"])
     if "feature_alignment" in found:
         aligned = found["feature_alignment"]
         found["feature_alignment"] = lambda key, site, *asked: aligned(

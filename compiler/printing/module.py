@@ -51,7 +51,7 @@ def needs(graph: Graph) -> dict[str, str]:
     for node in walk(graph.step):
         oracle = {"curvature": "hvp", "ggn_curvature": "ggn"}.get(node.op, node.op)
         idle = node.op == "loss" and node.id in reported and node.id not in used
-        if node.op in (*ASKED, "examples") and not idle:
+        if node.op in (*ASKED, "examples", "measured") and not idle:
             found.setdefault(oracle, _asker(graph, node))
     return found
 
