@@ -44,7 +44,7 @@ def arange(like: jax.Array, length: int) -> jax.Array:
 
 def trace(a: jax.Array) -> jax.Array:
     """The sum of the diagonal of each matrix, `[..., 1, 1]`."""
-    return jnp.trace(a, axis1=-2, axis2=-1)[..., None, None]
+    return jnp.expand_dims(jnp.sum(diagonal(a), -1), (-2, -1))
 
 
 def diagonal(a: jax.Array) -> jax.Array:
@@ -75,7 +75,7 @@ def matrix_power(a: jax.Array, p: Number, otherwise: jax.Array | None = None) ->
 
     def power(a: jax.Array) -> jax.Array:
         values, vectors = jnp.linalg.eigh(a)
-        noise = jnp.finfo(a.dtype).eps * values[..., -1:]
+        noise = _epsilon(a) * values[..., -1:]
         # Half the power on both sides keeps the result positive, and what is computed in range.
         half = vectors * (jnp.maximum(values, noise) ** (p / 2))[..., None, :]
         return product(half, half.mT)
@@ -91,7 +91,7 @@ def eigenbasis(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
     """
 
     def basis(a: jax.Array) -> jax.Array:
-        vectors = jnp.linalg.eigh(a)[1][..., ::-1]
+        vectors: jax.Array = jnp.linalg.eigh(a)[1][..., ::-1]
         along = jnp.cos(jnp.arange(a.shape[-1], dtype=a.dtype)) @ vectors
         return vectors * _sign(along)[..., None, :]
 
@@ -122,7 +122,7 @@ def polar(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
 
     def factor(a: jax.Array) -> jax.Array:
         u, s, vt = jnp.linalg.svd(a, full_matrices=False)
-        noise = max(a.shape[-2:]) * jnp.finfo(a.dtype).eps * s[..., :1]
+        noise = max(a.shape[-2:]) * _epsilon(a) * s[..., :1]
         return product(u * (s > noise)[..., None, :], vt)
 
     return _guarded(factor, a, otherwise)
@@ -169,7 +169,8 @@ def _guarded(fn: _Factors, a: jax.Array, otherwise: jax.Array | None, rank: int 
     """
     a = a.astype(_dtype(a))
     finite = jnp.isfinite(a).all((-2, -1), keepdims=True)
-    found = fn(jnp.where(finite, a, jnp.eye(*a.shape[-2:], dtype=a.dtype)))
+    rows, columns = a.shape[-2:]
+    found = fn(jnp.where(finite, a, jnp.eye(rows, columns, dtype=a.dtype)))
     known = finite if rank == 2 else finite[..., 0]
     return _or(jnp.where(known, found, jnp.nan), otherwise, rank)
 
@@ -184,6 +185,10 @@ def _or(found: jax.Array, otherwise: jax.Array | None, rank: int) -> jax.Array:
 
 def _sign(x: jax.Array) -> jax.Array:
     return jnp.where(x < 0, -1, 1).astype(x.dtype)
+
+
+def _epsilon(x: jax.Array) -> float:
+    return float(jnp.finfo(x.dtype).eps)  # type: ignore[no-untyped-call]  # jax has none
 
 
 def _length(like: jax.Array, length: int) -> int:
