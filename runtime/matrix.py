@@ -49,7 +49,8 @@ def trace(a: jax.Array) -> jax.Array:
 
 def diagonal(a: jax.Array) -> jax.Array:
     """The diagonal of each matrix, a vector."""
-    return jnp.diagonal(a, axis1=-2, axis2=-1)
+    found: jax.Array = jnp.diagonal(a, axis1=-2, axis2=-1)
+    return found
 
 
 def diagonal_matrix(v: jax.Array) -> jax.Array:
