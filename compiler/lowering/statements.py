@@ -257,10 +257,18 @@ def _when_tensor(
     term: Term,
     named: Callable[[syntax.Block], Value | None] | None = None,
 ) -> Value | None:
-    """A choice by tensor; `named` lowers its first side, with names for lengths."""
+    """A choice by tensor; `named` lowers its first side, with names for lengths.
+
+    Where the tensors here surely lie on one side, there is no choice.
+    """
+    opposite = Term(op="not", arguments=(term,))
+    if ctx.sure(term) and _refusal(when.then) is None:
+        return named(when.then) if named else _block(ctx, site, Scope(scope), when.then)
+    if ctx.sure(opposite) and _refusal(when.otherwise) is None:
+        return _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
-    outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
+    outside = ctx.add_domain(f"other_{name}", opposite)
     first = named or (lambda block: _block(ctx, site, Scope(scope), block))
     for refused, other, flip in _refused_sides(when):
         ctx.refuse(refused, outside if flip else inside)

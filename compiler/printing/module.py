@@ -342,7 +342,7 @@ class _Module:
             "doc=__doc__",
             f"source_file={quoted(graph.file)}",
             "hyperparameters=HYPERPARAMETERS",
-            Labelled("needs=", mapping(_quoted_values(needs(graph)))),
+            Labelled("needs=", mapping(_worded_values(needs(graph)))),
             "init=init",
             "step=step",
         ]
@@ -364,8 +364,8 @@ def _slots(entries: list[tuple[str, str, Piece]]) -> Piece:
     return mapping([(stage, mapping(slots)) for stage, slots in stages.items()])
 
 
-def _quoted_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
-    return [(key, quoted(value)) for key, value in entries.items()]
+def _worded_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
+    return [(key, worded(value)) for key, value in entries.items()]
 
 
 def _hyperparameter(parameter: Hyperparameter) -> Piece:
