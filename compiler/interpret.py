@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import histories, rearrange, spectral
+from . import histories, rearrange, spectral, turns
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import OPS, knots
@@ -441,8 +441,24 @@ class Interpreter:
         match node.op:
             case "if":
                 return self._region(node.regions[0] if inputs[0] else node.regions[1])
+            case "stagger":
+                return self._stagger(node, int(inputs[0]), int(inputs[1]), inputs[2:])
             case _:
                 return self._loop(node, int(inputs[0]), inputs[1:])
+
+    def _stagger(self, node: Node, period: int, count: int, kept: list[Fields]) -> list[Fields]:
+        """What is kept, made anew for the tensors that have their turn."""
+        places = zip(*kept, strict=True)
+        shapes = [None if x[0] is None else tuple(map(np.shape, x)) for x in places]
+        due = [turn == (count - 1) % period for turn in turns.turns(shapes, period)]
+        every = self._masks
+        self._masks = [[here and now for here, now in zip(m, due, strict=True)] for m in every]
+        fresh = self._region(node.regions[0])
+        self._masks = every
+        return [
+            [x if now else y for now, x, y in zip(due, new, old, strict=True)]
+            for new, old in zip(fresh, kept, strict=True)
+        ]
 
     def _loop(self, node: Node, count: int, carried: list[Any]) -> list[Any]:
         body, *condition = node.regions

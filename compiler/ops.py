@@ -300,8 +300,12 @@ STRUCTURE = (
     Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic"),
     Op("if", "control", ("bool",)),
     Op("loop", "control", ("any",)),
+    Op("stagger", "control", ("number", "number")),
 )
-"""Inputs, choices by tensor, fills, random fields and control flow."""
+"""Inputs, choices by tensor, fills, random fields and control flow.
+
+`stagger` takes a period, the count of steps and what is kept, and has a region that makes all of it
+anew: each tensor has the new values at one of so many steps, as `compiler.turns` says."""
 
 HISTORIES = (
     Op("history", "history", ("any", "number"), "float", "", "rt.history", ("sign", "∅")),

@@ -266,8 +266,8 @@ class Builder(Transformer[Token, s.Item]):
         return block if isinstance(block, s.Block) else s.Block(block.span, (block,))
 
     def every(self, parts: Parts) -> s.Every:
-        word, period, body = parts
-        return s.Every(_span(word, body), period, body)
+        word, period, staggered, body = parts
+        return s.Every(_span(word, body), period, staggered is not None, body)
 
     def return_(self, parts: Parts) -> s.Return:
         return s.Return(_span(parts[0], parts[1]), parts[1])

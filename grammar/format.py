@@ -233,7 +233,8 @@ def _statement(page: Page, statement: s.Statement, depth: int) -> None:
         case s.If() | s.When():
             _choice(page, statement, depth)
         case s.Every():
-            page.put("every ", statement.period, " {", depth)
+            staggered = " staggered" if statement.staggered else ""
+            page.put("every ", statement.period, f"{staggered} {{", depth)
             _body(page, None, statement.body, depth)
         case s.Return():
             page.put("return ", statement.value, "", depth)

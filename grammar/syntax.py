@@ -194,9 +194,10 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class Every(Node):
-    """`every period { body }`."""
+    """`every period { body }`, or `every period staggered { body }`."""
 
     period: Expr
+    staggered: bool
     body: "Block"
 
 

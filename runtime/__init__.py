@@ -75,6 +75,7 @@ from .spectral import (
 )
 from .state import Outcome, Report, State
 from .tree import matches
+from .turns import staggered
 
 __all__ = [
     "Extern",
@@ -140,6 +141,7 @@ __all__ = [
     "restrict",
     "round_stochastic",
     "select",
+    "staggered",
     "stored",
     "sum",
     "sum_per",
