@@ -197,7 +197,9 @@ def _reduction(
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
-        if values[0].type.is_field and refuse_in_turn(ctx, expr, f"`{function}` runs over all"):
+        if values[0].type.is_field and refuse_in_turn(
+            ctx, expr, f"`{function}` runs over all tensors"
+        ):
             return MISTAKE
         whole = [ctx.restricted(v) for v in values]
         return ctx.node(op, whole, Type("scalar", dtype), name=name)

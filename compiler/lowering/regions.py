@@ -1,7 +1,7 @@
 """Functions that become regions: operators, functions of one example's gradient, of an eigenvalue.
 
 An op calls them as often as its algorithm needs. So nothing in them is kept or drawn, and where
-they are mapped over many values at once nothing is asked. Work that is staggered is such a place too.
+they are mapped over many values at once nothing is asked. Nor may staggered work keep, draw or ask.
 """
 
 from collections.abc import Callable

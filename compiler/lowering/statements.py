@@ -124,7 +124,7 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
     if binding.cell < 0:
         return
     info = ctx.cell_info[binding.cell]
-    if refuse_for_all(ctx, update, binding, info):
+    if not value.type.is_unknown and refuse_for_all(ctx, update, binding, info):
         value = MISTAKE
     if not value.type.is_unknown and not _fits(value.type, info.type):
         declared = [Label(binding.span, f"declared as {info.type}")] if binding.span else []

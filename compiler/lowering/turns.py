@@ -36,7 +36,7 @@ def _period(ctx: Context, site: Site, scope: Scope, expr: syntax.Expr) -> Value:
     known = period.constant if period.constant is not None else ctx.default_of(period)
     if known is not None and not isinstance(known, str) and known < 1:
         message = f"{_PERIOD} is {known}; it must be at least 1"
-        ctx.report.add(STAGGERED.at(expr.span, message, others=ctx.asker_of(expr.span)))
+        ctx.blame(STAGGERED, expr.span, message, "the period")
         return MISTAKE
     ctx.tighten(period, Bounds(low=1))
     return period

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ..graph import Node, is_plain_mean
 from ..ops import OPERATORS, OPS
-from ..plan import Block, Kernel, is_kernel_work
+from ..plan import Block, Kernel, free_values, is_kernel_work
 from ..quoting import quoted
 from .function import (
     Function,
@@ -75,13 +75,15 @@ class _MainWriter(Function):
         return found
 
     def _count(self, block: Block) -> None:
-        """How often each value is read; a kernel's arguments count twice, so they get names."""
+        """How often each value is read; what is handed over counts twice, so that it has a name."""
         self.counts.update(block.results)
         for step in block.steps:
             if isinstance(step, Kernel):
                 self.counts.update((*step.fields, *step.scalars) * 2)
                 continue
             self.counts.update(self.nodes[step].inputs)
+            if self.nodes[step].op == "stagger":
+                self.counts.update([*free_values(self.nodes[step].regions[0])] * 2)
             for inner in self.program.plan.inner.get(step, ()):
                 self._count(inner)
 
@@ -370,7 +372,6 @@ class _MainWriter(Function):
         if len(names) == 1 and node.op == "loop":
             names = [f"({names[0]},)"]
         return rows + assigned(names, made, indent)
-
 
     def _nested(
         self,
