@@ -301,6 +301,10 @@ class Interpreter:
                 return np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])]))
             case "rank_as":
                 return np.reshape(x, (1,) * np.ndim(more[0][place]))
+            case "blocks":
+                return _blocks(x, int(more[0]))
+            case "unblocks":
+                return _whole(x, np.shape(more[0][place]))
         before, after = rearrange.sides(str(node["pattern"]))
         like = x
         if node.op == "unview":
@@ -485,6 +489,23 @@ def _float(x: Any) -> Any:
 
 def _at(value: Any, place: int) -> Any:
     return value[place] if isinstance(value, list) else value
+
+
+def _blocks(x: Tensor, largest: int) -> Tensor:
+    """The grid of blocks of the last two axes, zeros behind them."""
+    down, across, height, width = rearrange.in_blocks(np.shape(x), largest)[-4:]
+    rows, cols = np.shape(x)[-2:]
+    behind = [(0, down * height - rows), (0, across * width - cols)]
+    padded = np.pad(x, [(0, 0)] * (np.ndim(x) - 2) + behind)
+    cut = np.reshape(padded, (*np.shape(x)[:-2], down, height, across, width))
+    return np.swapaxes(cut, -3, -2)
+
+
+def _whole(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The tensor of a shape that a grid of blocks was cut from."""
+    down, across, height, width = np.shape(x)[-4:]
+    padded = np.reshape(np.swapaxes(x, -3, -2), (*shape[:-2], down * height, across * width))
+    return padded[..., : shape[-2], : shape[-1]]
 
 
 def _interpolate(points: Sequence[tuple[float, float]], x: Tensor) -> Tensor:

@@ -272,12 +272,15 @@ SHAPES = (
     Op("extent", "shape", ("any",), "float", "", "rt.extent", ("call", "length")),
     Op("view", "shape", ("any",), "join", "", "rt.view", ("call", "arrange")),
     Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", ("call", "arrange back")),
+    Op("blocks", "shape", ("any", "number"), "join", "", "rt.blocks", ("call", "blocks")),
+    Op("unblocks", "shape", ("any", "any", "number"), "join", "", "rt.unblocks", ("call", "whole")),
     Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", ("same", "")),
 )
 """What looks at the shape of each tensor, or gives it another one; see `compiler.rearrange`.
 
 `extent` is the length of the attribute `axis`, counted from the end. `view` and its inverse take
-the sizes of axes that are parameters as further inputs."""
+the sizes of axes that are parameters as further inputs. `blocks` cuts the last two axes into blocks
+of at most its second input, and its inverse takes a field of the shape before, and the same."""
 
 STRUCTURE = (
     Op("const", "leaf", ()),

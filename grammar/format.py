@@ -178,6 +178,7 @@ def _pipeline(
 
 def _group(page: Page, group: s.Group, depth: int) -> None:
     view = "" if group.view is None else _view(group.view)
+    view += "" if group.blocks is None else f" blocks of {inline(group.blocks)}"
     head = f"group {group.name.id}"
     if group.where is None:
         page.write(f"{head}{view} {{", depth)

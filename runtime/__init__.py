@@ -23,7 +23,7 @@ compiler:
     )
 """
 
-from .arrange import View, extent, rank_as, unview, view
+from .arrange import View, blocks, extent, rank_as, unblocks, unview, view
 from .control import repeat
 from .extern import Extern, Opaque, extern, select
 from .field import (
@@ -101,6 +101,7 @@ __all__ = [
     "View",
     "all",
     "any",
+    "blocks",
     "copy",
     "dot",
     "dot_per",
@@ -146,6 +147,7 @@ __all__ = [
     "sum",
     "sum_per",
     "uniform",
+    "unblocks",
     "unview",
     "view",
     "xtrace",

@@ -127,7 +127,7 @@ class _Shapes:
                 return whole
             case "nans" | "feature_alignment":
                 return (1,) * len(whole)
-            case "view" | "unview":
+            case "view" | "unview" | "blocks" | "unblocks":
                 return whole
             case "history":
                 return (self.places.get(node.id, 0), *whole)

@@ -290,7 +290,17 @@ class Formulas:
         if node.op == "rank_as":
             like = more[0].form
             return Formula(x.value, Form(form.pers, like.arrangement if like else ""))
+        if node.op in ("blocks", "unblocks"):
+            return self._blocks(node, x.value, form, more)
         return self._view(node, x.value, form, more)
+
+    def _blocks(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
+        name, pers = self._views.cut(more[-1].value), (str(node.type.per),)
+        if node.op == "unblocks":
+            arrangement = more[0].form.arrangement if more[0].form else ""
+            return Formula(self._views.undone(x, str(form), name), Form(pers, arrangement))
+        arrangement = self._views.arrangement(form.arrangement, name, "")
+        return Formula(self._views.padded(x, str(form), name), Form(pers, arrangement))
 
     def _view(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
         pattern, sizes = str(node["pattern"]), str(node["sizes"])
