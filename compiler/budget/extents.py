@@ -120,6 +120,8 @@ class _Shapes:
                 source, place = self.nodes[node.inputs[0]], int(node["index"])
                 if source.op == "loop":
                     return self._of(source.inputs[1 + place], whole)
+                if source.op == "stagger":
+                    return self._of(source.inputs[2 + place], whole)
                 if source.op == "if":
                     return self._of(source.regions[0].results[place], whole)
                 return whole
@@ -127,7 +129,7 @@ class _Shapes:
                 return (1,) * len(whole)
             case "measured":
                 return shape_of_parts(whole, node["per"])
-            case "view" | "unview":
+            case "view" | "unview" | "blocks" | "unblocks":
                 return whole
             case "history":
                 return (self.places.get(node.id, 0), *whole)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from ...grammar import syntax
 from ...grammar.source import Span
-from ..declarations import NOT_YET as NOT_YET_COMPILED
-from ..ops import NOT_YET, OPS
+from ..ops import OPS
 from ..types import ONE_FOR_ALL, OUTPUTS, SCALAR, Per, Type, shape
 from . import expressions, shapes
 from .arguments import match
@@ -26,7 +25,7 @@ from .oracles import (
     refuse_in_condition,
 )
 from .parts import part
-from .regions import refuse_to_keep
+from .regions import refuse_in_turn, refuse_to_keep
 
 _OPERATORS_ONLY = {
     "add", "sub", "mul", "div", "mod", "pow", "neg", "float",
@@ -55,7 +54,7 @@ SPECTRAL = {
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, *SPECTRAL, *MATRICES,
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *HISTORIES, *SPECTRAL, *MATRICES,
     "per_example_mean", "measured",
 }  # fmt: skip
 """Every function of the language."""
@@ -83,11 +82,7 @@ def language_function(
         return measured(ctx, site, scope, expr, name)
     if function in SPECTRAL:
         return SPECTRAL[function](ctx, site, scope, expr, name)
-    if function in RESULTS:
-        return _oracle(ctx, site, scope, expr, name)
-    message = f"`{function}` ({NOT_YET[function]}) is not compiled yet"
-    ctx.report.add(NOT_YET_COMPILED.at(expr.function.span, message, label="parsed only"))
-    return MISTAKE
+    return _oracle(ctx, site, scope, expr, name)
 
 
 def _is_reduction(expr: syntax.Call) -> bool:
@@ -190,6 +185,10 @@ def _reduction(
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
+        if values[0].type.is_field and refuse_in_turn(
+            ctx, expr, f"`{function}` runs over all tensors"
+        ):
+            return MISTAKE
         whole = [ctx.restricted(v) for v in values]
         return ctx.node(op, whole, Type("scalar", dtype), name=name)
     per = part(ctx, matched["per"].value, function)
@@ -211,7 +210,7 @@ def _of_vectors(
         return ctx.mistyped(span, message)
     # Along the last axis, which the vector has where a matrix has its last two.
     along = {"per": "row" if per == "matrix" else per}
-    type = Type("field", OPS[op].gives, per, ctx.domain)
+    type = Type("field", per=per, domain=ctx.domain)
     flat = ctx.node(op, values, type, attributes=along)
     return ctx.node("onto_matrix", (flat,), type, name=name)
 
