@@ -43,7 +43,7 @@ LOOSER = {
 
 
 NEVER_EMPTY = ("muon_optax", "muon_optax_dion")
-"""Claims whose twin divides by the number of rows in Python, which it cannot where there are none."""
+"""Claims whose twin divides by the number of rows in Python, where an empty matrix has none."""
 
 
 def params_of_claims(stride):

@@ -86,7 +86,6 @@ CASES = {
             "lr": 0.05,
             "betas": (0.9, 0.95),
             "eps": 1e-6,
-            "weight_decay": 0.1,
             "no_deprecation_warning": True,
         },
     ),
