@@ -23,7 +23,7 @@ compiler:
     )
 """
 
-from .arrange import View, extent, rank_as, unview, view
+from .arrange import View, blocks, extent, rank_as, unblocks, unview, view
 from .control import repeat
 from .extern import Extern, Opaque, extern, select
 from .field import (
@@ -43,6 +43,24 @@ from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .history import History, history, inverse_fisher, inverse_hessian, push, stored
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
+from .matrix import (
+    arange,
+    argsort,
+    cholesky,
+    diagonal,
+    diagonal_matrix,
+    eigenbasis,
+    eigenvalues,
+    eye,
+    filled,
+    inverse_root,
+    matrix_power,
+    orthonormal,
+    polar,
+    solve,
+    take,
+    trace,
+)
 from .objective import Objective
 from .oracles import Oracles, Point
 from .program import Optimizer, Program
@@ -75,6 +93,7 @@ from .spectral import (
 )
 from .state import Outcome, Report, State
 from .tree import matches
+from .turns import staggered
 
 __all__ = [
     "Extern",
@@ -100,11 +119,21 @@ __all__ = [
     "View",
     "all",
     "any",
+    "arange",
+    "argsort",
+    "blocks",
+    "cholesky",
     "copy",
+    "diagonal",
+    "diagonal_matrix",
     "dot",
     "dot_per",
+    "eigenbasis",
+    "eigenvalues",
     "extent",
     "extern",
+    "eye",
+    "filled",
     "full",
     "highest",
     "history",
@@ -112,11 +141,13 @@ __all__ = [
     "interpolate",
     "inverse_fisher",
     "inverse_hessian",
+    "inverse_root",
     "lanczos",
     "lowest",
     "mask",
     "matches",
     "matrix_function",
+    "matrix_power",
     "max",
     "max_per",
     "mean",
@@ -130,7 +161,9 @@ __all__ = [
     "normal",
     "number",
     "ones",
+    "orthonormal",
     "per_tensor",
+    "polar",
     "push",
     "quadrature",
     "rademacher",
@@ -140,10 +173,15 @@ __all__ = [
     "restrict",
     "round_stochastic",
     "select",
+    "solve",
+    "staggered",
     "stored",
     "sum",
     "sum_per",
+    "take",
+    "trace",
     "uniform",
+    "unblocks",
     "unview",
     "view",
     "xtrace",

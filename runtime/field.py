@@ -4,7 +4,7 @@ import dis
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import partial, update_wrapper, wraps
 from itertools import pairwise, repeat
 from typing import Any, ClassVar, TypeAlias
 
@@ -274,7 +274,7 @@ class _Lifted:
     def _plain(self, args: tuple[Any, ...]) -> Callable[..., Any]:
         static = _static(args)
         if static not in self._jitted:
-            self._jitted[static] = jax.jit(self._fn, static_argnums=static)
+            self._jitted[static] = jax.jit(_exact(self._fn), static_argnums=static)
         return self._jitted[static]
 
     def _stacked(self, args: tuple[Any, ...], split: Split | None) -> Callable[..., Any]:
@@ -283,7 +283,7 @@ class _Lifted:
         split = None if split is None or split.axis in _manual_axes() else split
         key = (static, stacks, split)
         if key not in self._jitted:
-            made = partial(_over_stack, self._fn, static, stacks, split)
+            made = partial(_over_stack, _exact(self._fn), static, stacks, split)
             self._jitted[key] = jax.jit(made, static_argnums=static)
         return self._jitted[key]
 
@@ -323,6 +323,17 @@ def _over_stack(
             check_vma=False,
         )
     return run(*(args[i] for i in given))
+
+
+def _exact(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with products of matrices that are not rounded to less than their dtype."""
+
+    @wraps(fn)
+    def traced(*args: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return fn(*args)
+
+    return traced
 
 
 class _Casts:

@@ -8,6 +8,7 @@ from . import expressions
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
+from .regions import refuse_in_turn
 
 HISTORY = declare(
     "history",
@@ -43,7 +44,7 @@ def empty_history(ctx: Context, site: Site, scope: Scope, expr: syntax.Call) -> 
     size = expressions.number(ctx, site, scope, matched["size"].value)
     if like.type.is_unknown or size.type.is_unknown:
         return MISTAKE
-    if not (like.type.is_field and like.type.per == "element"):
+    if not like.type.is_like_weights:
         return ctx.mistyped(
             matched["like"].span, f"a history is one of fields; this is {like.type}"
         )
@@ -96,6 +97,8 @@ def of_history(
         values[key] = value
     if any(value.type.is_unknown for value in values.values()):
         return MISTAKE
+    if refuse_in_turn(ctx, expr, f"`{function}` speaks of all tensors"):
+        return MISTAKE
     field, spans = values["x"], (matched["x"].span,)
     wrong = expressions.differently_arranged(ctx, (field,), spans)
     if wrong is not None:
@@ -118,7 +121,7 @@ def _takes(key: str, value: Value) -> bool:
         return True
     match _KINDS.get(key):
         case "a field":
-            return type.is_field and type.per == "element" and type.dtype == "float"
+            return type.is_like_weights and type.dtype == "float"
         case "a number":
             return type.is_scalar and type.dtype != "bool"
         case _:

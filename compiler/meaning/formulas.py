@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..graph import Graph, Node, Region, index, walk
-from ..ops import OPS, knots
+from ..ops import MAKERS, OPS, knots
 from ..records import Hyperparameter, Term
-from ..types import Type
+from ..types import Dims, Type
 from .algebra import Algebra
 from .arrangements import Arrangements
 from .operations import Operations
@@ -37,6 +37,7 @@ class Form:
 
     pers: tuple[str, ...]
     arrangement: str = ""
+    dims: Dims | None = None
 
     def __or__(self, other: "Form") -> "Form":
         pers = {*self.pers, *other.pers}
@@ -45,7 +46,8 @@ class Form:
         elif len(pers) > 1:
             pers -= {"tensor"}
         arrangements = {self.arrangement, other.arrangement} - {""}
-        return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)))
+        dims = self.dims if self.dims is not None else other.dims
+        return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)), dims)
 
 
 _ELEMENTS = Form(("element",))
@@ -155,6 +157,8 @@ class Formulas:
                 return self._reduction(node, inputs)
             case "shape":
                 return self._shape(node, inputs)
+            case "matrix":
+                return self._matrix(node, inputs)
             case "local":
                 mask = Formula(self._terms.mask(int(node["domain"])))
                 return self._elementwise(node, [mask, *inputs], "where")
@@ -242,7 +246,7 @@ class Formulas:
         if not node.type.is_field:
             return Formula(found)
         arrangement = inputs[0].form.arrangement if inputs[0].form else ""
-        return Formula(found, Form((str(per),), arrangement))
+        return Formula(found, Form((str(per),), arrangement, node.type.dims))
 
     def _domain(self, id: int) -> int:
         return self._nodes[id].type.domain
@@ -290,7 +294,17 @@ class Formulas:
         if node.op == "rank_as":
             like = more[0].form
             return Formula(x.value, Form(form.pers, like.arrangement if like else ""))
+        if node.op in ("blocks", "unblocks"):
+            return self._blocks(node, x.value, form, more)
         return self._view(node, x.value, form, more)
+
+    def _blocks(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
+        name, pers = self._views.cut(more[-1].value), (str(node.type.per),)
+        if node.op == "unblocks":
+            arrangement = more[0].form.arrangement if more[0].form else ""
+            return Formula(self._views.undone(x, str(form), name), Form(pers, arrangement))
+        arrangement = self._views.arrangement(form.arrangement, name, "")
+        return Formula(self._views.padded(x, str(form), name), Form(pers, arrangement))
 
     def _view(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
         pattern, sizes = str(node["pattern"]), str(node["sizes"])
@@ -304,6 +318,15 @@ class Formulas:
         opposite = self._views.opposite(pattern, sizes)
         arrangement = self._views.arrangement(form.arrangement, name, opposite)
         return Formula(self._views.seen(x, str(form), name, opposite), Form(pers, arrangement))
+
+    def _matrix(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        form = _form(node.type)
+        if node.op == "filled":
+            return Formula(self._operations.literal(node["value"]), form)
+        of = [x.value for x in inputs] if node.op not in MAKERS else []
+        forms = [str(x.form) for x in inputs]
+        found = self._atom(node, node.op, node.attributes, forms, str(form), of=of)
+        return Formula(found.value, form)
 
     def _fill(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         form = inputs[0].form or _form(node.type)
@@ -393,6 +416,8 @@ class Formulas:
         match node.op:
             case "if":
                 self._results[node.id] = self._branches(inputs[0].value, node)
+            case "stagger":
+                self._results[node.id] = self._stagger(node, *inputs)
             case _:
                 self._results[node.id] = self._loop(node, inputs[0].value, inputs[1:])
         return Formula(self._algebra.zero)
@@ -404,6 +429,21 @@ class Formulas:
         return [
             Formula(self._algebra.choose(condition, a.value, b.value), _joined([a, b]))
             for a, b in zip(self._inside(yes), self._inside(no), strict=True)
+        ]
+
+    def _stagger(
+        self, node: Node, period: Formula, count: Formula, *kept: Formula
+    ) -> list[Formula]:
+        """What is kept or made anew; the shapes of all that is kept say when, as a whole."""
+        made = self._inside(node.regions[0])
+        whole = sorted(kept, key=lambda x: (x.value.key, repr(x.form)))
+        forms = repr([x.form for x in whole])
+        tensors = self._terms.mask(self._domain(node.inputs[2]))
+        of = [period.value, count.value, tensors, *(x.value for x in whole)]
+        turn = self._algebra.condition("turn", forms, of=of, scalar=False)
+        return [
+            Formula(self._algebra.choose(turn, new.value, old.value), _joined([new, old]))
+            for new, old in zip(made, kept, strict=True)
         ]
 
     def _loop(self, node: Node, count: Value, carried: Sequence[Formula]) -> list[Formula]:
@@ -457,7 +497,7 @@ class Formulas:
 def _form(type: Type) -> Form | None:
     if type.kind == "outputs":
         return Form(("outputs",))
-    return Form((str(type.per),)) if type.is_field else None
+    return Form((str(type.per),), dims=type.dims) if type.is_field else None
 
 
 def _joined(formulas: Sequence[Formula]) -> Form | None:
