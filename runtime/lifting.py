@@ -6,13 +6,14 @@ product. The second is what an accelerator wants. On a CPU it gains nothing wher
 some size, and gradients are copied into stacks and steps out of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import jax
 
 from .field import Field, Mask
+from .hyperparameters import Value
 from .tree import Place, Split, Tree
 
 Way: TypeAlias = Literal["auto", "tensors", "stacked"]
@@ -61,24 +62,32 @@ class Lifting:
         return Split(self.mesh, self.axis)
 
 
-Chosen: TypeAlias = Callable[[Field], Mask]
-Sets: TypeAlias = Callable[[Field], Sequence[Mask]]
+Masks: TypeAlias = Callable[[Field, Mapping[str, Value]], Sequence[Mask]]
+"""Sets of tensors, for some weights and hyperparameters."""
 
 
-def lifted(tree: Tree, lifting: Lifting, matrices: Chosen | None, sets: Sets | None) -> Tree:
-    """The tree with its stacks: of the tensors of `matrices`, those that no set tells apart.
+def lifted(
+    tree: Tree,
+    h: Mapping[str, Value],
+    lifting: Lifting,
+    matrices: Masks | None,
+    sets: Masks | None,
+) -> Tree:
+    """The tree with its stacks: of the tensors of `matrices`, those that are alike.
 
     Of one shape and dtype, that is, and in the same of `sets`. A tensor that is alone stays a place
     of its own. Places have the order of their first members.
     """
-    if matrices is None or not lifting.is_stacked or not tree.leaves:
+    if matrices is None or not lifting.is_stacked:
         return tree
     w = Field((None,) * len(tree.leaves), tree)
-    flags = [mask.flags for mask in (sets(w) if sets else ())]
+    works, told = (
+        [mask.flags for mask in masks(w, h)] if masks else [] for masks in (matrices, sets)
+    )
     classes: dict[object, list[int]] = {}
-    for i, (leaf, is_matrix) in enumerate(zip(tree.leaves, matrices(w).flags, strict=True)):
-        alike = (leaf.shape, leaf.dtype, *(each[i] for each in flags))
-        classes.setdefault(alike if is_matrix else i, []).append(i)
+    for i, leaf in enumerate(tree.leaves):
+        alike = (leaf.shape, leaf.dtype, *(flags[i] for flags in (*works, *told)))
+        classes.setdefault(alike if any(flags[i] for flags in works) else i, []).append(i)
     parts = lifting.split.devices if lifting.split else 1
     places = tuple(
         Place(tree.leaves[members[0]], tuple(members), _size(len(members), parts))

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from .border import apart, enter, leave, next_weights, reported
 from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
-from .lifting import Chosen, Lifting, Sets, Way, lifted
+from .lifting import Lifting, Masks, Way, lifted
 from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
@@ -36,8 +37,8 @@ class Program:
     trained ones. `check(h)` raises ValueError for values that a rule refuses. `needs` has, for each
     oracle that the program uses, the stage and spec line that asks for it. A `random` program
     carries a key in its state. `groups` and `limited` say which tensors go through which stages,
-    for `groups` of some weights. `matrices(w)` are the tensors that go through matrix work, which
-    `lifting` may stack, and `sets(w)` the sets that tell tensors of one shape apart.
+    for `groups` of some weights. `matrices(w, h)` are sets of tensors that go through work on
+    matrices, which `lifting` may stack, and `sets(w, h)` what tells tensors of one shape apart.
     """
 
     def __init__(
@@ -55,8 +56,8 @@ class Program:
         requested: Iterable[str] = (),
         groups: Iterable[Group] = (),
         limited: Iterable[Limited] = (),
-        matrices: Chosen | None = None,
-        sets: Sets | None = None,
+        matrices: Masks | None = None,
+        sets: Masks | None = None,
         lifting: Way = "auto",
         doc: str = "",
         source_file: str = "",
@@ -83,7 +84,7 @@ class Program:
         self._source: str | None = None
         self._jitted: dict[tuple[Lifting | Value, ...], Callable[..., Any]] = {}
         self._layouts: dict[Any, Layout] = {}
-        self._lifted: dict[tuple[Tree, Lifting], Tree] = {}
+        self._lifted: dict[Any, Tree] = {}
 
     def __call__(self, **values: Value) -> "Optimizer":
         """The optimizer with these hyperparameters, the others at their defaults.
@@ -127,11 +128,21 @@ class Program:
         known = bind(static, sizes) if viewed else {}
         return group_table(self.declared_groups, self.limited, leaves_of(params), known)
 
-    def lifted(self, tree: Tree) -> Tree:
+    def lift(
+        self,
+        way: Way | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+        axis: str | None = None,
+    ) -> Self:
+        """The program after its matrices are lifted in another way; None keeps what there is."""
+        self.lifting = Lifting(way or self.lifting.way, mesh, axis)
+        return self
+
+    def lifted(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
         """The places that the weights have in a step: each its own, or several in a stack."""
-        key = tree, self.lifting
+        key = tree, self.lifting, *static.values()
         if key not in self._lifted:
-            self._lifted[key] = lifted(tree, self.lifting, self._matrices, self._sets)
+            self._lifted[key] = lifted(tree, static, self.lifting, self._matrices, self._sets)
         return self._lifted[key]
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
@@ -254,6 +265,7 @@ class Optimizer:
         parameters = program.hyperparameters
         self._static = {name: x for name, x in values.items() if parameters[name].static}
         self._floats = {name: x for name, x in values.items() if not parameters[name].static}
+        self._lift = partial(program.lifted, static=self._static)
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
@@ -269,7 +281,7 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        slots = self.program.fresh_slots(enter(params, self.program.lifted), self._static | floats)
+        slots = self.program.fresh_slots(enter(params, self._lift), self._static | floats)
         slots = apart(slots, (params, floats))
         drawn = self.program.random or key is not None
         data = key_data(key) if drawn else None
@@ -325,7 +337,7 @@ class Optimizer:
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
-        w = enter(params, self.program.lifted)
+        w = enter(params, self._lift)
         return leave(self.program.evaluation_weights(w, state, self._static))
 
     def adopt(self, state: State, params: PyTree) -> State:
@@ -334,7 +346,7 @@ class Optimizer:
         So a checkpoint of an accelerator goes on where matrices are not stacked, and the other way.
         """
         self.program.check_state(state)
-        w = enter(params, self.program.lifted)
+        w = enter(params, self._lift)
         layout = self.program.layout(w, self._static | state.hyperparameters)
         return state._replace(slots=layout.adopt(state.slots))
 
@@ -373,9 +385,7 @@ class Optimizer:
                 state = state._replace(hyperparameters=state.hyperparameters | now)
             return self.program.advance(w, state, *args, static=self._static, **more)
 
-        return transformation(
-            self.init, advance, self.program.lifted, self.program.asked_by, objective
-        )
+        return transformation(self.init, advance, self._lift, self.program.asked_by, objective)
 
 
 def _update(
@@ -391,7 +401,7 @@ def _update(
     check_objective(objective, program.asked_by)
     check_batch(batch, objective)
     check_inputs(objective, key, model_state)
-    w = enter(params, program.lifted)
+    w = enter(params, partial(program.lifted, static=static))
     outcome, after, oracles = program.advance(
         w, state, objective, batch, static=static, key=key, model_state=model_state
     )

@@ -54,7 +54,14 @@ class Stacked:
         return made
 
     def __repr__(self) -> str:
-        return f"Stacked({', '.join(leaf.path for leaf in self.beside.leaves)})"
+        rows = zip(self.beside.places, self.tensors, strict=True)
+        shown = (f"{place.name}: {_shape(x)}" for place, x in rows if x is not None)
+        return f"Stacked({', '.join(shown)})"
+
+
+def _shape(x: Any) -> str:
+    shape = getattr(x, "shape", None)
+    return type(x).__name__ if shape is None else f"{x.dtype}[{','.join(map(str, shape))}]"
 
 
 def has_stacks(tree: Tree, arrays: Sequence[Any]) -> bool:

@@ -69,6 +69,12 @@ class Place:
         """Whether the array has a first axis of members."""
         return self.size > 0
 
+    @property
+    def name(self) -> str:
+        """The path of the weight here, or of the first with how many follow: `0/kernel + 11`."""
+        more = len(self.members) - 1
+        return f"{self.leaf.path} + {more}" if more else self.leaf.path
+
     def stack(self, tensors: Sequence[Any]) -> Any:
         """The array here, of the tensors of all leaves; None where those here are not there."""
         found = [tensors[i] for i in self.members]
