@@ -284,7 +284,6 @@ the sizes of axes that are parameters as further inputs. `blocks` cuts the last 
 of at most its second input, and its inverse takes a field of the shape before, and the same."""
 
 
-
 def _matrix(
     name: str,
     takes: Takes = ("number",),
