@@ -102,7 +102,7 @@ class Type:
             case "field" if self.dtype == "bool":
                 return "a field of conditions"
             case "field" if self.is_indices:
-                return "indices"
+                return "a vector of indices"
             case "field" if self.per == "tensor":
                 return "one scalar per tensor"
             case "field" if isinstance(self.per, int):
