@@ -124,7 +124,7 @@ class _Multiply:
         if self.precision == "exact":
             return jnp.matmul(a, b, precision=EXACT)
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-        return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+        return jnp.matmul(a, b, precision="default", preferred_element_type=jnp.float32)
 
 
 def _key(burst: Burst) -> list[list[float]]:

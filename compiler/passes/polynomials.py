@@ -72,17 +72,17 @@ class Numbers:
         self._stage = stage
 
     def add(self, a: Number, b: Number) -> Number:
-        """a + b."""
+        """The sum."""
         return b if a == 0 else a if b == 0 else self._apply("add", a, b)
 
     def mul(self, a: Number, b: Number) -> Number:
-        """a * b; what is multiplied by no coefficient is none."""
+        """The product; 0 times anything is no coefficient."""
         if a == 0 or b == 0:
             return 0.0
         return b if a == 1 else a if b == 1 else self._apply("mul", a, b)
 
     def div(self, a: Number, b: Number) -> Number:
-        """a / b."""
+        """The quotient."""
         return a if a == 0 or b == 1 else self._apply("div", a, b)
 
     def copy(self, node: Node, given: Sequence[Number]) -> Number | None:
