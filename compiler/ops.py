@@ -319,6 +319,7 @@ MATRICES = (
     _matrix("solve", ("number", "number")),
     _matrix("argsort"),
     _matrix("take", ("number", "number")),
+    _matrix("gram_loop", notation=("call", "iterate")),
     _matrix("onto_matrix", python="{0}[..., None]", notation=("same", "")),
     _matrix("onto_vector", python="{0}[..., 0]", notation=("same", "")),
 )
@@ -327,7 +328,10 @@ MATRICES = (
 `filled`, `eye` and `arange` look at the shape of their first input alone and have `lengths`: axes
 from the end, numbers, and names of hyperparameters, which are further inputs. Factors with the
 attribute `otherwise` have a last input that stands for what is not finite. `onto_vector` gives the
-numbers of a matrix the rank of a vector, and `onto_matrix` those of a vector that of a matrix."""
+numbers of a matrix the rank of a vector, and `onto_matrix` those of a vector that of a matrix.
+
+`gram_loop`, which only a pass makes, is rounds y <- p(yy')y of a matrix y. For each sort of round
+it takes their number and the coefficients of p, as many as the attribute `sizes` says."""
 
 MAKERS = ("filled", "eye", "arange")
 """Ops that make a tensor of nothing but a shape."""
