@@ -64,7 +64,10 @@ class TextWriter(Writer):
         if exponent == Sign("⊤"):
             return f"{shown}ᵀ", POWER
         if isinstance(exponent, Fraction):
-            return f"{shown}^({self.write(exponent.above)}/{self.write(exponent.below, ATOM)})", POWER
+            return (
+                f"{shown}^({self.write(exponent.above)}/{self.write(exponent.below, ATOM)})",
+                POWER,
+            )
         return f"{shown}^{self.write(exponent, ATOM)}", POWER
 
     def _root(self, operand: Formula) -> str:
