@@ -10,6 +10,7 @@ from optc.compiler import matrices
 from optc.compiler.budget import algebra
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.tensors import Tensor, Tree
+from optc.compiler.driver import compile_spec
 from optc.compiler.graph import Node
 from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located
@@ -87,6 +88,12 @@ def test_the_bytes_of_matrices_are_those_of_init(view):
         for name, value in slots.items()
     }
     assert {(slot.stage, slot.name): slot.bytes for slot in found.slots} == sizes
+
+
+def test_a_summary_has_the_bytes_of_matrices_beside_those_of_weights():
+    found = compile_spec(Located(Source("<string>", spec()))).summary
+    assert found.state == "0"
+    assert found.matrices == "8 rows^2 + 2 cols * rank + 4 cols"
 
 
 def test_staggered_work_costs_what_it_costs_all_at_once():
