@@ -49,10 +49,13 @@ Layout = Literal[
     "second",
     "sample",
     "sign",
+    "transpose",
+    "inverse",
+    "inverse root",
 ]
 """How a formula shows an op. `product` is a call of the first input times the second, `quadratic`
 the same between the second and itself; `same` and `second` show that input alone, `sample` and
-`sign` show their sign alone."""
+`sign` show their sign alone. `inverse` is the inverse of the first input times the second."""
 
 Notation = tuple[Layout, str]
 
@@ -284,6 +287,9 @@ the sizes of axes that are parameters as further inputs. `blocks` cuts the last 
 of at most its second input, and its inverse takes a field of the shape before, and the same."""
 
 
+_PRODUCT: Notation = ("infix", "·")
+
+
 def _matrix(
     name: str,
     takes: Takes = ("number",),
@@ -298,25 +304,25 @@ def _matrix(
 
 
 MATRICES = (
-    _matrix("filled", ("any",)),
+    _matrix("filled", ("any",), ("sign", "")),
     _matrix("eye", ("any",), ("sign", "I")),
     _matrix("arange", ("any",)),
-    _matrix("matmul", ("number", "number"), python="{0} @ {1}", binding=12),
-    _matrix("matvec", ("number", "number"), python="jnp.matvec"),
-    _matrix("transpose", python="{0}.mT", binding=15),
+    _matrix("matmul", ("number", "number"), _PRODUCT, python="{0} @ {1}", binding=12),
+    _matrix("matvec", ("number", "number"), _PRODUCT, python="jnp.matvec"),
+    _matrix("transpose", notation=("transpose", ""), python="{0}.mT", binding=15),
     _matrix("trace", notation=("call", "tr")),
     _matrix("diagonal", notation=("call", "diag")),
     _matrix("diagonal_matrix", notation=("call", "diag")),
     _matrix("triu", python="jnp.triu"),
     _matrix("tril", python="jnp.tril"),
-    _matrix("inverse_root", ("number", "number")),
-    _matrix("matrix_power", ("number", "number")),
-    _matrix("orthonormal"),
+    _matrix("inverse_root", ("number", "number"), ("inverse root", "")),
+    _matrix("matrix_power", ("number", "number"), ("power", "")),
+    _matrix("orthonormal", notation=("call", "orth")),
     _matrix("polar"),
     _matrix("eigenbasis"),
     _matrix("eigenvalues"),
-    _matrix("cholesky"),
-    _matrix("solve", ("number", "number")),
+    _matrix("cholesky", notation=("call", "chol")),
+    _matrix("solve", ("number", "number"), ("inverse", "")),
     _matrix("argsort"),
     _matrix("take", ("number", "number")),
     _matrix("gram_loop", notation=("call", "iterate")),

@@ -181,6 +181,11 @@ def matrix_of(dims: Dims) -> Dims | None:
     return None if dims == WHOLE else dims
 
 
+def lengths(dims: Dims) -> tuple[str, ...]:
+    """The lengths of a shape in words: `rows` and `cols` are those of the weight's matrix."""
+    return tuple({-2: "rows", -1: "cols"}.get(d, str(d)) if isinstance(d, int) else d for d in dims)
+
+
 def dynamic(type: Type) -> Type:
     """The same type for a value that is only known while running."""
     return replace(type, static=False) if type.static else type
