@@ -191,7 +191,7 @@ class Degrees(Flow[Degree]):
     def _guards(self, eps: int, other: int) -> bool:
         """Whether one value is a constant that is small beside another, which grows."""
         value = self._intervals[eps]
-        small = 0 <= value.low and value.high <= SMALL and self[eps] in (FIXED, NOTHING)
+        small = value.low >= 0 and value.high <= SMALL and self[eps] in (FIXED, NOTHING)
         return small and self[other] != FIXED and self._intervals[other].point != 0
 
 

@@ -77,10 +77,11 @@ def test_an_example_has_no_mistake(name):
     assert mistakes(rules_of(name)) == []
 
 
-@pytest.mark.parametrize("call", ["shampoo(eps = 1e-2, refresh = 2)", "soap(eps = 1e-3, refresh = 2)"])
+@pytest.mark.parametrize("call", ["shampoo(eps = 1e-2, {0})", "soap(eps = 1e-3, {0})"])
 def test_an_example_of_matrices_runs_as_its_graph_says(call):
     """Their own eps leaves few digits of what is of low rank, as the first gradients make it."""
-    agree(f"{rules_of('rules_matrix')}\noptimizer one() {{ precondition {call} tune step 0.05 }}")
+    stages = f"precondition {call.format('refresh = 2')}\n  tune step 0.05"
+    agree(f"{rules_of('rules_matrix')}\noptimizer one() {{\n  {stages}\n}}")
 
 
 @pytest.mark.parametrize("name", ["muon_adamw", "muon_nodecay"])
