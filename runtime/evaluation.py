@@ -216,11 +216,11 @@ class _Evaluation:
         return loss
 
     def _tangent(self, v: Field) -> Tensors:
-        pairs = zip(v.tensors, self._tensors, strict=True)
+        pairs = zip(v.members, self._tensors, strict=True)
         return tuple(jnp.zeros_like(x) if t is None else t.astype(x.dtype) for t, x in pairs)
 
     def _field(self, tensors: Tensors) -> Field:
-        return Field([widen(x) for x in tensors], self._tree)
+        return Field.of([widen(x) for x in tensors], self._tree)
 
 
 def _key_of_each(key: jax.Array, examples: int) -> jax.Array:
