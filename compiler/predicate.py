@@ -23,8 +23,7 @@ BAD_PREDICATE = declare(
     `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
     as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
     `not`; a path may be matched with a regular expression. `where(PREDICATE, yes, no)` chooses a
-    value for each tensor in the same way. In a rule they are also compared with parameters to which
-    the spec gives a number, `when rows <= limit`.
+    value for each tensor in the same way.
 
         decay   weights(0.1) where ndim >= 2 and not path matches "embed|head"
         perturb sam(radius = where(path matches "embed", 0, 0.05))
@@ -56,27 +55,27 @@ OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "
 
 
 def predicate(
-    expr: syntax.Expr, report: Diagnostics, names: Mapping[str, Term] = _NONE
+    expr: syntax.Expr, report: Diagnostics, dimensions: Mapping[str, Term] = _NONE
 ) -> Term | None:
     """The predicate that `expr` says, or None where it was reported as wrong.
 
-    `names` stand for lengths, as a `when g is [rows, cols]` around it has it, and for literals.
+    `dimensions` are the names that a `when g is [rows, cols]` around it gave to axes.
     """
     match expr:
-        case syntax.Name() if expr.id in names:
-            return names[expr.id]
+        case syntax.Name() if expr.id in dimensions:
+            return dimensions[expr.id]
         case syntax.Name() if expr.id in TENSOR_NAMES:
             return Term(op=expr.id)
         case syntax.Number() | syntax.String() | syntax.Bool():
             return Term(op="literal", arguments=(expr.value,))
         case syntax.Unary(op="not"):
-            inner = predicate(expr.operand, report, names)
+            inner = predicate(expr.operand, report, dimensions)
             return inner and Term(op="not", arguments=(inner,))
         case syntax.Binary(op="matches"):
             return _matches(expr, report)
         case syntax.Binary() if expr.op in OPERATORS and expr.op not in "+-*/%^":
-            left = predicate(expr.left, report, names)
-            right = predicate(expr.right, report, names)
+            left = predicate(expr.left, report, dimensions)
+            right = predicate(expr.right, report, dimensions)
             both = left and right and Term(op=OPERATORS[expr.op], arguments=(left, right))
             return both or None
         case syntax.IsShape(value=syntax.Name(id="shape")):

@@ -98,16 +98,6 @@ class Scope:
         own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
         return outer | own
 
-    def terms(self) -> dict[str, Term | None]:
-        """What names stand for in a predicate: lengths, and parameters whose value the spec says.
-
-        Other parameters are there without a term.
-        """
-        outer = self.outer.terms() if self.outer else {}
-        given = {n: b.value.constant for n, b in self.names.items() if b.kind == "parameter"}
-        literals = {n: None if x is None else Term("literal", (x,)) for n, x in given.items()}
-        return outer | literals | self.dimensions()
-
 
 _AXES = {-1: "cols", -2: "rows"}
 
@@ -143,10 +133,7 @@ class Closure:
 
 @dataclass
 class Context(Builder):
-    """The program so far.
-
-    It is `alone` where a declaration is checked that nothing gave its parameters.
-    """
+    """The program so far."""
 
     report: Diagnostics
     hyperparameters: dict[str, Hyperparameter]
@@ -170,7 +157,6 @@ class Context(Builder):
     random_sites: int = 0
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
-    alone: bool = False
     lengths: dict[Dim, syntax.Name] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
