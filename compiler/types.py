@@ -156,6 +156,8 @@ def join(types: tuple[Type, ...], dtype: DType, domain: int) -> Type:
     if not fields:
         return Type("scalar", dtype)
     pers = {t.per for t in fields} - {"tensor"}
+    if len(pers) == 2 and pers < {"matrix", "row", "column"}:
+        pers -= {"matrix"}  # one number for all rows of a matrix is one for each of them
     match len(pers):
         case 0:
             per: Per = "tensor"

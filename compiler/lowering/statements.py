@@ -292,10 +292,16 @@ def _when_tensor(
     named: Callable[[syntax.Block], Value | None] | None = None,
 ) -> Value | None:
     """A choice by tensor; `named` lowers its first side, with names for lengths."""
+    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
+    opposite = Term(op="not", arguments=(term,))
+    # A rule that looks at the shape in a group for that shape has no other side.
+    if _refusal(when.then) is None and ctx.sure(term):
+        return first(when.then)
+    if _refusal(when.otherwise) is None and ctx.sure(opposite):
+        return _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
-    outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
-    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
+    outside = ctx.add_domain(f"other_{name}", opposite)
     for refused, other, flip in _refused_sides(when):
         ctx.refuse(refused, outside if flip else inside)
         if other is None:
