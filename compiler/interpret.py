@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import histories, rearrange, spectral
+from . import histories, matrices, rearrange, spectral
 from .constants import value_of
 from .graph import Graph, Node, Region
-from .ops import OPS, knots
+from .ops import MAKERS, OPS, knots
 from .parts import axes
 from .predicate import holds
 from .records import Scalar
@@ -226,6 +226,8 @@ class Interpreter:
                 return self._reduction(node, inputs)
             case "shape":
                 return self._shape(node, inputs)
+            case "matrix":
+                return self._matrix(node, inputs)
             case "local":
                 return self._merge(node, *inputs)
             case "fill":
@@ -315,6 +317,25 @@ class Interpreter:
         apart = np.reshape(x, [lengths[name] for name in names])
         moved = np.transpose(apart, [names.index(name) for axis in after for name in axis])
         return np.reshape(moved, [prod(lengths[name] for name in axis) for axis in after])
+
+    def _matrix(self, node: Node, inputs: list[Any]) -> Fields:
+        return [
+            self._algebra(node, [_at(x, place) for x in inputs]) if inside else None
+            for place, inside in enumerate(self._mask(node))
+        ]
+
+    def _algebra(self, node: Node, inputs: list[Any]) -> Tensor:
+        """A matrix op on one tensor."""
+        if node.op in MAKERS:
+            shape = matrices.lengths(str(node["lengths"]), *inputs[:1], inputs[1:])
+            if node.op == "filled":
+                return np.full(shape, float(node["value"]))
+            return getattr(matrices, node.op)(shape)
+        named = dict(node.attributes)
+        if named.pop("otherwise", False):
+            *inputs, named["otherwise"] = inputs
+        with np.errstate(all="ignore"):
+            return getattr(matrices, OPS[node.op].numpy)(*inputs, **named)
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
         chosen = self._masks[int(node["domain"])]

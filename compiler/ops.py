@@ -23,6 +23,7 @@ OpClass = Literal[
     "local",
     "reduction",
     "shape",
+    "matrix",
     "fill",
     "random",
     "history",
@@ -279,6 +280,54 @@ SHAPES = (
 `extent` is the length of the attribute `axis`, counted from the end. `view` and its inverse take
 the sizes of axes that are parameters as further inputs."""
 
+def _matrix(
+    name: str,
+    takes: Takes = ("number",),
+    notation: Notation = _CALL,
+    *,
+    numpy: str | None = None,
+    python: str | None = None,
+    binding: int = CALL,
+) -> Op:
+    shown = python or f"rt.{name}"
+    return Op(name, "matrix", takes, "float", numpy or name, shown, notation, binding)
+
+
+MATRICES = (
+    _matrix("filled", ("any",)),
+    _matrix("eye", ("any",), ("sign", "I")),
+    _matrix("arange", ("any",)),
+    _matrix("matmul", ("number", "number"), python="{0} @ {1}", binding=12),
+    _matrix("matvec", ("number", "number"), python="jnp.matvec"),
+    _matrix("transpose", python="{0}.mT", binding=15),
+    _matrix("trace", notation=("call", "tr")),
+    _matrix("diagonal", notation=("call", "diag")),
+    _matrix("diagonal_matrix", notation=("call", "diag")),
+    _matrix("triu", python="jnp.triu"),
+    _matrix("tril", python="jnp.tril"),
+    _matrix("inverse_root", ("number", "number")),
+    _matrix("matrix_power", ("number", "number")),
+    _matrix("orthonormal"),
+    _matrix("polar"),
+    _matrix("eigenbasis"),
+    _matrix("eigenvalues"),
+    _matrix("cholesky"),
+    _matrix("solve", ("number", "number")),
+    _matrix("argsort"),
+    _matrix("take", ("number", "number")),
+    _matrix("onto_matrix", python="{0}[..., None]", notation=("same", "")),
+    _matrix("onto_vector", python="{0}[..., 0]", notation=("same", "")),
+)
+"""Algebra on the last two axes of each tensor, one matrix for each place of the axes before.
+
+`filled`, `eye` and `arange` look at the shape of their first input alone and have `lengths`: axes
+from the end, numbers, and names of hyperparameters, which are further inputs. Factors with the
+attribute `otherwise` have a last input that stands for what is not finite. `onto_vector` gives the
+numbers of a matrix the rank of a vector, and `onto_matrix` those of a vector that of a matrix."""
+
+MAKERS = ("filled", "eye", "arange")
+"""Ops that make a tensor of nothing but a shape."""
+
 STRUCTURE = (
     Op("const", "leaf", ()),
     Op("nan", "leaf", (), "float", notation=("sign", "NaN")),
@@ -432,19 +481,15 @@ the transformation; inputs follow the weights, and then the `extra` arguments of
 
 OPS: dict[str, Op] = {
     op.name: op
-    for row in (ELEMENTWISE, REDUCTIONS, SHAPES, STRUCTURE, HISTORIES, ORACLES, SPECTRAL, EXTERNS)
+    for row in (
+        *(ELEMENTWISE, REDUCTIONS, SHAPES, MATRICES, STRUCTURE),
+        *(HISTORIES, ORACLES, SPECTRAL, EXTERNS),
+    )
     for op in row
 }
 """Every op by its name."""
 
-_MATRIX_FUNCTIONS = (
-    *("eye", "trace", "diag", "inverse_root", "orthonormal", "eigenbasis", "matrix_power"),
-    *("cholesky", "solve", "svd", "argsort", "take"),
-)
-
-NOT_YET = {
-    **dict.fromkeys(_MATRIX_FUNCTIONS, "matrix functions"),
-}
+NOT_YET = {"svd": "matrix functions"}
 """Functions of the language that this edition parses and names, and does not compile yet."""
 
 

@@ -72,7 +72,7 @@ def is_kernel_work(node: Node) -> bool:
     op_class = OPS[node.op].op_class
     if not node.type.has_tensors:
         return False
-    return op_class in ("elementwise", "local", "reduction", "shape")
+    return op_class in ("elementwise", "local", "reduction", "shape", "matrix")
 
 
 def is_constant(node: Node, nodes: Mapping[int, Node]) -> bool:

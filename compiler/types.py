@@ -3,8 +3,13 @@
 A field has one tensor for every weight tensor of its domain, and a history the last few fields.
 `per` says what one number of a field stands for: an element, or (broadcast over the rest) a whole
 tensor, an output unit, ... Model outputs have tensors of their own, whatever the model gives.
+
+A tensor of a field has the shape of its weight, or with `dims` a shape of its own: the weight's axes
+before the last two, and then these. So `dims` of (-2, -2) are a matrix of rows by rows for each
+matrix of the weight, and (-1,) a vector of as many numbers as it has columns.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,6 +30,14 @@ DType = Literal["float", "int", "bool"]
 Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
 """What one number stands for; an axis, counted from 0, is for one number at each of its places."""
 
+Dim = int | str
+"""A length: an axis of the weight counted from its end, a number, or a hyperparameter by its name."""
+
+Dims = tuple[Dim, ...]
+
+WHOLE: Dims = (-2, -1)
+"""The matrix of the weight itself."""
+
 PERS = ("tensor", "unit", "row", "column", "matrix")
 """What `per =` accepts beside an axis; a reduction without it runs over all the weights."""
 
@@ -35,7 +48,9 @@ class Type:
 
     `static` scalars are known when a program is bound: literals, and what is computed from
     `int`, `bool` and `str` parameters. `domain` indexes the graph's domains: 0 is all tensors.
-    `unknown` is the type of a value whose mistake was already reported; it fits everywhere.
+    `unknown` is the type of a value whose mistake was already reported; it fits everywhere. `dims`
+    are None where the tensors are shaped like the weights, and compared as they are written: two
+    lengths are the same if they are of one axis, or of one name.
     """
 
     kind: Kind
@@ -43,11 +58,27 @@ class Type:
     per: Per = "element"
     domain: int = 0
     static: bool = False
+    dims: Dims | None = None
 
     @property
     def is_field(self) -> bool:
         """Whether there is one tensor for every weight tensor."""
         return self.kind == "field"
+
+    @property
+    def is_like_weights(self) -> bool:
+        """Whether this is a field with a number for each of the weights."""
+        return self.is_field and self.per == "element" and self.dims is None
+
+    @property
+    def is_indices(self) -> bool:
+        """Whether the numbers are places in a vector, with which nothing is computed."""
+        return self.is_field and self.dtype == "int"
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether there is a vector for each matrix of the weights."""
+        return self.dims is not None and len(self.dims) == 1
 
     @property
     def has_tensors(self) -> bool:
@@ -70,12 +101,16 @@ class Type:
                 return {"float": "a scalar", "int": "an integer", "bool": "a condition"}[self.dtype]
             case "field" if self.dtype == "bool":
                 return "a field of conditions"
+            case "field" if self.is_indices:
+                return "indices"
             case "field" if self.per == "tensor":
                 return "one scalar per tensor"
             case "field" if isinstance(self.per, int):
                 return f"one scalar for each place of axis {self.per}"
             case "field" if self.per != "element":
                 return f"one scalar per {self.per}"
+            case "field" if self.dims is not None:
+                return "a vector" if self.is_vector else "a matrix"
             case "field":
                 return "a field"
             case "text":
@@ -113,7 +148,7 @@ UNKNOWN = Type("unknown")
 def join(types: tuple[Type, ...], dtype: DType, domain: int) -> Type:
     """The type of an elementwise operation: scalars broadcast over fields, `per` widens.
 
-    A field result lives on `domain`, where the operation runs.
+    A field result lives on `domain`, where the operation runs. The shapes of fields agree.
     """
     if any(t.kind == "outputs" for t in types):
         return Type("outputs", dtype)
@@ -128,7 +163,22 @@ def join(types: tuple[Type, ...], dtype: DType, domain: int) -> Type:
             (per,) = pers
         case _:
             per = "element"
-    return Type("field", dtype, per, domain)
+    dims = None if per in ONE_FOR_ALL else shape(fields)
+    return Type("field", dtype, per, domain, dims=dims)
+
+
+ONE_FOR_ALL = ("tensor", "matrix")
+"""Numbers that broadcast against whatever there is for each tensor or matrix, of any shape."""
+
+
+def shape(fields: Iterable[Type]) -> Dims | None:
+    """The shape of those fields among some that have more than a number for each matrix."""
+    return next((t.dims for t in fields if t.per not in ONE_FOR_ALL), None)
+
+
+def matrix_of(dims: Dims) -> Dims | None:
+    """The `dims` of a type whose last axes are these: None for the weight's own."""
+    return None if dims == WHOLE else dims
 
 
 def dynamic(type: Type) -> Type:

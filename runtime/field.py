@@ -4,7 +4,7 @@ import dis
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from itertools import pairwise, repeat
 from typing import Any, ClassVar, TypeAlias
 
@@ -245,8 +245,19 @@ class _Lifted:
     def _call(self, args: tuple[Any, ...]) -> Callable[..., Any]:
         static = tuple(i for i, x in enumerate(args) if isinstance(x, Mask | bool | int | str))
         if static not in self._jitted:
-            self._jitted[static] = jax.jit(self._fn, static_argnums=static)
+            self._jitted[static] = jax.jit(_exact(self._fn), static_argnums=static)
         return self._jitted[static]
+
+
+def _exact(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with products of matrices that are not rounded to less than their dtype."""
+
+    @wraps(fn)
+    def traced(*args: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return fn(*args)
+
+    return traced
 
 
 class _Casts:

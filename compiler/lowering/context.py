@@ -157,6 +157,7 @@ class Context(Builder):
     random_sites: int = 0
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
+    lengths: dict[int, syntax.Name] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -176,6 +177,13 @@ class Context(Builder):
         outer, self.active = self.active, [*active]
         yield
         self.active = outer
+
+    @contextmanager
+    def naming(self, names: Mapping[int, syntax.Name]) -> Iterator[None]:
+        """Lower for a while what knows the lengths of axes, counted from the end, by names."""
+        outer, self.lengths = self.lengths, {**self.lengths, **names}
+        yield
+        self.lengths = outer
 
     def expanded(self) -> None:
         """Count that a declaration is expanded, which may make nothing and be done very often."""
@@ -275,9 +283,9 @@ class Context(Builder):
     # ---- values for a fresh state
 
     def can_transplant(self, value: Value) -> bool:
-        """Whether a scalar is made of literals and hyperparameters alone."""
+        """Whether a number is made of literals, hyperparameters and lengths alone."""
         node = self.made.get(value.id)
-        if node is None or node.op in ("const", "parameter"):
+        if node is None or node.op in ("const", "parameter", "extent"):
             return node is not None
         return OPS[node.op].op_class == "elementwise" and all(
             self.can_transplant(Value(i, value.type)) for i in node.inputs
@@ -286,6 +294,10 @@ class Context(Builder):
     def transplant(self, value: Value) -> Value:
         """The same scalar, in the current frame."""
         node = self.made[value.id]
+        if node.op == "extent":
+            attributes = dict(node.attributes)
+            weights = (self.weights,)
+            return self.node("extent", weights, node.type, name=node.name, attributes=attributes)
         if node.op == "const":
             return self.constant(node["value"], node.name)
         if node.op == "parameter":

@@ -62,7 +62,7 @@ def _gradients(
     at = ctx.weights
     if "at" in matched:
         at = expressions.expression(ctx, site, scope, matched["at"].value, "point")
-        if not at.type.is_unknown and not at.type.is_field:
+        if not at.type.is_unknown and (not at.type.is_field or at.type.dims is not None):
             message = f"`per_example_mean` takes a field here; this is {at.type}"
             return ctx.mistyped(matched["at"].span, message)
     return ask(ctx, "per_example_grad", at, None, expr, None)

@@ -9,8 +9,8 @@ from ..constants import NAMED, OPERATORS
 from ..declarations import NOT_YET
 from ..ops import OPS
 from ..predicate import BAD_PREDICATE, TENSOR_NAMES
-from ..types import Type
-from . import calls, closures
+from ..types import ONE_FOR_ALL, Type
+from . import calls, closures, matrices, shapes
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
 
@@ -34,7 +34,7 @@ def expression(
         case syntax.Name():
             return _name(ctx, site, scope, expr)
         case syntax.Attribute():
-            return _attribute(ctx, scope, expr)
+            return _attribute(ctx, site, scope, expr)
         case syntax.Unary():
             return _unary(ctx, site, scope, expr, name)
         case syntax.Binary():
@@ -96,12 +96,9 @@ def _name(ctx: Context, site: Site, scope: Scope, expr: syntax.Name) -> Value:
     return ctx.unknown(expr, known)
 
 
-def _attribute(ctx: Context, scope: Scope, expr: syntax.Attribute) -> Value:
+def _attribute(ctx: Context, site: Site, scope: Scope, expr: syntax.Attribute) -> Value:
     if expr.name.id == "T":
-        ctx.report.add(
-            NOT_YET.at(expr.span, "transposes are not compiled yet", label="parsed only")
-        )
-        return MISTAKE
+        return matrices.transpose(ctx, expression(ctx, site, scope, expr.value), expr.value.span)
     path = dotted(expr)
     if path in ctx.named:
         return ctx.named[path]
@@ -140,10 +137,7 @@ def _binary(ctx: Context, site: Site, scope: Scope, expr: syntax.Binary, name: s
     left = expression(ctx, site, scope, expr.left)
     right = expression(ctx, site, scope, expr.right)
     if expr.op == "@":
-        ctx.report.add(
-            NOT_YET.at(expr.span, "matrix products are not compiled yet", label="parsed only")
-        )
-        return MISTAKE
+        return matrices.product(ctx, scope, expr, left, right, name)
     spans = (expr.left.span, expr.right.span)
     return elementwise(ctx, OPERATORS[expr.op], (left, right), spans, expr.op, name)
 
@@ -172,6 +166,9 @@ def elementwise(
         return wrong
     if (wrong := outputs_and_fields(ctx, values, spans)) is not None:
         return wrong
+    if not shapes.agree(ctx, values, spans, shown):
+        return MISTAKE
+    values = beside_vectors(ctx, values)
     if op == "where" and (values[1].type.dtype == "bool") != (values[2].type.dtype == "bool"):
         message = f"one side is {values[1].type}, the other is {values[2].type}"
         return ctx.mistyped(spans[2], message, others=[Label(spans[1], str(values[1].type))])
@@ -183,6 +180,18 @@ def elementwise(
         )
         return MISTAKE
     return result
+
+
+def beside_vectors(ctx: Context, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The operands of an op on vectors, with numbers of a tensor or matrix in their rank."""
+    if not any(v.type.is_vector for v in values):
+        return values
+    return tuple(
+        ctx.node("onto_vector", (v,), v.type)
+        if v.type.is_field and v.type.per in ONE_FOR_ALL
+        else v
+        for v in values
+    )
 
 
 def differently_arranged(
@@ -226,6 +235,6 @@ def _is_hopeless(op: str, values: tuple[Value, ...]) -> bool:
 
 
 def _fits(type: Type, takes: str) -> bool:
-    if not (type.is_scalar or type.has_tensors):
+    if not (type.is_scalar or type.has_tensors) or type.is_indices:
         return False
     return takes == "any" or (type.dtype == "bool") == (takes == "bool")

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
+from ...grammar.source import Span
 from ..declarations import NOT_YET as NOT_YET_COMPILED
 from ..ops import NOT_YET, OPS
 from ..records import Term
-from ..types import OUTPUTS, PERS, SCALAR, Per, Type
-from . import expressions
+from ..types import ONE_FOR_ALL, OUTPUTS, PERS, SCALAR, Per, Type, shape
+from . import expressions, shapes
 from .arguments import match
 from .builder import MISTAKE, Value
 from .by_tensor import chooses_tensors, where_tensors
@@ -16,6 +17,7 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
+from .matrices import MATRICES, filled, of_matrices
 from .operators import feature_alignment, lanczos, matrix_function, quadrature, trace
 from .oracles import (
     PRODUCTS,
@@ -68,7 +70,7 @@ SPECTRAL = {
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, *SPECTRAL,
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, *SPECTRAL, *MATRICES,
     "per_example_mean",
 }  # fmt: skip
 """Every function of the language."""
@@ -86,6 +88,8 @@ def language_function(
         return _reduction(ctx, site, scope, expr, name)
     if function in RANDOM or function in FILLS:
         return _fill(ctx, site, scope, expr, name)
+    if function in MATRICES:
+        return of_matrices(ctx, site, scope, expr, name)
     if function in HISTORIES:
         return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
@@ -194,6 +198,8 @@ def _reduction(
         mixed = expressions.differently_arranged(ctx, tuple(values), placed)
         if mixed is not None:
             return mixed
+    if not shapes.agree(ctx, values, placed, function):
+        return MISTAKE
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
@@ -202,8 +208,25 @@ def _reduction(
     per = _per(ctx, matched["per"].value, function)
     if per is None:
         return MISTAKE
-    type = Type("field", dtype, per, ctx.domain)
+    if any(v.type.is_vector for v in values):
+        return _of_vectors(ctx, op, values, per, matched["per"].value.span, name)
+    dims = None if per in ONE_FOR_ALL else shape(v.type for v in values)
+    type = Type("field", dtype, per, ctx.domain, dims=dims)
     return ctx.node(op, values, type, name=name, attributes={"per": per})
+
+
+def _of_vectors(
+    ctx: Context, op: str, values: Sequence[Value], per: Per, span: Span, name: str | None
+) -> Value:
+    """A reduction of vectors: one number for each tensor, or for each vector as for a matrix."""
+    if per not in ONE_FOR_ALL:
+        message = f"a vector has no parts per {per}: it is reduced per tensor, or per matrix"
+        return ctx.mistyped(span, message)
+    # Along the last axis, which the vector has where a matrix has its last two.
+    along = {"per": "row" if per == "matrix" else per}
+    type = Type("field", OPS[op].gives, per, ctx.domain)
+    flat = ctx.node(op, values, type, attributes=along)
+    return ctx.node("onto_matrix", (flat,), type, name=name)
 
 
 def _not_reducible(value: Value, op: str) -> str | None:
@@ -241,10 +264,8 @@ def _axes(count: int) -> str:
 def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
     assert isinstance(expr.function, syntax.Name)
     function = expr.function.id
-    if function in FILLS and len(expr.arguments) == 2:
-        message = f"`{function}` of a matrix shape is not compiled yet"
-        ctx.report.add(NOT_YET_COMPILED.at(expr.span, message, label="parsed only"))
-        return MISTAKE
+    if function in FILLS and (made := filled(ctx, site, scope, expr, name)) is not None:
+        return made
     if function in RANDOM and not expr.arguments:
         # What it is given is not looked at: every draw has the weights before its rounds.
         like = ctx.input("input", "w", Type("field"), "w")
@@ -259,9 +280,9 @@ def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str |
         return ctx.node(function, (like,), OUTPUTS, name=name)
     if not like.type.is_field:
         return ctx.mistyped(piece.span, f"`{function}` takes a field; this is {like.type}")
-    type = Type("field", "float", like.type.per, ctx.domain)
+    type = Type("field", "float", like.type.per, ctx.domain, dims=like.type.dims)
     if function in FILLS:
-        if type.per == "element":
+        if type.is_like_weights:
             # Only the shape matters, and it is the weights': nothing else need be computed.
             like = ctx.weights
         return ctx.node(function, (like,), type, name=name)
@@ -298,8 +319,10 @@ def _oracle(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str
     at, vector = values.get("at", ctx.weights), values.get("vector")
     for key, value in values.items():
         wanted = "outputs" if (oracle, key) == ("pullback", "vector") else "field"
-        if not value.type.is_unknown and value.type.kind != wanted:
+        fits = value.type.kind == wanted and value.type.dims is None
+        if not value.type.is_unknown and not fits:
             needs = "model outputs" if wanted == "outputs" else "a field"
-            message = f"`{oracle}` takes {needs} here; this is {value.type}"
+            shown = shapes.described(ctx, value.type)
+            message = f"`{oracle}` takes {needs} here; this is {shown}"
             return ctx.mistyped(matched[key].span, message)
     return ask(ctx, oracle, at, vector, expr, name)

@@ -43,7 +43,7 @@ def empty_history(ctx: Context, site: Site, scope: Scope, expr: syntax.Call) -> 
     size = expressions.number(ctx, site, scope, matched["size"].value)
     if like.type.is_unknown or size.type.is_unknown:
         return MISTAKE
-    if not (like.type.is_field and like.type.per == "element"):
+    if not like.type.is_like_weights:
         return ctx.mistyped(
             matched["like"].span, f"a history is one of fields; this is {like.type}"
         )
@@ -118,7 +118,7 @@ def _takes(key: str, value: Value) -> bool:
         return True
     match _KINDS.get(key):
         case "a field":
-            return type.is_field and type.per == "element" and type.dtype == "float"
+            return type.is_like_weights and type.dtype == "float"
         case "a number":
             return type.is_scalar and type.dtype != "bool"
         case _:

@@ -56,7 +56,7 @@ def _iteration(
     """From which field an iteration starts, and its number of steps."""
     start = expressions.expression(ctx, site, scope, matched["start"].value, "start")
     steps = _whole(ctx, site, scope, "steps", matched["steps"].value)
-    whole = start.type.is_field and start.type.per == "element" and start.type.dtype == "float"
+    whole = start.type.is_like_weights and start.type.dtype == "float"
     if not start.type.is_unknown and not whole:
         message = f"`{method}` starts from a field; this is {start.type}"
         ctx.mistyped(matched["start"].span, message)
@@ -95,7 +95,7 @@ def feature_alignment(
     samples = _whole(ctx, site, scope, "samples", matched["samples"].value)
     power = expressions.number(ctx, site, scope, matched["power"].value)
     pearson = _static(ctx, site, scope, "pearson", matched["pearson"].value, "bool")
-    if not x.type.is_unknown and not (x.type.is_field and x.type.per == "element"):
+    if not x.type.is_unknown and not x.type.is_like_weights:
         message = f"`feature_alignment` takes a field; this is {x.type}"
         return ctx.mistyped(matched["x"].span, message)
     point = point_of(ctx, "feature_alignment", ctx.weights, expr)
@@ -155,8 +155,10 @@ def operator(ctx: Context, site: Site, scope: Scope, function: syntax.Expr) -> D
     if found is None:
         return None
     value, applied = found
-    if not (value.type.is_field and value.type.dtype == "float"):
-        message = f"an operator makes a field of a field; this is {value.type}"
+    is_field = value.type.is_field and value.type.dims is None
+    if not (is_field and value.type.dtype == "float"):
+        shown = shapes.described(ctx, value.type)
+        message = f"an operator makes a field of a field; this is {shown}"
         refuse_result(ctx, OPERATOR, function, message)
         return None
     return applied

@@ -8,7 +8,7 @@ from ...grammar.diagnostic import Diagnostics, correction, declare, did_you_mean
 from ..library import names as library_names
 from ..spec import Spec, SpecGroup, SpecStage
 from ..types import Type
-from . import expressions, views
+from . import expressions, shapes, views
 from .builder import MISTAKE, Value
 from .calls import UNKNOWN_RULE, a_kind, declared, rule
 from .context import TYPE_MISMATCH, Binding, Context, Scope, Site
@@ -127,9 +127,10 @@ class Stages:
     def _field(self, stage: SpecStage, value: Value) -> Value:
         if value.type.is_unknown:
             return MISTAKE
-        if value.type.is_field and (value.type.dtype, value.type.per) == ("float", "element"):
+        if value.type.is_like_weights and value.type.dtype == "float":
             return value
-        message = f"this `{stage.kind}` rule returns {value.type}; the stage needs a field"
+        returned = shapes.described(self.ctx, value.type)
+        message = f"this `{stage.kind}` rule returns {returned}; the stage needs a field"
         self.report.add(WRONG_RETURN.at(stage.syntax.rule.span, message))
         return MISTAKE
 

@@ -6,8 +6,8 @@ from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ..predicate import is_predicate, predicate, rank
 from ..records import Term
-from ..types import Type, dynamic
-from . import expressions
+from ..types import WHOLE, Dims, Type, dynamic
+from . import expressions, shapes
 from .arguments import NOT_STATIC
 from .builder import MISTAKE, Cell, Value
 from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
@@ -121,12 +121,7 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
         return
     info = ctx.cell_info[binding.cell]
     if not value.type.is_unknown and not _fits(value.type, info.type):
-        declared = [Label(binding.span, f"declared as {info.type}")] if binding.span else []
-        ctx.mistyped(
-            update.value.span,
-            f"`{update.name.id}` is {info.type}; this is {value.type}",
-            others=declared,
-        )
+        _refuse_value(ctx, update, binding, info.type, value.type)
         value = MISTAKE
     elif not (value.type.is_unknown or info.type.is_field or info.domain == ctx.domain):
         one = "one number" if info.type.is_scalar else str(info.type)
@@ -136,9 +131,29 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
     ctx.cells[binding.cell] = value
 
 
+def _refuse_value(
+    ctx: Context, update: syntax.Update, binding: Binding, old: Type, new: Type
+) -> None:
+    """Report a value of another type or shape than what it is for."""
+    was, given = (shapes.described(ctx, type) for type in (old, new))
+    if old.is_like_weights and new.dims:
+        was = f"{was} {shapes.shown(ctx, WHOLE)}"
+    elif new.is_like_weights and old.dims:
+        given = f"{given} {shapes.shown(ctx, WHOLE)}"
+    declared = [Label(binding.span, f"declared as {was}")] if binding.span else []
+    message = f"`{update.name.id}` is {was}; this is {given}"
+    if old.dims or new.dims:
+        declared += shapes.sources(ctx, update.value.span, old.dims, new.dims)
+        ctx.report.add(
+            shapes.SHAPE_MISMATCH.at(update.value.span, message, others=tuple(declared))
+        )
+    else:
+        ctx.mistyped(update.value.span, message, others=declared)
+
+
 def _fits(new: Type, old: Type) -> bool:
     return (new.kind, new.dtype) == (old.kind, old.dtype) and (
-        not new.is_field or new.per == old.per
+        not new.is_field or (new.per, new.dims) == (old.per, old.dims)
     )
 
 
@@ -203,17 +218,23 @@ def _when_shape(
     value = expressions.expression(ctx, site, scope, shape.value)
     if value.type.is_unknown:
         return MISTAKE
-    if not (value.type.is_field and value.type.per == "element"):
-        return ctx.mistyped(shape.value.span, f"only a field has a shape; this is {value.type}")
+    count = len(shape.dimensions)
+    axes: Dims = tuple(range(-count, 0))
+    if value.type.dims is not None:
+        axes = (*axes[:-2], *value.type.dims)[-count:]
+    if not (value.type.is_field and value.type.per == "element") or value.type.is_vector:
+        described = shapes.described(ctx, value.type)
+        return ctx.mistyped(shape.value.span, f"only a field has a shape; this is {described}")
 
-    def named() -> Scope:
-        inner, count = Scope(scope), len(shape.dimensions)
-        for place, name in enumerate(shape.dimensions):
-            axis = place - count
-            type = Type("field", "float", "tensor", ctx.domain)
-            length = ctx.node("extent", (value,), type, name=name.id, attributes={"axis": axis})
-            ctx.define(inner, name, Binding("let", name.span, length, axis=axis))
-        return inner
+    def named(block: syntax.Block) -> Value | None:
+        inner = Scope(scope)
+        for axis, name in zip(axes, shape.dimensions, strict=True):
+            length = shapes.extent(ctx, value, axis, name.id)
+            known = axis if isinstance(axis, int) and axis < 0 else 0
+            ctx.define(inner, name, Binding("let", name.span, length, axis=known))
+        new = zip(axes, shape.dimensions, strict=True)
+        with ctx.naming({a: n for a, n in new if isinstance(a, int)}):
+            return _block(ctx, site, inner, block)
 
     return _when_tensor(ctx, site, scope, when, rank(shape), named)
 
@@ -236,21 +257,23 @@ def _when_tensor(
     scope: Scope,
     when: syntax.When,
     term: Term,
-    named: Callable[[], Scope] | None = None,
+    named: Callable[[syntax.Block], Value | None] | None = None,
 ) -> Value | None:
-    """A choice by tensor; `named` makes the names of its first side."""
+    """A choice by tensor; `named` lowers its first side, with names for lengths."""
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
     outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
-    first = named or (lambda: Scope(scope))
+    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
     for refused, other, flip in _refused_sides(when):
         ctx.refuse(refused, outside if flip else inside)
-        return _block(ctx, site, first() if flip else Scope(scope), other) if other else None
+        if other is None:
+            return None
+        return first(other) if flip else _block(ctx, site, Scope(scope), other)
     ctx.choices += 1
     chosen = ctx.choose(
         inside,
         outside,
-        lambda: _block(ctx, site, first(), when.then),
+        lambda: first(when.then),
         lambda: _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None,
     )
     ctx.choices -= 1
@@ -308,7 +331,7 @@ def _evaluate(ctx: Context, site: Site, scope: Scope, evaluate: syntax.Evaluate)
         ctx.report.add(NOT_A_STATEMENT.at(evaluate.span, message))
         return
     value = expressions.expression(ctx, site, scope, evaluate.value)
-    if not value.type.is_unknown and not value.type.is_field:
+    if not value.type.is_unknown and not value.type.is_like_weights:
         ctx.mistyped(evaluate.value.span, f"`evaluate` takes a field; this is {value.type}")
         return
     if ctx.evaluation is not None:

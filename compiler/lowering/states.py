@@ -14,6 +14,7 @@ from . import expressions
 from .builder import MISTAKE, Cell, Value
 from .context import Binding, Context, Scope, Site
 from .histories import empty_history
+from .matrices import made
 from .oracles import RESULTS
 from .regions import refuse_to_keep
 
@@ -165,8 +166,11 @@ def _in_step(ctx: Context, site: Site, scope: Scope, state: syntax.State) -> Val
     return _as_stored(ctx, expressions.expression(ctx, site, scope, state.initial), state)
 
 
+_KEPT = ("scalar", "field", "history", "unknown")
+
+
 def _as_stored(ctx: Context, initial: Value, state: syntax.State) -> Value:
-    if initial.type.kind not in ("scalar", "field", "history", "unknown"):
+    if initial.type.kind not in _KEPT or initial.type.is_indices:
         return ctx.mistyped(
             state.initial.span, f"a state keeps a number or a field; this is {initial.type}"
         )
@@ -200,7 +204,7 @@ def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
     for name in _names_of(initial):
         if (binding := scope.find(name)) is None:
             continue
-        known = binding.kind == "parameter" and ctx.can_transplant(binding.value)
+        known = ctx.can_transplant(binding.value)
         value = ctx.transplant(binding.value) if known else _shaped(ctx, binding.value.type)
         names.names[name] = Binding("parameter", None, value)
     return names
@@ -210,7 +214,7 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
     """Whether an initial value speaks only of the weights, of parameters, and of shapes."""
     for name in _value_names(initial):
         binding = scope.find(name)
-        if binding is not None and binding.kind != "parameter":
+        if binding is not None and binding.kind not in ("parameter", "let"):
             return False
         if binding is not None and not ctx.can_transplant(binding.value):
             return False
@@ -271,7 +275,7 @@ def _history(site: Site, initial: syntax.Expr) -> syntax.Call | None:
 
 def _stored_type(ctx: Context, type: Type) -> Type:
     if type.is_field:
-        return Type("field", type.dtype, type.per, ctx.domain)
+        return replace(type, domain=ctx.domain)
     return dynamic(type)
 
 
@@ -295,6 +299,8 @@ def _shaped(ctx: Context, type: Type) -> Value:
     """A value for `zeros` and `ones`, which look at shapes only."""
     if type.is_scalar:
         return ctx.constant(0.0)
+    if type.dims is not None and type.per == "element":
+        return made(ctx, "filled", type.dims, value=0.0)
     if not type.is_field or type.per == "element":
         return ctx.weights
     part = Type("field", "float", type.per, ctx.domain)

@@ -7,7 +7,7 @@ points are linearised once; control flow itself is left alone.
 """
 
 from ..graph import Graph, Node, Region, is_plain_mean
-from ..ops import OPS
+from ..ops import MAKERS, OPS
 from ..records import Scalar
 from ..types import Type
 from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
@@ -31,7 +31,8 @@ def _merge(region: Region, outer: dict[Key, int], replaced: Replaced) -> Region:
             inner = (_merge(r, seen, replaced) for r in node.regions)
             kept[node.id] = with_regions(node, inner)
             continue
-        makes_buffers = OPS[node.op].op_class in ("fill", "opaque") or node.type.kind == "history"
+        makes_buffers = OPS[node.op].op_class in ("fill", "opaque") or node.op in MAKERS
+        makes_buffers = makes_buffers or node.type.kind == "history"
         if node.op == "argument" or makes_buffers:
             # These make buffers, and two states that shared one could not both be donated.
             kept[node.id] = node

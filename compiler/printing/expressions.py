@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
 from ..graph import Node, is_plain_mean
-from ..ops import CALL, OPS, draws, knots
+from ..ops import CALL, MAKERS, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
 from .layout import Labelled, Piece, call, flat, tuple_of
@@ -101,6 +101,8 @@ class Expressions:
             return self._extern(node)
         if op.op_class == "shape":
             return self._shape(node)
+        if op.op_class == "matrix":
+            return self._matrix(node)
         if node.op == "history":
             return self._history(node)
         template = self._template(node)
@@ -149,6 +151,26 @@ class Expressions:
         given = iter(operands[fields:])
         sizes = (size if size[-1] != "=" else size + next(given) for size in self._sizes(node))
         return call(function, *operands[:fields], quoted(str(node["pattern"])), *sizes)
+
+    def _matrix(self, node: Node) -> Piece | None:
+        """A function of matrices; None for a product and a transpose, which are operators."""
+        op = OPS[node.op]
+        if op.binding < CALL:
+            return None
+        if "{" in op.python:
+            return op.python.format(self.operand(node.inputs[0], CALL))
+        operands: list[Piece] = [self.operand(i) for i in node.inputs]
+        if node.op in MAKERS:
+            named = iter(operands[1:])
+            words = str(node["lengths"]).split()
+            lengths = [w if w.lstrip("-").isdigit() else next(named) for w in words]
+            value = [literal(node["value"])[0]] if node.op == "filled" else []
+            return call(op.python, operands[0], *value, *lengths)
+        known = dict(node.attributes)
+        if known.pop("otherwise", False):
+            operands[-1] = Labelled("otherwise=", operands[-1])
+        more = (Labelled(f"{key}=", literal(value)[0]) for key, value in known.items())
+        return call(op.python, *operands, *more)
 
     def _sizes(self, node: Node) -> list[str]:
         return str(node["sizes"]).split()
