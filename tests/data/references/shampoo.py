@@ -25,6 +25,8 @@ SHAPES = ((3, 2), (2, 4))
 STEPS = 10
 KEPT = (1, 4, 10)
 """The steps after which the weights are written down."""
+FALL = 16
+"""The steps in which a rate that falls would be zero."""
 RATE = 2**-5
 """Exact in float32, in which Meta's Shampoo keeps it."""
 
@@ -49,13 +51,13 @@ def _meta(
     **settings,
 ):
     shared = {"lr": RATE, "betas": (0.8, 0.9), "epsilon": 1e-6}
-    mine = {"lr": RATE, "b1": 0.8, "b2": 0.9, "eps": 1e-6}
+    mine = {"lr": RATE, "b1": 0.8, "b2": 0.9, "b3": 0.8, "eps": 1e-6}
     released = shared | settings | {"graft": graft, "preconditioner": preconditioner or {}}
     return Case(released, ours, mine | (values or {}), rates)
 
 
 META = {
-    "meta_sum": _meta(betas=(0.0, 1.0), values={"b1": 0.0, "b2": 1.0}),
+    "meta_sum": _meta(betas=(0.0, 1.0), values={"b1": 0.0, "b2": 1.0, "b3": 0.0}),
     "meta_average": _meta(),
     "meta_stale": _meta(
         precondition_frequency=3,
@@ -187,7 +189,7 @@ def fixed():
 
 def rates(peak):
     """A rate that falls along a line from its peak at the first step, as `linear` has it."""
-    return [peak * (1 - step / 16) for step in range(STEPS)]
+    return [peak * (1 - step / FALL) for step in range(STEPS)]
 
 
 def meta(case, weights, gradients):
