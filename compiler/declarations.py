@@ -41,15 +41,6 @@ CIRCULAR_USE = declare(
     files. Move what both need into a third file.
     """,
 )
-NOT_YET = declare(
-    "not-yet-compiled",
-    "the language has this, the compiler does not yet",
-    """
-    The grammar covers the whole language of this edition. Some of it is parsed, formatted and
-    named, and refused by the compiler until its turn comes: matrix algebra (`@`, `.T`, `eye` ...).
-    """,
-)
-
 Decl = (
     syntax.RuleDecl
     | syntax.ExternDecl

@@ -327,15 +327,16 @@ class Interpreter:
     def _algebra(self, node: Node, inputs: list[Any]) -> Tensor:
         """A matrix op on one tensor."""
         if node.op in MAKERS:
-            shape = matrices.lengths(str(node["lengths"]), *inputs[:1], inputs[1:])
+            like, *named = inputs
+            shape = matrices.lengths(str(node["lengths"]), like, named)
             if node.op == "filled":
                 return np.full(shape, float(node["value"]))
             return getattr(matrices, node.op)(shape)
-        named = dict(node.attributes)
-        if named.pop("otherwise", False):
-            *inputs, named["otherwise"] = inputs
+        known: dict[str, Any] = dict(node.attributes)
+        if known.pop("otherwise", False):
+            *inputs, known["otherwise"] = inputs
         with np.errstate(all="ignore"):
-            return getattr(matrices, OPS[node.op].numpy)(*inputs, **named)
+            return getattr(matrices, OPS[node.op].numpy)(*inputs, **known)
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
         chosen = self._masks[int(node["domain"])]

@@ -1,8 +1,8 @@
 """What matrix ops mean, in NumPy float64, for `x[..., rows, cols]`.
 
 A factor of a matrix that is not finite is NaN, and so is one that the method cannot find;
-`otherwise` stands for it then, matrix by matrix. The eigenvalues of a matrix that should be positive
-are noise below epsilon times the largest: roots and powers take them for that much.
+`otherwise` stands for it then, matrix by matrix. The eigenvalues of a matrix that should be
+positive are noise below epsilon times the largest: roots and powers take them for that much.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def transpose(a: Array) -> Array:
 
 def trace(a: Array) -> Array:
     """The sum of the diagonal: one number for each matrix, in its rank."""
-    return np.trace(a, axis1=-2, axis2=-1)[..., None, None]
+    return np.asarray(np.trace(a, axis1=-2, axis2=-1))[..., None, None]
 
 
 def diagonal(a: Array) -> Array:
@@ -120,7 +120,7 @@ def eigenbasis(a: Array, otherwise: Array | None = None) -> Array:
 
     def basis(a: Array) -> Array:
         vectors = np.linalg.eigh(a)[1][:, ::-1]
-        return vectors * _sign(np.cos(np.arange(len(a))) @ vectors)
+        return np.asarray(vectors * _sign(np.cos(np.arange(len(a))) @ vectors))
 
     return _each(basis, a, otherwise)
 

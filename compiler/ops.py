@@ -280,6 +280,7 @@ SHAPES = (
 `extent` is the length of the attribute `axis`, counted from the end. `view` and its inverse take
 the sizes of axes that are parameters as further inputs."""
 
+
 def _matrix(
     name: str,
     takes: Takes = ("number",),
@@ -488,9 +489,6 @@ OPS: dict[str, Op] = {
     for op in row
 }
 """Every op by its name."""
-
-NOT_YET = {"svd": "matrix functions"}
-"""Functions of the language that this edition parses and names, and does not compile yet."""
 
 
 _DRAWING = ("hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment")

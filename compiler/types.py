@@ -4,9 +4,9 @@ A field has one tensor for every weight tensor of its domain, and a history the 
 `per` says what one number of a field stands for: an element, or (broadcast over the rest) a whole
 tensor, an output unit, ... Model outputs have tensors of their own, whatever the model gives.
 
-A tensor of a field has the shape of its weight, or with `dims` a shape of its own: the weight's axes
-before the last two, and then these. So `dims` of (-2, -2) are a matrix of rows by rows for each
-matrix of the weight, and (-1,) a vector of as many numbers as it has columns.
+A tensor of a field has the shape of its weight, or with `dims` a shape of its own: the weight's
+axes before the last two, and then these. So `dims` of (-2, -2) are a matrix of rows by rows for
+each matrix of the weight, and (-1,) a vector of as many numbers as it has columns.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ Per = Literal["element", "tensor", "unit", "row", "column", "matrix"] | int
 """What one number stands for; an axis, counted from 0, is for one number at each of its places."""
 
 Dim = int | str
-"""A length: an axis of the weight counted from its end, a number, or a hyperparameter by its name."""
+"""A length: an axis of the weight counted from its end, a number, or a hyperparameter's name."""
 
 Dims = tuple[Dim, ...]
 

@@ -112,6 +112,8 @@ class Degrees(Flow[Degree]):
                 return _sum(inputs) if node.op == "dot" else inputs[0]
             case "shape":
                 return FIXED if node.op == "extent" else inputs[0]
+            case "matrix":
+                return self._matrix(node, inputs)
             case "local":
                 return hull(*inputs)
             case "fill":
@@ -157,10 +159,39 @@ class Degrees(Flow[Degree]):
             known = rule(*inputs) if rule else UNKNOWN
         return FIXED if known == UNKNOWN and _are_fixed(inputs) else known
 
+    def _matrix(self, node: DraftNode, inputs: Sequence[Degree]) -> Degree:
+        """The degree of a matrix; of a factor, hulled with that of what is there otherwise."""
+        if self._is_zero(node):
+            return NOTHING
+        x, *more = inputs
+        otherwise = more.pop() if "otherwise" in dict(node.attributes) else NOTHING
+        match node.op:
+            case "filled" | "eye" | "arange":
+                return FIXED
+            case "matmul" | "matvec":
+                return _sum(inputs)
+            case "orthonormal" | "polar" | "eigenbasis" | "argsort":
+                known = _sign(x)
+            case "inverse_root" | "matrix_power":
+                power = self._intervals[node.inputs[1]].point
+                known = UNKNOWN
+                if power:
+                    known = x.times(-1 / power if node.op == "inverse_root" else power)
+            case "cholesky":
+                known = x.times(0.5)
+            case "solve":
+                known = _quotient(more[0], x)
+            case "take" if not _are_fixed(more):
+                known = UNKNOWN
+            case _:
+                known = x
+        known = hull(known, otherwise)
+        return FIXED if known == UNKNOWN and _are_fixed(inputs) else known
+
     def _guards(self, eps: int, other: int) -> bool:
         """Whether one value is a constant that is small beside another, which grows."""
-        value = self._intervals[eps].point
-        small = value is not None and 0 <= value <= SMALL and self[eps] in (FIXED, NOTHING)
+        value = self._intervals[eps]
+        small = value.low >= 0 and value.high <= SMALL and self[eps] in (FIXED, NOTHING)
         return small and self[other] != FIXED and self._intervals[other].point != 0
 
 

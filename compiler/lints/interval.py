@@ -8,6 +8,7 @@ rounding is left out of account. Conditions are numbers: 1 holds, 0 does not.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from ..constants import apply
@@ -114,6 +115,8 @@ class Intervals(Flow[Interval]):
                 return hull(*inputs)
             case "shape":
                 return STEPS if node.op == "extent" else inputs[0]
+            case "matrix":
+                return _matrix(node, inputs)
             case "fill" | "random":
                 return _fill(node, inputs)
             case "spectral":
@@ -200,6 +203,30 @@ def _fill(node: DraftNode, inputs: Sequence[Interval]) -> Interval:
             return ALL
         case _:
             return inputs[0]
+
+
+def _matrix(node: DraftNode, inputs: Sequence[Interval]) -> Interval:
+    match node.op:
+        case "filled":
+            return _number(node["value"])
+        case "eye":
+            return EITHER
+        case "arange" | "argsort":
+            return POSITIVE
+        case "matmul" | "matvec":
+            terms = _times(*inputs)
+            return Interval(_many(terms.low), _many(terms.high))
+        case "trace":
+            return Interval(_many(inputs[0].low), _many(inputs[0].high))
+        case "triu" | "tril" | "diagonal_matrix":
+            return hull(inputs[0], ZERO)
+        case "transpose" | "diagonal" | "take" | "onto_matrix" | "onto_vector":
+            return inputs[0]
+        case "orthonormal" | "polar" | "eigenbasis":
+            # Each column has at most the length 1.
+            return reduce(hull, inputs[1:], Interval(-1.0, 1.0))
+        case _:
+            return ALL
 
 
 def _reduction(node: DraftNode, inputs: Sequence[Interval]) -> Interval:

@@ -10,7 +10,7 @@ from enum import Enum
 
 from ...grammar.diagnostic import Diagnostics, Severity, declare
 from ..lowering.draft import Draft, DraftNode, Passage
-from ..ops import OPS
+from ..ops import MAKERS, OPS
 from .flow import Flow
 from .interval import Intervals
 from .lines import shown
@@ -105,6 +105,8 @@ class Ways(Flow[Way]):
                 return both(*inputs)
             case "shape":
                 return STILL if node.op == "extent" else inputs[0]
+            case "matrix":
+                return _matrix(node, inputs)
             case "fill":
                 return inputs[0] if node.op in ("copy", "restrict") else STILL
             case "random":
@@ -161,6 +163,16 @@ def both(one: Way, other: Way) -> Way:
 def turned(way: Way, sign: int) -> Way:
     """The way of a value times something of a sign."""
     return Way(sign * way.value) if way is not UNSURE else UNSURE
+
+
+_KEEPING = ("transpose", "diagonal", "diagonal_matrix", "triu", "tril", "polar")
+"""Matrix ops of which each number, or the whole, follows what it is made of."""
+
+
+def _matrix(node: DraftNode, inputs: Sequence[Way]) -> Way:
+    if all(way is STILL for way in inputs) or node.op in MAKERS:
+        return STILL
+    return inputs[0] if node.op in _KEEPING and len(inputs) == 1 else UNSURE
 
 
 def _same(way: Way) -> Way:

@@ -6,7 +6,6 @@ from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
 from ..constants import NAMED, OPERATORS
-from ..declarations import NOT_YET
 from ..ops import OPS
 from ..predicate import BAD_PREDICATE, TENSOR_NAMES
 from ..types import ONE_FOR_ALL, Type
@@ -45,11 +44,9 @@ def expression(
             help = "parameters of a `func`, and those declared as `name: func`, take functions"
             return closures.refuse_value(ctx, expr, "this", help)
         case syntax.IsShape():
-            ctx.report.add(
-                NOT_YET.at(
-                    expr.span, "choosing by matrix shape is not compiled yet", label="parsed only"
-                )
-            )
+            message = "`is [...]` chooses tensors; it has no value here"
+            help = "write `when` for a choice by shape: `when g is [rows, cols] { ... }`"
+            ctx.report.add(BAD_PREDICATE.at(expr.span, message, help=help))
     return MISTAKE
 
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ...grammar.source import Span
-from ..declarations import NOT_YET as NOT_YET_COMPILED
-from ..ops import NOT_YET, OPS
+from ..ops import OPS
 from ..records import Term
 from ..types import ONE_FOR_ALL, OUTPUTS, PERS, SCALAR, Per, Type, shape
 from . import expressions, shapes
@@ -70,7 +69,7 @@ SPECTRAL = {
 RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
-    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *NOT_YET, *HISTORIES, *SPECTRAL, *MATRICES,
+    *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *HISTORIES, *SPECTRAL, *MATRICES,
     "per_example_mean",
 }  # fmt: skip
 """Every function of the language."""
@@ -96,11 +95,7 @@ def language_function(
         return per_example_mean(ctx, site, scope, expr, name)
     if function in SPECTRAL:
         return SPECTRAL[function](ctx, site, scope, expr, name)
-    if function in RESULTS:
-        return _oracle(ctx, site, scope, expr, name)
-    message = f"`{function}` ({NOT_YET[function]}) is not compiled yet"
-    ctx.report.add(NOT_YET_COMPILED.at(expr.function.span, message, label="parsed only"))
-    return MISTAKE
+    return _oracle(ctx, site, scope, expr, name)
 
 
 def _is_reduction(expr: syntax.Call) -> bool:
@@ -224,7 +219,7 @@ def _of_vectors(
         return ctx.mistyped(span, message)
     # Along the last axis, which the vector has where a matrix has its last two.
     along = {"per": "row" if per == "matrix" else per}
-    type = Type("field", OPS[op].gives, per, ctx.domain)
+    type = Type("field", per=per, domain=ctx.domain)
     flat = ctx.node(op, values, type, attributes=along)
     return ctx.node("onto_matrix", (flat,), type, name=name)
 

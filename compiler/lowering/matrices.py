@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label
+from ...grammar.source import Span
 from ..records import Scalar
-from ..types import Dim, Dims, Type, matrix_of
+from ..types import Dim, Dims, DType, Type, matrix_of
 from . import expressions, shapes
 from .arguments import match
 from .builder import MISTAKE, Value
@@ -76,7 +77,7 @@ def made(ctx: Context, op: str, dims: Dims, name: str | None = None, **more: Sca
     lengths = dims[:1] if op == "eye" else dims
     inputs = [ctx.weights, *(ctx.hyperparameter(dim) for dim in lengths if isinstance(dim, str))]
     attributes: dict[str, Scalar] = {"lengths": " ".join(map(str, lengths)), **more}
-    dtype = "int" if op == "arange" else "float"
+    dtype: DType = "int" if op == "arange" else "float"
     type = Type("field", dtype, domain=ctx.domain, dims=matrix_of(dims))
     return ctx.node(op, inputs, type, name=name, attributes=attributes)
 
@@ -87,12 +88,12 @@ def _has_places(ctx: Context, expr: syntax.Call, function: str) -> bool:
     return shapes.matrix(ctx, Value(-1, type), expr.span, function) is not None
 
 
-def transpose(ctx: Context, value: Value, span: syntax.Span, name: str | None = None) -> Value:
+def transpose(ctx: Context, value: Value, span: Span) -> Value:
     """`a.T`: of each matrix."""
     dims = shapes.matrix(ctx, value, span, ".T")
     if dims is None:
         return MISTAKE
-    return _node(ctx, "transpose", (value,), dims[::-1], name)
+    return _node(ctx, "transpose", (value,), dims[::-1], None)
 
 
 def product(
@@ -163,7 +164,7 @@ def _node(
     *,
     indices: bool = False,
 ) -> Value:
-    dtype = "int" if indices else "float"
+    dtype: DType = "int" if indices else "float"
     type = Type("field", dtype, domain=ctx.domain, dims=matrix_of(dims))
     return ctx.node(op, inputs, type, name=name, attributes=attributes or {})
 
@@ -197,7 +198,7 @@ class _Call:
         expr = self.matched[key].value
         return expressions.expression(self.ctx, self.site, self.scope, expr)
 
-    def _span(self, key: str) -> syntax.Span:
+    def _span(self, key: str) -> Span:
         return self.matched[key].value.span
 
     def of_length(self) -> Value:

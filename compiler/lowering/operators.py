@@ -10,7 +10,7 @@ from dataclasses import replace
 from ...grammar import syntax
 from ..parameters import OUT_OF_RANGE, Bounds
 from ..types import FIELD, SCALAR, SPECTRUM, Type
-from . import expressions
+from . import expressions, shapes
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site

@@ -144,9 +144,7 @@ def _refuse_value(
     message = f"`{update.name.id}` is {was}; this is {given}"
     if old.dims or new.dims:
         declared += shapes.sources(ctx, update.value.span, old.dims, new.dims)
-        ctx.report.add(
-            shapes.SHAPE_MISMATCH.at(update.value.span, message, others=tuple(declared))
-        )
+        ctx.report.add(shapes.SHAPE_MISMATCH.at(update.value.span, message, others=tuple(declared)))
     else:
         ctx.mistyped(update.value.span, message, others=declared)
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..graph import Graph, Node, Region, index, walk
-from ..ops import OPS, knots
+from ..ops import MAKERS, OPS, knots
 from ..records import Hyperparameter, Term
-from ..types import Type
+from ..types import Dims, Type
 from .algebra import Algebra
 from .arrangements import Arrangements
 from .operations import Operations
@@ -37,6 +37,7 @@ class Form:
 
     pers: tuple[str, ...]
     arrangement: str = ""
+    dims: Dims | None = None
 
     def __or__(self, other: "Form") -> "Form":
         pers = {*self.pers, *other.pers}
@@ -45,7 +46,8 @@ class Form:
         elif len(pers) > 1:
             pers -= {"tensor"}
         arrangements = {self.arrangement, other.arrangement} - {""}
-        return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)))
+        dims = self.dims if self.dims is not None else other.dims
+        return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)), dims)
 
 
 _ELEMENTS = Form(("element",))
@@ -155,6 +157,8 @@ class Formulas:
                 return self._reduction(node, inputs)
             case "shape":
                 return self._shape(node, inputs)
+            case "matrix":
+                return self._matrix(node, inputs)
             case "local":
                 mask = Formula(self._terms.mask(int(node["domain"])))
                 return self._elementwise(node, [mask, *inputs], "where")
@@ -242,7 +246,7 @@ class Formulas:
         if not node.type.is_field:
             return Formula(found)
         arrangement = inputs[0].form.arrangement if inputs[0].form else ""
-        return Formula(found, Form((str(per),), arrangement))
+        return Formula(found, Form((str(per),), arrangement, node.type.dims))
 
     def _domain(self, id: int) -> int:
         return self._nodes[id].type.domain
@@ -304,6 +308,15 @@ class Formulas:
         opposite = self._views.opposite(pattern, sizes)
         arrangement = self._views.arrangement(form.arrangement, name, opposite)
         return Formula(self._views.seen(x, str(form), name, opposite), Form(pers, arrangement))
+
+    def _matrix(self, node: Node, inputs: Sequence[Formula]) -> Formula:
+        form = _form(node.type)
+        if node.op == "filled":
+            return Formula(self._operations.literal(node["value"]), form)
+        of = [x.value for x in inputs] if node.op not in MAKERS else []
+        forms = [str(x.form) for x in inputs]
+        found = self._atom(node, node.op, node.attributes, forms, str(form), of=of)
+        return Formula(found.value, form)
 
     def _fill(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         form = inputs[0].form or _form(node.type)
@@ -457,7 +470,7 @@ class Formulas:
 def _form(type: Type) -> Form | None:
     if type.kind == "outputs":
         return Form(("outputs",))
-    return Form((str(type.per),)) if type.is_field else None
+    return Form((str(type.per),), dims=type.dims) if type.is_field else None
 
 
 def _joined(formulas: Sequence[Formula]) -> Form | None:

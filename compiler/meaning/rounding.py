@@ -34,6 +34,12 @@ _EXACT = {
 }
 """What gives one of its inputs, or a whole number."""
 
+_UNROUNDED = {
+    *("filled", "eye", "arange", "transpose", "diagonal", "diagonal_matrix", "triu", "tril"),
+    *("argsort", "take", "onto_matrix", "onto_vector"),
+}
+"""Matrix ops that only place numbers."""
+
 _BITS = {"bfloat16": 8, "float16": 11, "float32": 24}
 """How many bits of a number a state keeps; others are kept as they are."""
 
@@ -79,6 +85,13 @@ class _Erring(Interpreter):
         terms = sum(np.size(x) for x in inputs[0] if x is not None)
         found = super()._reduction(node, [self._off(x, terms) for x in inputs])
         return self._off(found, _UNITS)
+
+    def _matrix(self, node: Node, inputs: list[Any]) -> Any:
+        found = super()._matrix(node, inputs)
+        if node.op in _UNROUNDED:
+            return found
+        # What a factor adds to its rounding is the condition of what it is of.
+        return self._off(found, max((np.size(x) for x in found if x is not None), default=1))
 
     def _ask(self, node: Node, inputs: list[Any]) -> Any:
         found = super()._ask(node, inputs)

@@ -11,6 +11,7 @@ from .fold import fold
 from .hoist import hoist
 from .join import join
 from .settle import settle
+from .spread import spread
 
 Pass = Callable[[Graph], Graph]
 
@@ -24,6 +25,7 @@ PIPELINE: tuple[Pass, ...] = (
     curvature,
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
+    spread,  # after cse, which would merge again what it takes apart
     settle,  # last, since it forgets which values are in a view
 )
 """What every program goes through, in order."""

@@ -16,7 +16,7 @@ from ..plan import free_values
 from .positive import Signs
 from .rewrite import over_regions, with_regions
 
-_FREE = ("elementwise", "reduction", "shape", "local", "fill", "oracle")
+_FREE = ("elementwise", "reduction", "shape", "matrix", "local", "fill", "oracle")
 """Classes of ops whose values depend on their inputs alone."""
 
 

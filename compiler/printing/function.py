@@ -53,6 +53,9 @@ def program(
 ) -> Program:
     """Gather what every function needs."""
     hints = {id: hint(node, plan.nodes) for id, node in plan.nodes.items()}
+    for slot, id in zip(plan.graph.slots, plan.graph.start.results, strict=True):
+        if plan.nodes[id].name is None and plan.nodes[id].type.dims is not None:
+            hints[id] = slot.name
     hints |= {-n: domain.name for n, domain in enumerate(plan.graph.domains) if n > 0}
     asks: dict[int, set[str]] = {}
     for node in plan.nodes.values():
