@@ -22,6 +22,7 @@ from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
 from .passes import PIPELINE, SIMPLIFYING
 from .questions import Times, questions
+from .rearrange import words
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
 from .verify import verify
 
@@ -119,7 +120,7 @@ def _condition(graph: Graph, number: int) -> Term:
     asked = domain.predicate
     if domain.view is not None:
         # It is asked of the view, whose shape is not the tensor's.
-        asked = Term("viewed", (domain.view.pattern, asked))
+        asked = Term("viewed", (words(domain.view), asked))
     return Term("and", (_condition(graph, domain.parent), asked)) if number else asked
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import histories, matrices, rearrange, spectral
+from . import histories, matrices, rearrange, spectral, turns
 from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import MAKERS, OPS, knots
@@ -304,6 +304,10 @@ class Interpreter:
                 return np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])]))
             case "rank_as":
                 return np.reshape(x, (1,) * np.ndim(more[0][place]))
+            case "blocks":
+                return _blocks(x, int(more[0]))
+            case "unblocks":
+                return _whole(x, np.shape(more[0][place]))
         before, after = rearrange.sides(str(node["pattern"]))
         like = x
         if node.op == "unview":
@@ -464,8 +468,24 @@ class Interpreter:
         match node.op:
             case "if":
                 return self._region(node.regions[0] if inputs[0] else node.regions[1])
+            case "stagger":
+                return self._stagger(node, int(inputs[0]), int(inputs[1]), inputs[2:])
             case _:
                 return self._loop(node, int(inputs[0]), inputs[1:])
+
+    def _stagger(self, node: Node, period: int, count: int, kept: list[Fields]) -> list[Fields]:
+        """What is kept, made anew for the tensors that have their turn."""
+        places = zip(*kept, strict=True)
+        shapes = [None if x[0] is None else tuple(map(np.shape, x)) for x in places]
+        due = [turn == (count - 1) % period for turn in turns.turns(shapes, period)]
+        every = self._masks
+        self._masks = [[here and now for here, now in zip(m, due, strict=True)] for m in every]
+        fresh = self._region(node.regions[0])
+        self._masks = every
+        return [
+            [x if now else y for now, x, y in zip(due, new, old, strict=True)]
+            for new, old in zip(fresh, kept, strict=True)
+        ]
 
     def _loop(self, node: Node, count: int, carried: list[Any]) -> list[Any]:
         body, *condition = node.regions
@@ -492,6 +512,23 @@ def _float(x: Any) -> Any:
 
 def _at(value: Any, place: int) -> Any:
     return value[place] if isinstance(value, list) else value
+
+
+def _blocks(x: Tensor, largest: int) -> Tensor:
+    """The grid of blocks of the last two axes, zeros behind them."""
+    down, across, height, width = rearrange.in_blocks(np.shape(x), largest)[-4:]
+    rows, cols = np.shape(x)[-2:]
+    behind = [(0, down * height - rows), (0, across * width - cols)]
+    padded = np.pad(x, [(0, 0)] * (np.ndim(x) - 2) + behind)
+    cut = np.reshape(padded, (*np.shape(x)[:-2], down, height, across, width))
+    return np.swapaxes(cut, -3, -2)
+
+
+def _whole(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The tensor of a shape that a grid of blocks was cut from."""
+    down, across, height, width = np.shape(x)[-4:]
+    padded = np.reshape(np.swapaxes(x, -3, -2), (*shape[:-2], down * height, across * width))
+    return padded[..., : shape[-2], : shape[-1]]
 
 
 def _interpolate(points: Sequence[tuple[float, float]], x: Tensor) -> Tensor:

@@ -273,12 +273,15 @@ SHAPES = (
     Op("extent", "shape", ("any",), "float", "", "rt.extent", ("call", "length")),
     Op("view", "shape", ("any",), "join", "", "rt.view", ("call", "arrange")),
     Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", ("call", "arrange back")),
+    Op("blocks", "shape", ("any", "number"), "join", "", "rt.blocks", ("call", "blocks")),
+    Op("unblocks", "shape", ("any", "any", "number"), "join", "", "rt.unblocks", ("call", "whole")),
     Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", ("same", "")),
 )
 """What looks at the shape of each tensor, or gives it another one; see `compiler.rearrange`.
 
 `extent` is the length of the attribute `axis`, counted from the end. `view` and its inverse take
-the sizes of axes that are parameters as further inputs."""
+the sizes of axes that are parameters as further inputs. `blocks` cuts the last two axes into blocks
+of at most its second input, and its inverse takes a field of the shape before, and the same."""
 
 
 def _matrix(
@@ -350,8 +353,12 @@ STRUCTURE = (
     Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic"),
     Op("if", "control", ("bool",)),
     Op("loop", "control", ("any",)),
+    Op("stagger", "control", ("number", "number")),
 )
-"""Inputs, choices by tensor, fills, random fields and control flow."""
+"""Inputs, choices by tensor, fills, random fields and control flow.
+
+`stagger` takes a period, the count of steps and what is kept, and has a region that makes all of it
+anew: each tensor has the new values at one of so many steps, as `compiler.turns` says."""
 
 HISTORIES = (
     Op("history", "history", ("any", "number"), "float", "", "rt.history", ("sign", "∅")),

@@ -1,12 +1,17 @@
-"""The `view` of a group: axes in another order, taken apart and put together.
+"""The `view` of a group: axes in another order, taken apart and put together, or cut into blocks.
 
 A pattern is written in the notation of einops. On its left stand the axes of a tensor, on its right
 those that the group's rules see; an axis in brackets is made of several. `d (q h k) -> q h d k`
 takes the second axis apart, so the sizes of all but one of `q`, `h` and `k` must be known.
+
+`blocks of 1024` cuts the last two axes of what there is then into equal blocks of at most so many
+rows and columns, with zeros behind where they do not divide: a matrix becomes a grid of matrices,
+whose two axes stand before those of a block.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from keyword import iskeyword
 from math import prod
 
@@ -28,6 +33,9 @@ BAD_VIEW = declare(
         group qkv where path matches "qkv" view "d (q h k) -> q h d k" with (q = 3, h = heads) {
           precondition sign()
         }
+
+    `blocks of 1024`, behind a view or alone, cuts the last two axes into blocks of at most so many
+    rows and columns. The size is a whole number too, or such a parameter.
     """,
 )
 
@@ -73,17 +81,48 @@ def given(view: View, values: Mapping[str, Scalar]) -> dict[str, int]:
 
 def shape(view: View, shape: tuple[int, ...], values: Mapping[str, Scalar]) -> tuple[int, ...]:
     """The shape that a tensor has for the group's rules."""
-    before, after = sides(view.pattern)
-    found = lengths(before, shape, given(view, values))
-    return tuple(prod(found[name] for name in axis) for axis in after)
+    if view.pattern:
+        before, after = sides(view.pattern)
+        found = lengths(before, shape, given(view, values))
+        shape = tuple(prod(found[name] for name in axis) for axis in after)
+    return shape if view.blocks is None else in_blocks(shape, _largest(view, values))
+
+
+def in_blocks(shape: tuple[int, ...], largest: int) -> tuple[int, ...]:
+    """The shape of a grid of blocks: before each of the last two lengths how many there are."""
+    *leading, rows, cols = shape
+    (down, height), (across, width) = cut(rows, largest), cut(cols, largest)
+    return (*leading, down, across, height, width)
+
+
+def cut(length: int, largest: int) -> tuple[int, int]:
+    """Into how many parts of which length an axis is cut: as few and as equal as can be."""
+    count = max(-(-length // largest), 1)
+    return count, -(-length // count)
+
+
+def _largest(view: View, values: Mapping[str, Scalar]) -> int:
+    assert view.blocks is not None
+    return int(values[view.blocks]) if isinstance(view.blocks, str) else view.blocks
+
+
+def words(view: View) -> str:
+    """A view as messages say it: `d h k -> h d k`, `blocks of 1024`."""
+    shown = [view.pattern] if view.pattern else []
+    shown += [f"blocks of {view.blocks}"] if view.blocks is not None else []
+    return ", ".join(shown)
 
 
 def misfit(view: View, shape: tuple[int, ...], values: Mapping[str, Scalar]) -> str | None:
     """Why a tensor of a shape does not fit a view, in the words of the runtime; None if it does."""
+    if view.blocks is not None and (largest := _largest(view, values)) < 1:
+        return f"the size {largest} of a block is below 1"
+    if not view.pattern:
+        few = f"it has {_axes_of(shape)}, and blocks are cut from two"
+        return few if len(shape) < 2 else None
     side, sizes = sides(view.pattern)[0], given(view, values)
     if len(side) != len(shape):
-        axes = "1 axis" if len(shape) == 1 else f"{len(shape)} axes"
-        return f"it has {axes}, and the arrangement takes {len(side)}"
+        return f"it has {_axes_of(shape)}, and the arrangement takes {len(side)}"
     for name, size in sizes.items():
         if size < 1:
             return f"the size {name} = {size} is below 1"
@@ -98,23 +137,58 @@ def misfit(view: View, shape: tuple[int, ...], values: Mapping[str, Scalar]) -> 
     return None
 
 
+def _axes_of(shape: tuple[int, ...]) -> str:
+    return "1 axis" if len(shape) == 1 else f"{len(shape)} axes"
+
+
 def rank(view: View) -> Term:
     """What is known of the tensors in the arrangement: how many axes they have."""
-    number = Term(op="literal", arguments=(len(sides(view.pattern)[1]),))
-    return Term(op="eq", arguments=(Term(op="ndim"), number))
+    axes = len(sides(view.pattern)[1]) if view.pattern else 2
+    number = Term(op="literal", arguments=(axes + 2 * (view.blocks is not None),))
+    return Term(op="eq" if view.pattern else "ge", arguments=(Term(op="ndim"), number))
 
 
 # ---- from syntax
 
 
 def parse(
-    view: syntax.View, parameters: Sequence[Hyperparameter], report: Diagnostics
+    group: syntax.Group, parameters: Sequence[Hyperparameter], report: Diagnostics
 ) -> View | None:
-    """The view that a group declares, or None where it was reported as wrong."""
-    return _Parser(view, {p.name: p for p in parameters}, report).view()
+    """The view and the blocks that a group declares; None for none, and where they are wrong."""
+    known = {p.name: p for p in parameters}
+    view: View | None = View("")
+    if group.view is not None:
+        view = _Parser(group.view, known, report).view()
+    if view is None or group.blocks is None:
+        return view if view and view.pattern else None
+    blocks = _size(group.blocks, known, report)
+    if blocks is None:
+        return None
+    axes = len(sides(view.pattern)[1]) if view.pattern else 2
+    if axes < 2:
+        message = "blocks are cut from two axes, and the view has one"
+        report.add(BAD_VIEW.at(group.blocks.span, message))
+        return None
+    return replace(view, blocks=blocks)
+
+
+def _size(
+    value: syntax.Expr, parameters: Mapping[str, Hyperparameter], report: Diagnostics
+) -> int | str | None:
+    """A size of an axis or a block; None where it was reported as none."""
+    match value:
+        case syntax.Number(value=int(number)) if number > 0:
+            return number
+        case syntax.Name() if value.id in parameters and parameters[value.id].kind == "int":
+            return value.id
+    help = "sizes are whole numbers above 0, or `int` parameters of the optimizer"
+    report.add(BAD_VIEW.at(value.span, f"`{value.span.text}` is no size", help=help))
+    return None
 
 
 class _Parser:
+    """Reads the pattern of a view, and the sizes of its axes."""
+
     def __init__(
         self, view: syntax.View, parameters: Mapping[str, Hyperparameter], report: Diagnostics
     ) -> None:
@@ -194,7 +268,7 @@ class _Parser:
     def _name(self, name: str, span: Span, side: int) -> None:
         if name in self.spans[side]:
             self._wrong(span, f"the axis `{name}` stands twice on one side")
-        if side == 0 and iskeyword(name):
+        if side == 0 and (iskeyword(name) or name == "blocks_of"):
             # The sizes of axes are keyword arguments in the printed program.
             self._wrong(span, f"an axis cannot be called `{name}`")
         self.spans[side][name] = span
@@ -212,21 +286,11 @@ class _Parser:
                 self.report.add(BAD_VIEW.at(size.name.span, message, help=help, fix=fix))
             elif name in found:
                 self._wrong(size.name.span, f"the size of `{name}` is given twice")
-            value = self._size(size.value)
+            value = _size(size.value, self.parameters, self.report)
             if value is not None:
                 found[name] = value
+            self.failed = self.failed or value is None
         return found
-
-    def _size(self, value: syntax.Expr) -> int | str | None:
-        match value:
-            case syntax.Number(value=int(number)) if number > 0:
-                return number
-            case syntax.Name() if value.id in self.parameters:
-                if self.parameters[value.id].kind == "int":
-                    return value.id
-        help = "sizes are whole numbers above 0, or `int` parameters of the optimizer"
-        self._wrong(value.span, f"`{value.span.text}` is no size", help)
-        return None
 
 
 def _axes(side: str) -> Side:

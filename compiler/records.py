@@ -60,13 +60,15 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class View:
-    """An arrangement of axes, `d (h k) -> h d k`: see `compiler.rearrange`.
+    """An arrangement of axes, `d (h k) -> h d k`, cut into blocks: see `compiler.rearrange`.
 
-    A size of an axis is a number, or the name of a hyperparameter.
+    A size of an axis or of a block is a number, or the name of a hyperparameter. Without a
+    `pattern` the axes stay as they are, and without `blocks` they are not cut.
     """
 
     pattern: str
     sizes: tuple[tuple[str, int | str], ...] = ()
+    blocks: int | str | None = None
 
 
 @dataclass(frozen=True)

@@ -218,9 +218,7 @@ class _Resolver:
                 own = _and(own, Term(op="not", arguments=(other,)))
             taken.append(term)
             outer = domain = self.domain(name, 0, own)
-            view = None
-            if group.view is not None:
-                view = rearrange.parse(group.view, self.parameters, self.report)
+            view = rearrange.parse(group, self.parameters, self.report)
             if view is not None:
                 domain = self.domain(f"{name}_view", outer, rearrange.rank(view), view)
             stages = self._stages(group.stages, name, domain)

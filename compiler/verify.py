@@ -6,7 +6,7 @@ from .graph import Graph, Node, Region, index, walk
 from .ops import OPS
 
 ARITY_FREE = {
-    *("loop", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
+    *("loop", "stagger", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
     *("filled", "eye", "arange", "inverse_root", "matrix_power", "orthonormal", "polar"),
     *("eigenbasis", "eigenvalues", "cholesky", "solve"),
     *("extern", "extern_init", "hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment"),
@@ -64,7 +64,8 @@ def _verify_node(graph: Graph, node: Node, visible: dict[int, Node]) -> None:
     if node.op == "item":
         source = visible[node.inputs[0]]
         results = {len(r.results) for r in source.regions[:2] if source.op == "if"}
-        results |= {len(source.regions[0].results)} if source.op == "loop" else set()
+        once = source.op in ("loop", "stagger")
+        results |= {len(source.regions[0].results)} if once else set()
         results |= {2} if source.op == "extern" else set()
         _require(int(node["index"]) < min(results), f"item {node.id} reads past the results")
     if op.op_class == "elementwise":

@@ -94,5 +94,5 @@ def check_depth(item: Item, report: Diagnostics) -> bool:
 @cache
 def _parts(kind: type) -> tuple[str, ...]:
     """The fields of a node that can hold other nodes."""
-    scalars = ("span", "text", "id", "op", "stochastic", "leading", "inside")
+    scalars = ("span", "text", "id", "op", "stochastic", "staggered", "leading", "inside")
     return tuple(f.name for f in fields(kind) if f.name not in scalars)

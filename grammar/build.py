@@ -190,13 +190,16 @@ class Builder(Transformer[Token, s.Item]):
         return s.Stage(_span(kind, where or rule), _name(kind), rule, where)
 
     def group(self, parts: Parts) -> s.Group:
-        word, name, _, where, view, _, *stages, brace = parts
-        return s.Group(_span(word, brace), _name(name), where, view, tuple(stages))
+        word, name, _, where, view, blocks, _, *stages, brace = parts
+        return s.Group(_span(word, brace), _name(name), where, view, blocks, tuple(stages))
 
     def view(self, parts: Parts) -> s.View:
         word, pattern, _, sizes = parts
         given, last = sizes or ((), pattern)
         return s.View(_span(word, last), _string(pattern), given)
+
+    def blocks(self, parts: Parts) -> s.Expr:
+        return cast(s.Expr, parts[2])
 
     def sizes(self, parts: Parts) -> tuple[tuple[s.Argument, ...], Token]:
         return tuple(part for part in parts if isinstance(part, s.Argument)), parts[-1]
@@ -266,8 +269,8 @@ class Builder(Transformer[Token, s.Item]):
         return block if isinstance(block, s.Block) else s.Block(block.span, (block,))
 
     def every(self, parts: Parts) -> s.Every:
-        word, period, body = parts
-        return s.Every(_span(word, body), period, body)
+        word, period, staggered, body = parts
+        return s.Every(_span(word, body), period, staggered is not None, body)
 
     def return_(self, parts: Parts) -> s.Return:
         return s.Return(_span(parts[0], parts[1]), parts[1])

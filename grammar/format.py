@@ -178,6 +178,7 @@ def _pipeline(
 
 def _group(page: Page, group: s.Group, depth: int) -> None:
     view = "" if group.view is None else _view(group.view)
+    view += "" if group.blocks is None else f" blocks of {inline(group.blocks)}"
     head = f"group {group.name.id}"
     if group.where is None:
         page.write(f"{head}{view} {{", depth)
@@ -233,7 +234,8 @@ def _statement(page: Page, statement: s.Statement, depth: int) -> None:
         case s.If() | s.When():
             _choice(page, statement, depth)
         case s.Every():
-            page.put("every ", statement.period, " {", depth)
+            staggered = " staggered" if statement.staggered else ""
+            page.put("every ", statement.period, f"{staggered} {{", depth)
             _body(page, None, statement.body, depth)
         case s.Return():
             page.put("return ", statement.value, "", depth)

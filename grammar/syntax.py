@@ -194,9 +194,10 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class Every(Node):
-    """`every period { body }`."""
+    """`every period { body }`, or `every period staggered { body }`."""
 
     period: Expr
+    staggered: bool
     body: "Block"
 
 
@@ -369,11 +370,12 @@ class View(Node):
 
 @dataclass(frozen=True, slots=True)
 class Group(Node):
-    """`group name where predicate view "..." { stages }`; `group rest` has no predicate."""
+    """`group name where predicate view "..." blocks of size { stages }`; `rest` has no predicate."""
 
     name: Name
     where: Expr | None
     view: View | None
+    blocks: Expr | None
     stages: tuple["Stage | Observe", ...]
 
 

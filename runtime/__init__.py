@@ -23,7 +23,7 @@ compiler:
     )
 """
 
-from .arrange import View, extent, rank_as, unview, view
+from .arrange import View, blocks, extent, rank_as, unblocks, unview, view
 from .control import repeat
 from .extern import Extern, Opaque, extern, select
 from .field import (
@@ -93,6 +93,7 @@ from .spectral import (
 )
 from .state import Outcome, Report, State
 from .tree import matches
+from .turns import staggered
 
 __all__ = [
     "Extern",
@@ -120,6 +121,7 @@ __all__ = [
     "any",
     "arange",
     "argsort",
+    "blocks",
     "cholesky",
     "copy",
     "diagonal",
@@ -172,12 +174,14 @@ __all__ = [
     "round_stochastic",
     "select",
     "solve",
+    "staggered",
     "stored",
     "sum",
     "sum_per",
     "take",
     "trace",
     "uniform",
+    "unblocks",
     "unview",
     "view",
     "xtrace",

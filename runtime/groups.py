@@ -142,7 +142,7 @@ def group_table(
                 seen = group.view.of(leaf, sizes)
             except ValueError as error:
                 seen = None
-                reason = f"`{leaf.path}` of shape {leaf.shape}: {error} in `{group.view.pattern}`"
+                reason = f"`{leaf.path}` of shape {leaf.shape}: {error} in `{group.view}`"
                 misfits.append(Finding("misfit", group.name, (leaf.path,), (), group.line, reason))
         rows.append(_row(leaf, seen, group, limited))
     taken = [row.group for row in rows]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...grammar.diagnostic import OptcError
+from .. import rearrange
 from ..constants import known_value
 from ..graph import Graph
 from ..passes import PIPELINE
@@ -185,7 +186,7 @@ def _shares(graph: Graph, table: Sequence[Line], state: StateBytes) -> tuple[Sha
     """What each group takes; without groups, one share of all tensors."""
     shares = []
     for group in graph.groups:
-        view = group.view.pattern if group.view else None
+        view = rearrange.words(group.view) if group.view else None
         shares.append(_share(group.name, group.where, group.place, view, table, state))
     left = any(line.row.group is None for line in table)
     return (*shares, *([_share(None, "", "", None, table, state)] if left else []))

@@ -120,12 +120,14 @@ class _Shapes:
                 source, place = self.nodes[node.inputs[0]], int(node["index"])
                 if source.op == "loop":
                     return self._of(source.inputs[1 + place], whole)
+                if source.op == "stagger":
+                    return self._of(source.inputs[2 + place], whole)
                 if source.op == "if":
                     return self._of(source.regions[0].results[place], whole)
                 return whole
             case "nans" | "feature_alignment":
                 return (1,) * len(whole)
-            case "view" | "unview":
+            case "view" | "unview" | "blocks" | "unblocks":
                 return whole
             case "history":
                 return (self.places.get(node.id, 0), *whole)

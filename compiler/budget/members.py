@@ -152,7 +152,7 @@ class Members:
         tensor, reason = pairs[0]
         message = (
             f"the view of the group `{name}` ({group.place}) does not fit `{tensor.path}` of shape "
-            f"{tensor.shape}: {reason} in `{group.view.pattern}`"
+            f"{tensor.shape}: {reason} in `{rearrange.words(group.view)}`"
         )
         more = f"; nor {len(pairs) - 1} others" if len(pairs) > 1 else ""
         return Finding("misfit", name, tuple(t.path for t, _ in pairs), message + more)

@@ -98,7 +98,7 @@ class Rates:
         own = self._own.get(place, [])
         # Where a group ends, all of its values come back from its view, behind its last stage.
         used = {i for node in own for i in node.inputs}
-        own = [n for n in own if n.id in used or n.op not in ("view", "unview", "rank_as")]
+        own = [n for n in own if n.id in used or n.op not in _ARRANGING]
         used = {i for node in own for i in node.inputs}
         fields = [node.id for node in own if node.type.is_field and node.id not in used]
         found = _linear(own, numbers).get(fields[0]) if len(fields) == 1 else None
@@ -110,9 +110,12 @@ class Rates:
 
     def _is_weights(self, id: int) -> bool:
         node = self.nodes[id]
-        while node.op in ("view", "restrict"):
+        while node.op in ("view", "blocks", "restrict"):
             node = self.nodes[node.inputs[0]]
         return node.op == "input" and node["name"] == "w"
+
+
+_ARRANGING = ("view", "unview", "blocks", "unblocks", "rank_as")
 
 
 def _linear(own: Sequence[Node], numbers: Numbers) -> dict[int, Linear | None]:
@@ -129,7 +132,7 @@ def _linear(own: Sequence[Node], numbers: Numbers) -> dict[int, Linear | None]:
 
 def _sum(node: Node, of: Callable[[int], Linear | None], numbers: Numbers) -> Linear | None:
     match node.op:
-        case "input" | "view":
+        case "input" | "view" | "blocks":
             return {node.id: 1.0}
         case "add" | "sub":
             left, right = (of(i) for i in node.inputs)

@@ -98,6 +98,11 @@ class _Counter:
                 return self._if(node)
             case "control" if node.op == "loop":
                 return self._loop(node)
+            case "control" if node.op == "stagger":
+                # Each tensor has its turn once in so many steps.
+                period = self.numbers.of(node.inputs[0])
+                assert isinstance(period, int | float)
+                return _times(1 / period, self.region(node.regions[0]))
             case "opaque" if node.op == "extern":
                 self.uncounted[self.graph.stages[node.stage].label] = None
         return {}

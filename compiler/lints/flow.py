@@ -93,6 +93,9 @@ class Flow(ABC, Generic[Known]):
                     self._found[node.id] = self.read(node, known)
                 case "if":
                     self._choose(node)
+                case "stagger":
+                    pairs = zip(node.inputs[2:], self.region(node.regions[0]), strict=True)
+                    self._tuples[node.id] = [self.either(self[i], new) for i, new in pairs]
                 case "loop":
                     self._tuples[node.id] = self._loop(node)
                 case _:

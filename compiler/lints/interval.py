@@ -113,6 +113,9 @@ class Intervals(Flow[Interval]):
                 return self._oracle(node, inputs)
             case "local":
                 return hull(*inputs)
+            case "shape" if node.op == "blocks":
+                # Where they do not divide, there are zeros.
+                return hull(inputs[0], ZERO)
             case "shape":
                 return STEPS if node.op == "extent" else inputs[0]
             case "matrix":

@@ -51,7 +51,8 @@ def _only_counts(subject: Subject, parameter: Hyperparameter) -> bool:
     if any(word in name.split("_") for word in _WHOLE):
         return False
     derived = (h.derived for h in subject.draft.hyperparameters if h.static and h.derived)
-    sizes = [size for d in subject.draft.domains if d.view for _, size in d.view.sizes]
+    views = [d.view for d in subject.draft.domains if d.view]
+    sizes = [size for view in views for size in (view.blocks, *(size for _, size in view.sizes))]
     if name in sizes or any(name in _parameters(term) for term in derived):
         return False
     if any(name in names(expr) for expr in _fixed(subject)):

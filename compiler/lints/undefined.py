@@ -78,7 +78,7 @@ def _help(op: str) -> str:
 
 _CARRIES = (
     *("add", "sub", "mul", "neg", "sqrt", "square", "abs", "float"),
-    *("copy", "restrict", "view", "unview", "merge", "point", "grad"),
+    *("copy", "restrict", "view", "unview", "blocks", "unblocks", "merge", "point", "grad"),
     *("sum", "mean", "norm", "dot"),
 )
 """Ops whose result is no finite number where an input is none."""

@@ -47,14 +47,18 @@ class Cell:
     domain: int = 0
 
 
-BlockKind = Literal["top", "branch", "loop", "example", "eigenvalue", "operator"]
+BlockKind = Literal["top", "branch", "loop", "turn", "example", "eigenvalue", "operator"]
 
 
 @dataclass
 class Block:
-    """Nodes being collected, and what kind of block they stand in."""
+    """Nodes being collected, and what kind of block they stand in.
+
+    `outer` is how many cells there were before it: those of a smaller key live longer.
+    """
 
     kind: BlockKind
+    outer: int = 0
     nodes: list[DraftNode] = field(default_factory=list)
     defined: set[int] = field(default_factory=set)
     points: dict[int, Value] = field(default_factory=dict)
@@ -244,7 +248,7 @@ class Builder:
     @contextmanager
     def open_block(self, kind: BlockKind, arguments: Sequence[Value] = ()) -> Iterator[Block]:
         """A nested block; the caller makes it a region with `close`."""
-        block = Block(kind)
+        block = Block(kind, len(self.cell_info))
         block.defined.update(v.id for v in arguments)
         self.frame.blocks.append(block)
         yield block
@@ -362,6 +366,26 @@ class Builder:
             return
         types = [self._here(info.type) for info in infos]
         items = self._items(loop, types, [info.name for info in infos])
+        self.cells.update(zip(keys, items, strict=True))
+
+    def stagger(self, period: Value, count: Value, body: Callable[[], None]) -> None:
+        """Work on each tensor at one of every `period` steps: what changes, and else stays."""
+        before = dict(self.cells)
+        self.cells = dict(before)
+        with self.open_block("turn") as block:
+            body()
+        after, self.cells = self.cells, before
+        keys = [k for k, old in sorted(before.items()) if after.get(k, old).id != old.id]
+        kept = [self.restricted(before[key]) for key in keys]
+        fresh = [after[key] for key in keys]
+        if not keys or any(value.type.is_unknown for value in fresh):
+            self.cells.update(dict.fromkeys(keys, MISTAKE))
+            return
+        region = DraftRegion(nodes=tuple(block.nodes), results=tuple(v.id for v in fresh))
+        infos = [self.cell_info[key] for key in keys]
+        staggered = self._control("stagger", (period, count, *kept), [region])
+        types = [self._here(info.type) for info in infos]
+        items = self._items(staggered, types, [info.name for info in infos])
         self.cells.update(zip(keys, items, strict=True))
 
     def restricted(self, value: Value) -> Value:

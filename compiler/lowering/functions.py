@@ -25,7 +25,7 @@ from .oracles import (
     ask,
     refuse_in_condition,
 )
-from .regions import refuse_to_keep
+from .regions import refuse_in_turn, refuse_to_keep
 
 NO_AXIS = declare(
     "no-axis",
@@ -198,6 +198,10 @@ def _reduction(
     dtype = OPS[op].gives
     assert dtype != "join"
     if "per" not in matched:
+        if values[0].type.is_field and refuse_in_turn(
+            ctx, expr, f"`{function}` runs over all tensors"
+        ):
+            return MISTAKE
         whole = [ctx.restricted(v) for v in values]
         return ctx.node(op, whole, Type("scalar", dtype), name=name)
     per = _per(ctx, matched["per"].value, function)

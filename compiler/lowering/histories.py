@@ -8,6 +8,7 @@ from . import expressions
 from .arguments import NOT_STATIC, match
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
+from .regions import refuse_in_turn
 
 HISTORY = declare(
     "history",
@@ -95,6 +96,8 @@ def of_history(
             )
         values[key] = value
     if any(value.type.is_unknown for value in values.values()):
+        return MISTAKE
+    if refuse_in_turn(ctx, expr, f"`{function}` speaks of all tensors"):
         return MISTAKE
     field, spans = values["x"], (matched["x"].span,)
     wrong = expressions.differently_arranged(ctx, (field,), spans)

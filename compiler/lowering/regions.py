@@ -1,7 +1,7 @@
 """Functions that become regions: operators, functions of one example's gradient, of an eigenvalue.
 
 An op calls them as often as its algorithm needs. So nothing in them is kept or drawn, and where
-they are mapped over many values at once nothing is asked.
+they are mapped over many values at once nothing is asked. Nor may staggered work keep, draw or ask.
 """
 
 from collections.abc import Callable
@@ -55,13 +55,40 @@ BAD_QUADRATURE = declare(
 )
 
 
+STAGGERED = declare(
+    "bad-staggered",
+    "staggered work that is not on each tensor alone",
+    """
+    `every n staggered { ... }` spreads its work over the steps: each tensor has its turn at one of
+    every `n`, so that no step is a spike. So the work is on each tensor alone: it reduces with
+    `per`, asks no oracle, draws and keeps nothing new, and changes fields only. The period is an
+    integer that is known before the program runs, at least 1.
+
+        every 10 staggered {
+          scale <- norm(g, per = tensor)
+        }
+
+    Before its turn a tensor keeps what its states start with.
+    """,
+)
+
+
 @dataclass(frozen=True)
-class Kind:
-    """A sort of function that becomes a region: what it is called, and where mistakes belong."""
+class Place:
+    """Where not everything may be done: a block, what it is called, and where mistakes belong."""
 
     block: BlockKind
     words: str
     rule: Rule
+
+
+TURN = Place("turn", "work that is staggered", STAGGERED)
+
+
+@dataclass(frozen=True)
+class Kind(Place):
+    """A sort of function that becomes a region."""
+
     parameter: str
     """What its argument is called where the spec gives it no name."""
     help: str
@@ -130,15 +157,20 @@ def refuse_result(ctx: Context, kind: Kind, function: syntax.Expr, message: str)
 
 def refuse_to_ask(ctx: Context, at: syntax.Node, what: str) -> bool:
     """Whether this stands in a function that asks nothing, which is then reported."""
-    return _refuse(ctx, at, what, (EXAMPLE, EIGENVALUE))
+    return _refuse(ctx, at, what, (EXAMPLE, EIGENVALUE, TURN))
 
 
 def refuse_to_keep(ctx: Context, at: syntax.Node, what: str) -> bool:
     """Whether this stands in a function that keeps and draws nothing; it is reported."""
-    return _refuse(ctx, at, what, (EXAMPLE, EIGENVALUE, OPERATOR))
+    return _refuse(ctx, at, what, (EXAMPLE, EIGENVALUE, OPERATOR, TURN))
 
 
-def _refuse(ctx: Context, at: syntax.Node, what: str, kinds: tuple[Kind, ...]) -> bool:
+def refuse_in_turn(ctx: Context, at: syntax.Node, what: str) -> bool:
+    """Whether this stands in staggered work, which is on each tensor alone; it is reported."""
+    return _refuse(ctx, at, what, (TURN,))
+
+
+def _refuse(ctx: Context, at: syntax.Node, what: str, kinds: tuple[Place, ...]) -> bool:
     around = [block.kind for block in ctx.frame.blocks]
     kind = next((kind for kind in kinds if kind.block in around), None)
     if kind is None:

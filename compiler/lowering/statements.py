@@ -12,6 +12,7 @@ from .arguments import NOT_STATIC
 from .builder import MISTAKE, Cell, Value
 from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
 from .states import declare_state
+from .turns import refuse_for_all, stagger
 
 NOT_A_STATE = declare(
     "not-a-state",
@@ -64,6 +65,9 @@ def _statement(ctx: Context, site: Site, scope: Scope, statement: syntax.Stateme
                 help = "choose between numbers that are asked of it"
                 return ctx.mistyped(statement.span, "the sides of `if` return a spectrum", help)
             return found
+        case syntax.Every(staggered=True):
+            inner = Scope(scope)
+            stagger(ctx, site, scope, statement, lambda: _run(ctx, site, inner, statement.body))
         case syntax.Every():
             period = expressions.number(ctx, site, scope, statement.period)
             condition = every(ctx, period)
@@ -120,6 +124,8 @@ def _update(ctx: Context, site: Site, scope: Scope, update: syntax.Update) -> No
     if binding.cell < 0:
         return
     info = ctx.cell_info[binding.cell]
+    if not value.type.is_unknown and refuse_for_all(ctx, update, binding, info):
+        value = MISTAKE
     if not value.type.is_unknown and not _fits(value.type, info.type):
         _refuse_value(ctx, update, binding, info.type, value.type)
         value = MISTAKE

@@ -4,6 +4,7 @@ A group with a view has a domain of its own whose values have that arrangement; 
 when the group receives it, and comes back with the group's result.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .. import rearrange
@@ -20,20 +21,36 @@ def weights(ctx: "Context", w: Value) -> Value:
     """The weights in the arrangement of the current domain: made once, before everything else."""
     view = ctx.view_of(ctx.domain)
     assert view is not None
-    inputs, attributes = _told(ctx, view)
-    known = ctx.frame.inputs.get(("view", view))
+    type = Type("field", domain=_outermost(ctx))
+    if view.pattern:
+        inputs, attributes = _told(ctx, view)
+        w = _first(ctx, view, "view", (w, *inputs), type, attributes, "w")
+    if view.blocks is None:
+        return w
+    if isinstance(view.blocks, str):
+        size = ctx.hyperparameter(view.blocks)
+    else:
+        literal = {"value": view.blocks}
+        size = _first(ctx, view, "const", (), Type("scalar", "int", static=True), literal)
+    return _first(ctx, view, "blocks", (w, size), type, {}, "w")
+
+
+def _first(
+    ctx: "Context",
+    view: View,
+    op: str,
+    inputs: tuple[Value, ...],
+    type: Type,
+    attributes: Mapping[str, Scalar],
+    name: str | None = None,
+) -> Value:
+    """A node among the inputs of the frame, which are there before everything else."""
+    known = ctx.frame.inputs.get((op, view))
     if known is None:
-        type = Type("field", domain=_outermost(ctx))
-        node = DraftNode(
-            id=ctx.fresh(),
-            op="view",
-            inputs=(w.id, *(v.id for v in inputs)),
-            type=type,
-            attributes=tuple(attributes.items()),
-            name="w",
-        )
+        given, told = tuple(v.id for v in inputs), tuple(attributes.items())
+        node = DraftNode(ctx.fresh(), op, given, type, told, name=name)
         ctx.made[node.id] = node
-        known = ctx.frame.inputs["view", view] = node, Value(node.id, type)
+        known = ctx.frame.inputs[op, view] = node, Value(node.id, type)
     return known[1]
 
 
@@ -44,10 +61,26 @@ def arranged(ctx: "Context", value: Value) -> Value:
         return value
     if value.type.per == "tensor":
         return ctx.node("rank_as", (value, ctx.weights), _in(ctx, value), name=_name(ctx, value))
+    if view.pattern:
+        value = _viewed(ctx, value, view)
+    if view.blocks is None:
+        return value
+    size, type, name = _size(ctx, view), _in(ctx, value), _name(ctx, value)
+    return ctx.node("blocks", (value, size), type, name=name)
+
+
+def _viewed(ctx: "Context", value: Value, view: View) -> Value:
     inputs, attributes = _told(ctx, view)
-    return ctx.node(
-        "view", (value, *inputs), _in(ctx, value), name=_name(ctx, value), attributes=attributes
-    )
+    type, name = _in(ctx, value), _name(ctx, value)
+    return ctx.node("view", (value, *inputs), type, name=name, attributes=attributes)
+
+
+def _size(ctx: "Context", view: View) -> Value:
+    """The largest size of a block."""
+    assert view.blocks is not None
+    if isinstance(view.blocks, str):
+        return ctx.hyperparameter(view.blocks)
+    return ctx.constant(view.blocks)
 
 
 def restored(ctx: "Context", value: Value, like: Value) -> Value:
@@ -58,6 +91,11 @@ def restored(ctx: "Context", value: Value, like: Value) -> Value:
     type, name = _in(ctx, value), _name(ctx, value)
     if value.type.per == "tensor":
         return ctx.node("rank_as", (value, like), type, name=name)
+    if view.blocks is not None:
+        before = _viewed(ctx, like, view) if view.pattern else like
+        value = ctx.node("unblocks", (value, before, _size(ctx, view)), type, name=name)
+    if not view.pattern:
+        return value
     if rearrange.undone_alone(view.pattern):
         back = {"pattern": rearrange.reverse(view.pattern), "sizes": ""}
         return ctx.node("view", (value,), type, name=name, attributes=back)

@@ -26,6 +26,18 @@ class Arrangements:
         before, after = pattern.split("->")
         return "" if sizes else self.name(f"{after.strip()} -> {before.strip()}", "", ())
 
+    def cut(self, largest: Value) -> str:
+        """Which cut into blocks it is."""
+        return repr(("blocks", largest.key))
+
+    def padded(self, x: Value, form: str, name: str) -> Value:
+        """A value in blocks. There are zeros behind it, so that a number is none there."""
+        if x.number == 0:
+            return x
+        made = self._algebra.atom("view", name, form, of=[x], scalar=False)
+        self._inside[made.key] = (name, x)
+        return made
+
     def seen(self, x: Value, form: str, name: str, opposite: str) -> Value:
         """A value in a view."""
         return self._through(x, form, "view", name, opposite)

@@ -294,7 +294,17 @@ class Formulas:
         if node.op == "rank_as":
             like = more[0].form
             return Formula(x.value, Form(form.pers, like.arrangement if like else ""))
+        if node.op in ("blocks", "unblocks"):
+            return self._blocks(node, x.value, form, more)
         return self._view(node, x.value, form, more)
+
+    def _blocks(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
+        name, pers = self._views.cut(more[-1].value), (str(node.type.per),)
+        if node.op == "unblocks":
+            arrangement = more[0].form.arrangement if more[0].form else ""
+            return Formula(self._views.undone(x, str(form), name), Form(pers, arrangement))
+        arrangement = self._views.arrangement(form.arrangement, name, "")
+        return Formula(self._views.padded(x, str(form), name), Form(pers, arrangement))
 
     def _view(self, node: Node, x: Value, form: Form, more: Sequence[Formula]) -> Formula:
         pattern, sizes = str(node["pattern"]), str(node["sizes"])
@@ -406,6 +416,8 @@ class Formulas:
         match node.op:
             case "if":
                 self._results[node.id] = self._branches(inputs[0].value, node)
+            case "stagger":
+                self._results[node.id] = self._stagger(node, *inputs)
             case _:
                 self._results[node.id] = self._loop(node, inputs[0].value, inputs[1:])
         return Formula(self._algebra.zero)
@@ -417,6 +429,21 @@ class Formulas:
         return [
             Formula(self._algebra.choose(condition, a.value, b.value), _joined([a, b]))
             for a, b in zip(self._inside(yes), self._inside(no), strict=True)
+        ]
+
+    def _stagger(
+        self, node: Node, period: Formula, count: Formula, *kept: Formula
+    ) -> list[Formula]:
+        """What is kept or made anew; the shapes of all that is kept say when, as a whole."""
+        made = self._inside(node.regions[0])
+        whole = sorted(kept, key=lambda x: (x.value.key, repr(x.form)))
+        forms = repr([x.form for x in whole])
+        tensors = self._terms.mask(self._domain(node.inputs[2]))
+        of = [period.value, count.value, tensors, *(x.value for x in whole)]
+        turn = self._algebra.condition("turn", forms, of=of, scalar=False)
+        return [
+            Formula(self._algebra.choose(turn, new.value, old.value), _joined([new, old]))
+            for new, old in zip(made, kept, strict=True)
         ]
 
     def _loop(self, node: Node, count: Value, carried: Sequence[Formula]) -> list[Formula]:

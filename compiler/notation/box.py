@@ -90,6 +90,14 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """What happens to each tensor at one of every `period` steps, when its turn has come."""
+
+    period: Formula
+    body: "Body"
+
+
+@dataclass(frozen=True, slots=True)
 class Where:
     """What happens to some of the tensors only."""
 
@@ -97,7 +105,7 @@ class Where:
     statements: "tuple[Statement, ...]"
 
 
-Statement = Let | Assign | Report | Count | Stop | If | Repeat | Examples | Where
+Statement = Let | Assign | Report | Count | Stop | If | Repeat | Turns | Examples | Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,7 @@ def inner(statement: Statement) -> tuple[Body, ...]:
     match statement:
         case If(_, then, otherwise):
             return then, otherwise
-        case Repeat(_, _, body) | Examples(_, body):
+        case Repeat(_, _, body) | Turns(_, body) | Examples(_, body):
             return (body,)
         case Where(_, statements):
             return ((Part(None, statements),),)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..graph import Graph, Node
 from ..ops import OPS
+from ..rearrange import words
 from ..records import Group as GroupRecord
 from ..records import Hyperparameter, Output
 from .box import Assign, Body, Box, Count, Group, Input, Interval, Part, Report, State, parts
@@ -204,7 +205,7 @@ class _Builder:
 
 
 def _members(group: GroupRecord) -> str:
-    seen = f', seen as "{group.view.pattern}"' if group.view else ""
+    seen = f', seen as "{words(group.view)}"' if group.view else ""
     return (group.where or "the others") + seen
 
 

@@ -215,6 +215,10 @@ class Formulas:
                 return Call(name, (*inputs, *points))
             case "view" | "unview":
                 return Call(name, (Words(f'"{node["pattern"]}"'), inputs[0]))
+            case "blocks":
+                return Call(name, (inputs[1], inputs[0]))
+            case "unblocks":
+                return Call(name, (inputs[0],))
             case "extent":
                 return Call(name, (inputs[0], Words(f"axis {node['axis']}")))
             case "extern":

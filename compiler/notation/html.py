@@ -18,6 +18,7 @@ from .box import (
     Report,
     Statement,
     Stop,
+    Turns,
     Where,
     branches,
     heading,
@@ -207,6 +208,9 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
             head = f"{_word('repeat')} {_math(count)} {_word('times')}"
             if condition is not None:
                 head += f" {_word('while')} {_math(condition)}"
+            return [_line(head), *_inner(body, stage, file)]
+        case Turns(period, body):
+            head = f"{_word('every')} {_math(period)} {_word('steps')}, each tensor in its turn"
             return [_line(head), *_inner(body, stage, file)]
         case Where(tensors, inner):
             head = _line(f"{_word('for')} {escape(tensors)}")

@@ -24,6 +24,7 @@ from .box import (
     State,
     Statement,
     Stop,
+    Turns,
     Where,
     branches,
     heading,
@@ -215,6 +216,10 @@ class _Body:
                 if condition is not None:
                     head += rf" \textbf{{while}} ${_WRITER.write(condition)}$"
                 return [self._row(indent, head), *self._body(body, indent + 1, stage)]
+            case Turns(period, body):
+                number = _WRITER.write(period)
+                head = rf"\textbf{{every}} ${number}$ \textbf{{steps}}, each tensor in its turn"
+                return [self._row(indent, head), *self._body(body, indent + 1, stage)]
             case Where(tensors, inner):
                 rows = [self._row(indent, rf"\textbf{{for}} {escaped(tensors)} \textbf{{do}}")]
                 for each in inner:
@@ -267,6 +272,8 @@ def _room(statement: Statement) -> int:
             return width(count) + (width(condition) if condition else 0) + 20
         case Stop(unless):
             return width(unless) + 12
+        case Turns(period):
+            return width(period) + 36
         case Examples():
             return 36
         case Where(tensors):

@@ -74,7 +74,8 @@ class Lines:
         """A side of a choice gives its results their lines; a loop changes all at its end."""
         own = {n.id for n in region.nodes}
         for result in region.results:
-            if node.op == "if" and result in own and self._nodes[result].op not in _NEVER:
+            chosen = node.op in ("if", "stagger") and result in own
+            if chosen and self._nodes[result].op not in _NEVER:
                 self._wanted.setdefault(result, True)
             if node.op == "loop" and self.uses[result] == region.results.count(result):
                 self._wanted.setdefault(result, False)

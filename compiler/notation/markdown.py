@@ -21,6 +21,7 @@ from .box import (
     Report,
     Statement,
     Stop,
+    Turns,
     Where,
     branches,
     heading,
@@ -185,6 +186,12 @@ def _statement(
             tested = rf" \textbf{{ while }} {_WRITER.write(condition)}" if condition else ""
             head = rf"{space}\textbf{{repeat }} {_WRITER.write(count)} \textbf{{ times}}{tested}"
             return [head, *_inner(body, indent, stage, file)]
+        case Turns(period, body):
+            number = _WRITER.write(period)
+            words = (
+                rf"\textbf{{every }} {number} \textbf{{ steps}}\text{{, each tensor in its turn}}"
+            )
+            return [space + words, *_inner(body, indent, stage, file)]
         case Where(tensors, inner):
             rows = [rf"{space}\textbf{{for }} {_WRITER.write(Words(tensors))}"]
             for each in inner:

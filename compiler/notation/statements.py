@@ -17,6 +17,7 @@ from .box import (
     Repeat,
     Statement,
     Stop,
+    Turns,
     Where,
     statements,
 )
@@ -55,6 +56,8 @@ class Statements:
                 self._if(node, lines)
             case "loop":
                 self._repeat(node, lines)
+            case "stagger":
+                self._turns(node, lines)
             case "extern":
                 targets = [self._naming.of(item) for item in self._results(node).values()]
                 self._add(node, Assign(tuple(targets), (self._naming.written(node),)), lines)
@@ -139,6 +142,13 @@ class Statements:
             else:
                 known.append(assign)
         return self.body([*known, *lines], within)
+
+    def _turns(self, node: Node, lines: list[Line]) -> None:
+        items = self._results(node)
+        period = self._naming.use(node.inputs[0])
+        targets = {number: self._naming.of(item) for number, item in items.items()}
+        side = self._side(node.regions[0], targets, stage_of(node, lines), self._place(node))
+        self._add(node, Turns(period, side), lines)
 
     def _repeat(self, node: Node, lines: list[Line]) -> None:
         body, *conditions = node.regions

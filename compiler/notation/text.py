@@ -19,6 +19,7 @@ from .box import (
     Report,
     Statement,
     Stop,
+    Turns,
     Where,
     branches,
     heading,
@@ -156,6 +157,9 @@ class _Body:
                 tested = f" while {_WRITER.write(condition)}" if condition is not None else ""
                 head = _hanging(f"{space}repeat {_WRITER.write(count)} times{tested}:", "  ")
                 return head + self.rows(body, indent + 1, stage)
+            case Turns(period, body):
+                head = f"{space}every {_WRITER.write(period)} steps, each tensor in its turn:"
+                return [*_hanging(head, "  "), *self.rows(body, indent + 1, stage)]
             case Where(tensors, inner):
                 rows = _hanging(f"{space}for {tensors}:", "  ")
                 for each in inner:

@@ -145,7 +145,7 @@ class Expressions:
         function = OPS[node.op].python
         if node.op == "extent":
             return call(function, *operands, str(node["axis"]))
-        if node.op == "rank_as":
+        if node.op in ("rank_as", "blocks", "unblocks"):
             return call(function, *operands)
         fields = 2 if node.op == "unview" else 1
         given = iter(operands[fields:])

@@ -151,11 +151,13 @@ def fills(node: Node) -> bool:
 
 def view_piece(view: View, parameter: str) -> Piece:
     """The view of a group; `parameter` is the template of a size that is a hyperparameter."""
-    sizes = (
+    given = (*view.sizes, ("blocks_of", view.blocks))
+    sizes = [
         f"{name}={parameter.format(size) if isinstance(size, str) else size}"
-        for name, size in view.sizes
-    )
-    return call("rt.View", quoted(view.pattern), *sizes)
+        for name, size in given
+        if size is not None
+    ]
+    return call("rt.View", *([quoted(view.pattern)] if view.pattern else []), *sizes)
 
 
 def assignments(pairs: list[tuple[str, str]], indent: int) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ..graph import Node, is_plain_mean
 from ..ops import OPERATORS, OPS
-from ..plan import Block, Kernel, is_kernel_work
+from ..plan import Block, Kernel, free_values, is_kernel_work
 from ..predicate import asks_parameters
 from ..quoting import quoted
 from .function import (
@@ -23,6 +23,8 @@ from .statements import Inner, Statement, runs
 
 _READ = 'h["{}"]'
 _UNPACKED = ("parameter", "state")
+_ROLES = {"if": ("do", "skip"), "loop": ("body", "while"), "stagger": ("turn",)}
+"""What the functions are called that a control flow node hands over."""
 
 
 def is_called(node: Node) -> bool:
@@ -74,19 +76,21 @@ class _MainWriter(Function):
         return found
 
     def _count(self, block: Block) -> None:
-        """How often each value is read; a kernel's arguments count twice, so they get names."""
+        """How often each value is read; what is handed over counts twice, so that it has a name."""
         self.counts.update(block.results)
         for step in block.steps:
             if isinstance(step, Kernel):
                 self.counts.update((*step.fields, *step.scalars) * 2)
                 continue
             self.counts.update(self.nodes[step].inputs)
+            if self.nodes[step].op == "stagger":
+                self.counts.update([*free_values(self.nodes[step].regions[0])] * 2)
             for inner in self.program.plan.inner.get(step, ()):
                 self._count(inner)
 
     def _is_bound(self, id: int) -> bool:
         node = self.nodes[id]
-        if node.op in ("if", "loop", "extern"):
+        if node.op in ("if", "loop", "stagger", "extern"):
             return False
         if node.op in ("item", "point", "argument", *_UNPACKED) or is_called(node):
             return True
@@ -144,7 +148,7 @@ class _MainWriter(Function):
         items = (node.id,) if one_value else self._items(node, block)
         statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
         label = self._label(node, items)
-        roles: tuple[str, ...] = ("do", "skip") if node.op == "if" else ("body", "while")
+        roles = _ROLES.get(node.op, ())
         roles = (("apply", "each") if node.op in OPERATORS else ("each",)) if one_value else roles
         if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
             roles = ("do", "otherwise")
@@ -159,6 +163,12 @@ class _MainWriter(Function):
             statement.inner.append(own)
             statement.uses |= used
         return statement
+
+    def _is_direct(self, node: Node) -> bool:
+        """Whether staggered work is one kernel and nothing else, and needs no function around."""
+        (block,) = self.program.plan.inner[node.id]
+        kernels = [step for step in block.steps if isinstance(step, Kernel)]
+        return len(kernels) == len(block.steps) == 1 and kernels[0].results == block.results
 
     def _function_name(self, wanted: str, items: tuple[int, ...], around: tuple[str, ...]) -> str:
         """What a nested function is called: not as one that it is in, nor as a variable."""
@@ -289,13 +299,8 @@ class _MainWriter(Function):
     ) -> list[str]:
         names = [self.names(id) or "" for id in statement.defines]
         if statement.kernel is not None:
-            kernel = statement.kernel
-            given = (*kernel.fields, *(-m for m in kernel.masks), *kernel.scalars)
-            arguments = [
-                self.expressions.operand(i) if i >= 0 else self.names(i) or "" for i in given
-            ]
-            made = call(self.program.kernel_names[kernel], *arguments)
-            return assigned(names, made, indent)
+            function, arguments = self._called(statement)
+            return assigned(names, call(function, *arguments), indent)
         node = statement.node
         assert node is not None
         if node.op == "point":
@@ -304,12 +309,22 @@ class _MainWriter(Function):
             return lines(made, indent, f"{names[0]} = ")
         if self._is_static(statement):
             return self._static_choice(statement, node, indent, shown)
+        if node.op == "stagger":
+            return self._staggered(statement, node, indent, shown, spaced)
         if node.regions:
             return self._control_text(statement, node, names, indent, shown, spaced)
         if node.op == "extern":
             read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
             names = [", ".join(read.get(place) or "_" for place in range(2))]
         return self.spill(node.id, self.expressions.value(node.id), indent, f"{names[0]} = ")
+
+    def _called(self, statement: Statement) -> tuple[str, list[str]]:
+        """The kernel of a statement, and what it is given."""
+        kernel = statement.kernel
+        assert kernel is not None
+        given = (*kernel.fields, *(-m for m in kernel.masks), *kernel.scalars)
+        arguments = [self.expressions.operand(i) if i >= 0 else self.names(i) or "" for i in given]
+        return self.program.kernel_names[kernel], arguments
 
     def _static_choice(
         self, statement: Statement, node: Node, indent: int, shown: set[int]
@@ -340,23 +355,9 @@ class _MainWriter(Function):
         spaced: bool,
     ) -> list[str]:
         rows: list[str] = []
-        tab = INDENT * indent
         for inner in statement.inner:
-            rows += [""] if spaced or rows else []
             own = [self.names(i) or "" for i in inner.arguments]
-            head = signature(inner.name, own)
-            rows += [tab + row for row in head]
-            rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
-            results = [self.expressions.operand(i) for i in inner.results]
-            one_value = node.op == "if" or is_called(node) or inner.name.startswith("while")
-            if len(results) == 1 and one_value:
-                (id,) = inner.results
-                value = self._name(id) or self.expressions.value(id)
-                rows += self.spill(id, value, indent + 1, "return ")
-            elif len(results) == 1:
-                rows += lines(f"({results[0]},)", indent + 1, "return ")
-            else:
-                rows += lines(bare_tuple(results, indent + 1), indent + 1, "return ")
+            rows += self._nested(inner, node, own, indent, shown, spaced or bool(rows))
         rows.append("")
         functions = [inner.name for inner in statement.inner]
         inputs = [self.expressions.operand(i) for i in node.inputs]
@@ -373,6 +374,50 @@ class _MainWriter(Function):
             names = [read.get(place) or "_" for place in range(len(inputs) - 1)]
         if len(names) == 1 and node.op == "loop":
             names = [f"({names[0]},)"]
+        return rows + assigned(names, made, indent)
+
+    def _nested(
+        self,
+        inner: Inner,
+        node: Node,
+        parameters: list[str],
+        indent: int,
+        shown: set[int],
+        spaced: bool,
+    ) -> list[str]:
+        """A nested function."""
+        rows = [""] if spaced else []
+        rows += [INDENT * indent + row for row in signature(inner.name, parameters)]
+        rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
+        results = [self.expressions.operand(i) for i in inner.results]
+        carries = node.op == "loop" and not inner.name.startswith("while")
+        if len(results) == 1 and not carries:
+            (id,) = inner.results
+            value = self._name(id) or self.expressions.value(id)
+            return rows + self.spill(id, value, indent + 1, "return ")
+        if len(results) == 1:
+            return rows + lines(f"({results[0]},)", indent + 1, "return ")
+        return rows + lines(bare_tuple(results, indent + 1), indent + 1, "return ")
+
+    def _staggered(
+        self, statement: Statement, node: Node, indent: int, shown: set[int], spaced: bool
+    ) -> list[str]:
+        """What is kept, with a function that makes it anew and the fields and sets it is told."""
+        (inner,) = statement.inner
+        period, count, *kept = (self.expressions.operand(i) for i in node.inputs)
+        if self._is_direct(node):
+            rows = []
+            function, given = self._called(inner.statements[0])
+        else:
+            told = (i for i in inner.captured if i < 0 or self.nodes[i].type.is_field)
+            given = [self.names(i) or "" for i in sorted(told, key=lambda i: (i < 0, abs(i)))]
+            rows = self._nested(inner, node, given, indent, shown, spaced)
+            rows.append("")
+            function = inner.name
+        olds = kept[0] if len(kept) == 1 else tuple_of(kept)
+        made = call("rt.staggered", period, count, olds, function, *given)
+        read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
+        names = [read.get(place) or "_" for place in range(len(kept))]
         return rows + assigned(names, made, indent)
 
 

@@ -69,7 +69,8 @@ class Block:
     def shown(self) -> str:
         """The line that opens the group."""
         where = f" where {self.group.where}" if self.group.where else ""
-        view = f" view {self.view}" if self.view else ""
+        word = "view " if self.group.view and self.group.view.pattern else ""
+        view = f" {word}{self.view}" if self.view else ""
         return f"{self.name}{where}{view}"
 
 
@@ -190,4 +191,7 @@ def _view(view: View | None) -> str:
     if view is None:
         return ""
     sizes = ", ".join(f"{name} = {size}" for name, size in view.sizes)
-    return f"{quote(view.pattern)}{f' with ({sizes})' if sizes else ''}"
+    shown = [quote(view.pattern)] if view.pattern else []
+    shown += [f"with ({sizes})"] if sizes else []
+    shown += [f"blocks of {view.blocks}"] if view.blocks is not None else []
+    return " ".join(shown)

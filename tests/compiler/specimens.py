@@ -114,6 +114,29 @@ SPECIMENS = {
       observe norm(g) as size every 2
     }
     """,
+    "turns": """
+    rule precondition own(n: int = 3) {
+      state nu = zeros(g)
+      state scale = ones(g)
+      state size = ones(norm(g, per = tensor))
+      state start = w
+      nu <- 0.9 * nu + g^2
+      every n staggered {
+        var x = nu
+        repeat 2 { x <- x / (1 + norm(x, per = tensor)) }
+        if t > 2 { size <- norm(scale, per = tensor) }
+        when ndim >= 2 { scale <- 1 / (0.1 + sqrt(x)) } else { scale <- 0.5 * scale + zeros(g) }
+        start <- w
+      }
+      every 2 staggered { nu <- 0.5 * nu }
+      return scale * g / (1 + size) + 0.01 * (w - start)
+    }
+    optimizer one(n: int = 3) {
+      precondition own(n)
+      precondition own(2) where ndim >= 1
+      tune step 0.1
+    }
+    """,
     "static choices": """
     rule precondition own(mode: bool, n: int) {
       state m = zeros(g)

@@ -25,6 +25,8 @@ class Names:
     flags: list[str] = field(default_factory=list)
     signal: str = "g"
     sizes: tuple[str, ...] = ()
+    alone: bool = False
+    """Whether nothing may look at all the tensors at once."""
 
     def fresh(self, stem: str) -> str:
         self.count[0] += 1
@@ -51,6 +53,7 @@ class Names:
             asks += [f"norm({self.outputs(depth - 1)})"]
             asks += [f"tanh(max(lanczos(d => hvp(d) + d, {f}, 2)))"]
             asks += [f"norm(matrix_function({self.eigenvalue()}, hvp, {f}, 2))"]
+        whole = (f"norm({f})", f"tanh(dot({f}, g))", f"mean({f})", f"max({f})", f"tanh(sum({f}))")
         return self.pick(
             x,
             f"({x} + {y})",
@@ -60,11 +63,7 @@ class Names:
             f"min({x}, {y})",
             f"clamp({x}, -1, 2)",
             f"where({self.condition(depth - 1)}, {x}, {y})",
-            f"norm({f})",
-            f"tanh(dot({f}, g))",
-            f"mean({f})",
-            f"max({f})",
-            f"tanh(sum({f}))",
+            *(() if self.alone else whole),
             *asks,
             *(["0.1 * normal()", "uniform()"] if self.random else []),
         )
@@ -80,7 +79,7 @@ class Names:
             f"{x} > {y} + 0.01",
             f"t % 2 == 0 or {x} < 0.123",
             f"not ({x} <= {y} - 0.01)",
-            f"any({self.field(depth)} > 0.456)",
+            f"{x} > 0.2" if self.alone else f"any({self.field(depth)} > 0.456)",
         )
 
     def field(self, depth: int = 2) -> str:
@@ -136,9 +135,11 @@ class Names:
 
     def statement(self, depth: int) -> str:
         choices = ["let", "let", "scalar", "update", "update", "var"]
-        choices += [] if self.in_loop else ["state", "scalar state", "coarse state", "history"]
+        kept = not (self.in_loop or self.alone)
+        choices += ["state", "scalar state", "coarse state", "history"] if kept else []
         if depth:
             choices += ["if", "every", "repeat", "when"]
+            choices += [] if self.alone else ["turn"]
             choices += ["flag"] if self.flags else []
         return getattr(self, "_" + self.pick(*choices).replace(" ", "_"))(depth)
 
@@ -214,6 +215,11 @@ class Names:
 
     def _every(self, depth: int) -> str:
         return f"every 2 {{ {self._inside(depth)} }}"
+
+    def _turn(self, depth: int) -> str:
+        kept = {name: kind for name, kind in self.changing.items() if kind == "field"}
+        own = {"alone": True, "oracles": False, "random": False, "changing": kept}
+        return f"every 2 staggered {{ {self._inside(depth, **own)} }}"
 
     def _repeat(self, depth: int) -> str:
         count = self.draw(st.integers(0, 3))

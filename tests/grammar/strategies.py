@@ -137,7 +137,7 @@ def _compound(statements):
         node(s.Repeat, expressions, maybe(expressions), blocks),
         node(s.If, expressions, blocks, maybe(blocks)),
         node(s.When, expressions, blocks, maybe(blocks)),
-        node(s.Every, expressions, blocks),
+        node(s.Every, expressions, st.booleans(), blocks),
     )
 
 
