@@ -97,12 +97,14 @@ META = {
         epsilon=1e-3,
         values={"exponent": 0.5, "eps": 1e-3, "trace_scaling": True},
     ),
-    "meta_blocks": _meta("distributed_shampoo_blocked", max_preconditioner_dim=2, values={"N": 2}),
+    "meta_blocks": _meta(
+        "distributed_shampoo_blocked", max_preconditioner_dim=2, values={"limit": 2}
+    ),
     "meta_blocks_adam": _meta(
         "distributed_shampoo_blocked",
         graft=("Adam", {"beta2": 0.95, "epsilon": 1e-5}),
         max_preconditioner_dim=2,
-        values={"N": 2, "graft": "adam", "graft_b2": 0.95, "graft_eps": 1e-5},
+        values={"limit": 2, "graft": "adam", "graft_b2": 0.95, "graft_eps": 1e-5},
     ),
     "meta_momentum": _meta(
         "distributed_shampoo_momentum", momentum={"momentum": 0.7}, values={"momentum": 0.7}
