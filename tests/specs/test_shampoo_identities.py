@@ -2,7 +2,8 @@
 
 A root of a factor with the condition c errs by c^exponent roundings; where a factor lacks rank, its
 least eigenvalues are taken for 2^-52 of the greatest, and what is multiplied by them is zero but
-for rounding: (2^-52)^(1 - exponent). With exponent 1/4 that leaves 2e-12.
+for rounding: (2^-52)^(1 - exponent). With exponent 1/4 that leaves 2e-12 where one
+factor lacks rank, and 2e-8 where both do.
 """
 
 import numpy as np
