@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .arrange import View
-from .tree import Leaf, Tree
+from .tree import Tree
 
 Tensor: TypeAlias = jax.Array | None
 """One tensor of a field; None where the field has none."""
