@@ -88,9 +88,9 @@ class Expressions:
             asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
             return op.python.format(*asked)
         if node.op in FISHER:
-            asked = (self._key(node.inputs[1:]), str(node["site"]))
             mask = self._name(-node.type.domain) or ""
-            return op.python.format(self.operand(node.inputs[0]), ", ".join((*asked, mask)))
+            drawn = ", ".join((self._key(node.inputs[1:]), str(node["site"]), mask))
+            return op.python.format(self.operand(node.inputs[0]), drawn)
         if node.op == "feature_alignment":
             point, *more = (self.operand(i) for i in node.inputs[: op.arity])
             key = self._key(node.inputs[op.arity :])
