@@ -12,12 +12,15 @@ from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType
 
+import jax
+
 from ..compiler.driver import Compiled, compile_spec
 from ..compiler.locate import Located, NotFoundError, find, modules
 from ..compiler.records import Scalar
 from ..grammar.diagnostic import OptcError
 from ..grammar.source import Source
 from ..runtime import Program
+from ..runtime.lifting import Way
 
 
 class MissingModuleError(OptcError, ImportError):
@@ -30,16 +33,22 @@ def load(
     defaults: Mapping[str, Scalar] | None = None,
     allow_use: Iterable[str | PathLike[str]] = (),
     allow_extern: Iterable[str] = (),
+    lifting: Way | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    axis: str | None = None,
 ) -> Program:
     """The program of a spec: a path, `path.opt:NAME`, or a name of the library.
 
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
     the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
-    functions its `extern` stages may call. Raises FileNotFoundError when there is no such spec,
+    functions its `extern` stages may call. `lifting` says how matrices are lifted, in the place of
+    what the spec says, and with a `mesh` of devices stacks are split over its `axis`; see
+    `runtime.lifting`. Raises FileNotFoundError when there is no such spec,
     SpecError, with all diagnostics, when it has a mistake, and ImportError when a module of
     `allow_extern` cannot be imported.
     """
-    return run(compile_spec(locate(spec, allow_use, allow_extern), defaults))
+    program = run(compile_spec(locate(spec, allow_use, allow_extern), defaults))
+    return program.lift(lifting, mesh, axis)
 
 
 def compile(
@@ -48,14 +57,18 @@ def compile(
     *,
     defaults: Mapping[str, Scalar] | None = None,
     allow_extern: Iterable[str] = (),
+    lifting: Way | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    axis: str | None = None,
 ) -> Program:
     """The program of a spec given as text; `name` picks one of several optimizers.
 
-    Such a spec may use the library, and no files; `allow_extern` is that of `load`. Raises
+    Such a spec may use the library, and no files; `allow_extern`, `lifting`, `mesh` and `axis` are
+    those of `load`. Raises
     SpecError when it has a mistake, and ImportError like `load`.
     """
     located = Located(Source("<string>", text), name, modules=modules(allow_extern))
-    return run(compile_spec(located, defaults))
+    return run(compile_spec(located, defaults)).lift(lifting, mesh, axis)
 
 
 def locate(

@@ -20,6 +20,7 @@ def freeze(draft: Draft) -> Graph:
         refusals=draft.refusals,
         groups=draft.groups,
         assertions=draft.assertions,
+        lifting=draft.lifting,
         evaluation=_region(draft.evaluation) if draft.evaluation else None,
     )
 

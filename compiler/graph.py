@@ -88,6 +88,7 @@ class Graph(Frozen):
     refusals: tuple[Refusal, ...] = ()
     groups: tuple[Group, ...] = ()
     assertions: tuple[Assertion, ...] = ()
+    lifting: str = "auto"
     outputs: tuple[Output, ...] = Field(description="one for each result of `step`, in order")
     evaluation: Region | None = None
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, Label, declare
 from ..grammar.source import Source, Span
-from . import assertions, coverage, predicate, rearrange
+from . import assertions, coverage, lifting, predicate, rearrange
 from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
 from .records import ALL, Assertion, Domain, Group, Hyperparameter, Stage, Term, View, distinct
@@ -119,6 +119,7 @@ class _Resolver:
             after=after,
             observes=tuple(self.observes),
             assertions=self._assertions(),
+            lifting=lifting.lifting(body, self.report),
         )
 
     def _assertions(self) -> tuple[Assertion, ...]:

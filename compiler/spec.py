@@ -66,7 +66,8 @@ class Spec:
     """One optimizer, ready to be lowered.
 
     `before` are the stages that all tensors pass, then come the `groups` (if any), then
-    `after`. `equals` is what the optimizer claims to be, `assertions` what it claims to cost.
+    `after`. `equals` is what the optimizer claims to be, `assertions` what it claims to cost, and
+    `lifting` how its matrices are lifted.
     """
 
     name: str
@@ -82,3 +83,4 @@ class Spec:
     after: tuple[SpecStage, ...]
     observes: tuple[SpecObserve, ...]
     assertions: tuple[Assertion, ...] = ()
+    lifting: str = "auto"

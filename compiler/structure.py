@@ -85,7 +85,9 @@ def check_structure(decl: Decl, observed: set[str], report: Diagnostics) -> None
         case syntax.ExternDecl():
             used = set(names_read(decl.target))
         case syntax.OptimizerDecl():
-            lines = (line for line in decl.body if not isinstance(line, syntax.Assert))
+            lines = (
+                line for line in decl.body if not isinstance(line, syntax.Assert | syntax.Lifting)
+            )
             used = {name for line in lines for name in names_read(line)}
         case syntax.VariantDecl():
             return  # it is written out before it is looked at

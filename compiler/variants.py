@@ -148,11 +148,14 @@ class _Edited:
         for label, place, _ in _labelled(self.inherited):
             self.labels.setdefault(label, []).append(place)
         for edit in self.variant.edits:
-            if not isinstance(edit, syntax.Assert):
+            if not isinstance(edit, syntax.Assert | syntax.Lifting):
                 self._take(edit)
         body = self._body(self.inherited, ())
         body = self._relabelled(body)
-        claims = [edit for edit in self.variant.edits if isinstance(edit, syntax.Assert)]
+        edits = self.variant.edits
+        claims = [edit for edit in edits if isinstance(edit, syntax.Assert)]
+        lifting = [edit for edit in edits if isinstance(edit, syntax.Lifting)]
+        lifting = lifting or [line for line in self.base.body if isinstance(line, syntax.Lifting)]
         return replace(
             self.base,
             span=self.variant.span,
@@ -160,13 +163,14 @@ class _Edited:
             params=self._params(body),
             equals=None,  # the base's claims are not the variant's
             doc=self.variant.doc,
-            body=(*body, *claims),
+            body=(*body, *claims, *lifting),
         )
 
     @cached_property
     def inherited(self) -> tuple[Element, ...]:
-        """The body of the base without its assertions, which it makes of itself alone."""
-        return tuple(line for line in self.base.body if not isinstance(line, syntax.Assert))
+        """What edits may speak of: the body of the base without what it says of itself."""
+        said = syntax.Assert | syntax.Lifting
+        return tuple(line for line in self.base.body if not isinstance(line, said))
 
     # ---- edits
 

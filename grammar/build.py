@@ -83,7 +83,7 @@ RESERVED_WORD = declare(
 
 _RESERVED = {"and", "or", "not", "is", "matches", "true", "false"}
 
-_STAGE_WORDS = ("where", "observe", "request", "assert", "group")
+_STAGE_WORDS = ("where", "observe", "request", "assert", "lifting", "group")
 """What may stand where a stage begins, or where the one before it goes on."""
 
 
@@ -214,6 +214,10 @@ class Builder(Transformer[Token, s.Item]):
 
     def assert_(self, parts: Parts) -> s.Assert:
         return s.Assert(_span(parts[0], parts[1]), parts[1])
+
+    def lifting(self, parts: Parts) -> s.Lifting:
+        word, way = parts
+        return s.Lifting(_span(word, way), _name(way))
 
     def drop(self, parts: Parts) -> s.Drop:
         return s.Drop(_span(parts[0], parts[1]), parts[1])
@@ -370,6 +374,9 @@ def _kind(token: Token, *others: str) -> s.Name:
     kind = _name(token)
     if kind.id not in s.KINDS:
         known = "the kinds are " + ", ".join(f"`{name}`" for name in s.KINDS)
+        if kind.id in others:  # where it may stand it was none
+            known = f"`{kind.id}` stands outside of groups"
+            others = ()
         SITE.get().report.add(
             UNKNOWN_KIND.at(
                 kind.span,

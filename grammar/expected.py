@@ -60,7 +60,7 @@ _CLASSES = (
         {"RETURN", "STATE"},
         {"NAME", "VAR", "REPEAT", "IF", "WHEN", "EVERY", "EVALUATE", "ERROR"},
     ),
-    ("a stage", {"OBSERVE", "NAME"}, {"TUNE", "ACCUMULATE", "GROUP", "ASSERT"}),
+    ("a stage", {"OBSERVE", "NAME"}, {"TUNE", "ACCUMULATE", "GROUP", "ASSERT", "LIFTING"}),
     ("a stage", {"TUNE", "NAME"}, {"ACCUMULATE"}),
 )
 

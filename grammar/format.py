@@ -128,10 +128,12 @@ def _variant(page: Page, variant: s.VariantDecl) -> None:
     page.close(variant.span.end - 1, 0, "}")
 
 
-def _edit(page: Page, edit: s.Drop | s.Replace | s.Insert | s.Assert) -> None:
+def _edit(page: Page, edit: s.Drop | s.Replace | s.Insert | s.Assert | s.Lifting) -> None:
     match edit:
         case s.Assert():
             page.put("assert ", edit.condition, "", 1)
+        case s.Lifting():
+            page.write(f"lifting {edit.way.id}", 1)
         case s.Drop():
             page.write(f"drop {inline(edit.path)}", 1)
         case s.Replace():
@@ -168,6 +170,8 @@ def _pipeline(
                 page.put(f"{part.word} ", part.value, f" as {part.name.id}{every}", depth + 1)
             case s.Assert():
                 page.put("assert ", part.condition, "", depth + 1)
+            case s.Lifting():
+                page.write(f"lifting {part.way.id}", depth + 1)
             case s.Group():
                 _group(page, part, depth + 1)
             case _:

@@ -10,7 +10,7 @@ from .syntax import KINDS
 _STATEMENT = "state|var|repeat|if|every|when|return|evaluate|error"
 _STAGE = "|".join(
     (
-        *("observe", "request", "assert", "group", "drop", "replace", "insert", *KINDS),
+        *("observe", "request", "assert", "lifting", "group", "drop", "replace", "insert", *KINDS),
         # Not ours, but where one of them is, a statement was meant.
         *("elif", "for", "while", "let", "const", "def", "fn"),
     )

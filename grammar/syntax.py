@@ -361,6 +361,13 @@ class Assert(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Lifting(Node):
+    """`lifting stacked`: how the optimizer's matrices are lifted, whatever the backend."""
+
+    way: Name
+
+
+@dataclass(frozen=True, slots=True)
 class View(Node):
     """`view "d (h k) -> h d k" with (h = 4)`; each of `sizes` has a name."""
 
@@ -370,7 +377,7 @@ class View(Node):
 
 @dataclass(frozen=True, slots=True)
 class Group(Node):
-    """`group name where predicate view "..." blocks of size { stages }`; `rest` has no predicate."""
+    """`group name where predicate view "..." blocks of N { stages }`; `rest` has no predicate."""
 
     name: Name
     where: Expr | None
@@ -379,7 +386,7 @@ class Group(Node):
     stages: tuple["Stage | Observe", ...]
 
 
-Element = Stage | Group | Observe | Assert
+Element = Stage | Group | Observe | Assert | Lifting
 """What stands between the braces of an optimizer."""
 
 
@@ -426,7 +433,7 @@ class VariantDecl(Node):
     base: Name
     params: tuple[Param, ...]
     doc: Doc | None
-    edits: tuple[Drop | Replace | Insert | Assert, ...]
+    edits: tuple[Drop | Replace | Insert | Assert | Lifting, ...]
 
 
 Item = Edition | Use | RuleDecl | ScheduleDecl | FuncDecl | ExternDecl | OptimizerDecl | VariantDecl

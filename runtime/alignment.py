@@ -89,8 +89,8 @@ def alignment(found: Covariance, x: Field, power: ArrayLike, pearson: bool = Fal
         value = _cosine(matrix, moment, power, pearson)
         return value.reshape((1,) * tensor.ndim).astype(tensor.dtype)
 
-    rows = zip(x.tensors, found.moments, found.units, strict=True)
-    return Field([one(*row) for row in rows], x.tree)
+    rows = zip(x.members, found.moments, found.units, strict=True)
+    return Field.of([one(*row) for row in rows], x.tree)
 
 
 def _cosine(matrix: jax.Array, moment: jax.Array, power: ArrayLike, pearson: bool) -> jax.Array:

@@ -1,5 +1,6 @@
 """The border of a step: the user's trees outside, fields and scalars inside."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,33 +12,33 @@ from .state import Observed, Outcome, Slots
 from .tree import PyTree, Tree
 
 
-def enter(params: PyTree) -> Field:
-    """Weights as a step computes with them."""
+def enter(params: PyTree, lift: Callable[[Tree], Tree]) -> Field:
+    """Weights as a step computes with them, in the places that `lift` gives."""
     tree, tensors = Tree.of(params)
-    return Field([widen(x) for x in tensors], tree)
+    return Field.of([widen(x) for x in tensors], lift(tree))
 
 
 def leave(w: Field) -> PyTree:
     """Weights as the user has them, in their own dtypes."""
-    pairs = zip(w.tensors, w.tree.leaves, strict=True)
+    pairs = zip(w.members, w.tree.leaves, strict=True)
     return w.tree.unflatten([None if x is None else cast(x, leaf.dtype) for x, leaf in pairs])
 
 
 def next_weights(w: Field, outcome: Outcome) -> Field:
-    """The weights after a step."""
+    """The weights after a step, each weight tensor in a place of its own."""
     if outcome.weights is not None:
-        pairs = zip(outcome.weights.tensors, w.tensors, strict=True)
-        return Field([old if new is None else new for new, old in pairs], w.tree)
+        pairs = zip(outcome.weights.members, w.members, strict=True)
+        return Field([old if new is None else new for new, old in pairs], w.tree.plain)
     assert outcome.step is not None, "an outcome has a step or weights"
-    pairs = zip(w.tensors, outcome.step.tensors, strict=True)
-    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree)
+    pairs = zip(w.members, outcome.step.members, strict=True)
+    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree.plain)
 
 
 def reported(observed: Any) -> Observed:
     """An observation as the report has it: what is one number for each tensor, by path."""
     if not isinstance(observed, Field):
         return jnp.asarray(observed, scalar_dtype())
-    pairs = zip(observed.tree.leaves, observed.tensors, strict=True)
+    pairs = zip(observed.tree.leaves, observed.members, strict=True)
     return {
         leaf.path: jnp.reshape(x, ()).astype(scalar_dtype()) for leaf, x in pairs if x is not None
     }

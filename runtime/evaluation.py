@@ -176,6 +176,7 @@ class _Evaluation:
         examples = objective.examples(batch)
         draws = _key_of_each(key, examples)
         keys = None if own is None else _key_of_each(own, examples)
+        wanted = where.members(self._tree)
 
         def one(example: PyTree, own: jax.Array | None, draw: jax.Array) -> Any:
             alone = objective.batch_of_one(example, batch)
@@ -188,11 +189,11 @@ class _Evaluation:
                 drawn = objective.sampled(outputs, alone, draw)
                 return jax.grad(objective.loss_of)(outputs, drawn)
 
-            return rows(model, slope, self._tensors, side, where.flags)
+            return rows(model, slope, self._tensors, side, wanted)
 
         axes = objective.axes(batch), None if own is None else 0, 0
         found = jax.vmap(one, in_axes=axes)(batch, keys, draws)
-        return Field([None if x is None else moment(x) for x in found], self._tree)
+        return Field.of([None if x is None else moment(x) for x in found], self._tree)
 
     def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
         """The values, and the pullback of the outputs where it was made (else None)."""
@@ -248,11 +249,11 @@ class _Evaluation:
         return loss
 
     def _tangent(self, v: Field) -> Tensors:
-        pairs = zip(v.tensors, self._tensors, strict=True)
+        pairs = zip(v.members, self._tensors, strict=True)
         return tuple(jnp.zeros_like(x) if t is None else t.astype(x.dtype) for t, x in pairs)
 
     def _field(self, tensors: Tensors) -> Field:
-        return Field([widen(x) for x in tensors], self._tree)
+        return Field.of([widen(x) for x in tensors], self._tree)
 
 
 def _key_of_each(key: jax.Array, examples: int) -> jax.Array:

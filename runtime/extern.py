@@ -12,7 +12,7 @@ it does not get, as `optax.masked` would show it. Its state is made for the weig
 dtypes and stays in the dtypes that it has then; the arithmetic is that of the step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from .field import Field, UnknownWeights, cast
-from .tree import PyTree
+from .field import Field, Tensor, UnknownWeights, cast
+from .tree import PyTree, Tree
 
 _DECIDED = (
     jax.errors.ConcretizationTypeError,
@@ -72,9 +72,9 @@ class Extern:
 
     def init(self, w: Field, *arguments: Any) -> Opaque:
         """The state before the first step, for the tensors that `w` has."""
-        leaves = zip(w.tensors, w.tree.leaves, strict=True)
-        own = Field([None if x is None else cast(x, leaf.dtype) for x, leaf in leaves], w.tree)
-        state = self._run(arguments, lambda tx: tx.init(_masked(own)))
+        leaves = zip(w.members, w.tree.leaves, strict=True)
+        own = [None if x is None else cast(x, leaf.dtype) for x, leaf in leaves]
+        state = self._run(arguments, lambda tx: tx.init(_masked(own, w.tree)))
         return Opaque(jax.tree.map(_strong, state))
 
     def update(
@@ -83,18 +83,20 @@ class Extern:
         """The transformed signal and the next state; `extra` goes to the update as it is."""
         params = None
         if not isinstance(w, UnknownWeights):
-            pairs = zip(signal.tensors, w.tensors, strict=True)
-            params = _masked(Field([None if s is None else x for s, x in pairs], w.tree))
-        extra = {name: _masked(x) if isinstance(x, Field) else x for name, x in extra.items()}
+            pairs = zip(signal.members, w.members, strict=True)
+            params = _masked([None if s is None else x for s, x in pairs], w.tree)
+        for name, x in extra.items():
+            extra[name] = _masked(x.members, x.tree) if isinstance(x, Field) else x
+        updates = _masked(signal.members, signal.tree)
         found, after = self._run(
-            arguments, lambda tx: tx.update(_masked(signal), state.tree, params, **extra)
+            arguments, lambda tx: tx.update(updates, state.tree, params, **extra)
         )
         places = signal.tree.flatten(found, "the update")
         tensors = [
             None if s is None else cast(jnp.asarray(x), s.dtype)
-            for s, x in zip(signal.tensors, places, strict=True)
+            for s, x in zip(signal.members, places, strict=True)
         ]
-        return Field(tensors, signal.tree), self._kept(state, after)
+        return Field.of(tensors, signal.tree), self._kept(state, after)
 
     def _kept(self, before: Opaque, after: PyTree) -> Opaque:
         """The next state in the dtypes of the one before: the arithmetic may be wider."""
@@ -118,9 +120,9 @@ class Extern:
             raise
 
 
-def _masked(field: Field) -> PyTree:
-    """The user's tree, with a masked node where the field has no tensor."""
-    return field.tree.unflatten([optax.MaskedNode() if x is None else x for x in field.tensors])
+def _masked(members: Sequence[Tensor], tree: Tree) -> PyTree:
+    """The user's tree, with a masked node where there is no tensor."""
+    return tree.unflatten([optax.MaskedNode() if x is None else x for x in members])
 
 
 def _strong(x: Any) -> jax.Array:

@@ -1,18 +1,19 @@
-"""Fields: one tensor for every weight tensor, and functions of one tensor lifted over them."""
+"""Fields: one array for every place of the weights, and functions of one tensor lifted."""
 
 import dis
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import update_wrapper, wraps
+from functools import partial, update_wrapper, wraps
 from itertools import pairwise, repeat
 from typing import Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from .arrange import View
-from .tree import Tree
+from .tree import Leaf, Place, Split, Tree
 
 Tensor: TypeAlias = jax.Array | None
 """One tensor of a field; None where the field has none."""
@@ -20,13 +21,14 @@ Tensor: TypeAlias = jax.Array | None
 
 @jax.tree_util.register_pytree_node_class
 class Field:
-    """One tensor for each weight tensor, None where the field leaves a weight out.
+    """One tensor for each place of the weights, None where the field leaves a weight out.
 
-    `tree` describes the weights, not the tensors: those of a state may have other shapes.
+    `tree` describes the weights, not the tensors: those of a state may have other shapes. A place
+    is a weight tensor or a stack of several, whose tensor then has one more axis, the first.
     `declared` is the dtype that a state is kept in between steps, None for the weight's own.
     """
 
-    __slots__ = ("declared", "tensors", "tree")
+    __slots__ = ("_members", "declared", "tensors", "tree")
 
     tensors: tuple[Tensor, ...]
     tree: Tree
@@ -36,6 +38,19 @@ class Field:
         self.tensors = tuple(tensors)
         self.tree = tree
         self.declared = declared
+        self._members: tuple[Tensor, ...] | None = None
+
+    @classmethod
+    def of(cls, members: Sequence[Tensor], tree: Tree) -> "Field":
+        """The field of one tensor for each weight tensor, stacked where the places are stacks."""
+        made = Field(tree.stack(members), tree)
+        made._members = tuple(members)
+        return made
+
+    @property
+    def members(self) -> tuple[Tensor, ...]:
+        """One tensor for each weight tensor, whatever the places are."""
+        return self.tree.unstack(self.tensors) if self._members is None else self._members
 
     @property
     def like(self) -> tuple[Tensor, ...]:
@@ -74,6 +89,7 @@ class UnknownWeights(Field):
         self.tree = like.tree
         self.declared = None
         self._like = like.tensors
+        self._members = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:  # type: ignore[override]  # reading it is the error
@@ -88,9 +104,15 @@ class UnknownWeights(Field):
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A choice of weight tensors, made before the program runs."""
+    """A choice of weight tensors, made before the program runs; a flag for each place."""
 
     flags: tuple[bool, ...]
+
+    def members(self, tree: Tree) -> tuple[bool, ...]:
+        """A flag for each weight tensor, whatever the places are."""
+        chosen = zip(tree.places, self.flags, strict=True)
+        here = {i for place, flag in chosen if flag for i in place.members}
+        return tuple(i in here for i in range(len(tree.leaves)))
 
     def __and__(self, other: "Mask") -> "Mask":
         return Mask(tuple(a and b for a, b in zip(self.flags, other.flags, strict=True)))
@@ -115,13 +137,21 @@ def mask(
     sees the hyperparameters.
     """
     beside = () if h is None else (h,)
-    flags = within.flags if within else (True,) * len(w.tree.leaves)
-    return Mask(
-        tuple(
-            inside and bool(predicate(leaf if view is None else view.of(leaf, {}), *beside))
-            for leaf, inside in zip(w.tree.leaves, flags, strict=True)
-        )
-    )
+    leaves = w.tree.leaves
+
+    def chooses(leaf: Leaf) -> bool:
+        return bool(predicate(leaf if view is None else view.of(leaf, {}), *beside))
+
+    def flag(place: Place) -> bool:
+        found = [chooses(leaves[i]) for i in place.members]
+        if any(found) != all(found):
+            paths = ", ".join(leaves[i].path for i in place.members)
+            raise ValueError(f"a stack holds tensors that a set tells apart: {paths}")
+        return found[0]
+
+    flags = within.flags if within else (True,) * len(w.tree.places)
+    pairs = zip(w.tree.places, flags, strict=True)
+    return Mask(tuple(inside and flag(place) for place, inside in pairs))
 
 
 def restrict(field: Field, where: Mask) -> Field:
@@ -132,7 +162,8 @@ def restrict(field: Field, where: Mask) -> Field:
 
 def refuse(w: Field, where: Mask, message: str, line: str) -> None:
     """Raise ValueError when any tensor lies in `where`, naming the tensors and the spec line."""
-    paths = [leaf.path for leaf, here in zip(w.tree.leaves, where.flags, strict=True) if here]
+    chosen = [place for place, here in zip(w.tree.places, where.flags, strict=True) if here]
+    paths = [w.tree.leaves[i].path for place in chosen for i in place.members]
     if paths:
         raise ValueError(f"{message} ({line}): {', '.join(paths)}")
 
@@ -160,11 +191,14 @@ def full(w: Field, value: jax.Array | float, where: Mask | None = None) -> Field
 def nans(w: Field, where: Mask | None = None) -> Field:
     """One NaN for each tensor of a mask, in a shape that broadcasts against it."""
     flags = where.flags if where else (True,) * len(w.like)
-    made = (
-        jnp.full((1,) * x.ndim, jnp.nan, compute_dtype(x.dtype)) if keep and x is not None else None
-        for x, keep in zip(w.like, flags, strict=True)
-    )
-    return Field(tuple(made), w.tree)
+
+    def made(place: Place, x: jax.Array) -> jax.Array:
+        stack = (place.size,) if place.is_stack else ()
+        shape = stack + (1,) * (x.ndim - len(stack))
+        return jnp.full(shape, jnp.nan, compute_dtype(x.dtype))
+
+    rows = zip(w.tree.places, w.like, flags, strict=True)
+    return Field([made(place, x) if k and x is not None else None for place, x, k in rows], w.tree)
 
 
 def copy(w: Field) -> Field:
@@ -205,6 +239,7 @@ def per_tensor(fn: Callable[..., Any]) -> Callable[..., Any]:
     tensor, so that float32 weights stay float32 when scalars are float64. Bools, ints, and
     strings of Python are static in `fn`, as are masks. The result is one field, or a tuple of
     fields where `fn` returns a tuple. Without any field among the arguments, `fn` is just called.
+    A stack is one call, in which `fn` sees each of its tensors alone, under `vmap`.
 
     >>> @per_tensor
     ... def shrink(x, rate, chosen):
@@ -214,16 +249,16 @@ def per_tensor(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Lifted:
-    """A function of one tensor, and its jitted forms by the positions of static arguments.
+    """A function of one tensor, and its jitted forms by the positions of its arguments.
 
-    Each tensor is one call of one jitted function, so that tensors of equal shape are traced
+    Each place is one call of one jitted function, so that places of equal shape are traced
     and lowered once: at 1000 tensors this takes tracing to a fifth.
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         update_wrapper(self, fn)
         self._fn = fn
-        self._jitted: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self._jitted: dict[Any, Callable[..., Any]] = {}
         self._results = _results(fn)
 
     def __call__(self, *args: Any) -> Any:
@@ -231,12 +266,12 @@ class _Lifted:
         if not fields:
             return self._fn(*args)
         tree = fields[0].tree
-        fn = self._call(args)
         columns = [_column(arg) for arg in args]
         casts = _Casts(args)
         rows = []
-        for row in zip(*columns, strict=False):
+        for place, row in zip(tree.places, zip(*columns, strict=False), strict=True):
             dtype = casts.dtype(row)
+            fn = self._stacked(args, tree.split) if place.is_stack else self._plain(args)
             rows.append(None if dtype is None else fn(*casts.cast(row, dtype)))
         results = next((_count(row) for row in rows if row is not None), self._results)
         if results is None:
@@ -245,11 +280,58 @@ class _Lifted:
         transposed = zip(*(empty if row is None else row for row in rows), strict=True)
         return tuple(Field(x, tree) for x in transposed) if rows else (Field((), tree),) * results
 
-    def _call(self, args: tuple[Any, ...]) -> Callable[..., Any]:
-        static = tuple(i for i, x in enumerate(args) if isinstance(x, Mask | bool | int | str))
+    def _plain(self, args: tuple[Any, ...]) -> Callable[..., Any]:
+        static = _static(args)
         if static not in self._jitted:
             self._jitted[static] = jax.jit(_exact(self._fn), static_argnums=static)
         return self._jitted[static]
+
+    def _stacked(self, args: tuple[Any, ...], split: Split | None) -> Callable[..., Any]:
+        static = _static(args)
+        stacks = frozenset(i for i, x in enumerate(args) if isinstance(x, Field))
+        split = None if split is None or split.axis in _manual_axes() else split
+        key = (static, stacks, split)
+        if key not in self._jitted:
+            made = partial(_over_stack, _exact(self._fn), static, stacks, split)
+            self._jitted[key] = jax.jit(made, static_argnums=static)
+        return self._jitted[key]
+
+
+def _static(args: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(i for i, x in enumerate(args) if isinstance(x, Mask | bool | int | str))
+
+
+def _manual_axes() -> frozenset[str]:
+    """The axes of a mesh for which the program already runs on one device, in a shard_map."""
+    return frozenset(jax.sharding.get_abstract_mesh().manual_axes)
+
+
+def _over_stack(
+    fn: Callable[..., Any],
+    static: tuple[int, ...],
+    stacks: frozenset[int],
+    split: Split | None,
+    *args: Any,
+) -> Any:
+    """What `fn` gives of each tensor of a stack; each device does its part where it is split."""
+    given = [i for i in range(len(args)) if i not in static]
+
+    def one(*values: Any) -> Any:
+        row = dict(zip(given, values, strict=True))
+        return fn(*(row.get(i, x) for i, x in enumerate(args)))
+
+    run = jax.vmap(one, in_axes=tuple(0 if i in stacks else None for i in given))
+    if split is not None:
+        parts, whole = (PartitionSpec(*axes) for axes in ((split.axis,), ()))  # type: ignore[no-untyped-call]  # jax has none
+        run = jax.shard_map(
+            run,
+            mesh=split.mesh,
+            in_specs=tuple(parts if i in stacks else whole for i in given),
+            out_specs=parts,
+            axis_names={split.axis},
+            check_vma=False,
+        )
+    return run(*(args[i] for i in given))
 
 
 def _exact(fn: Callable[..., Any]) -> Callable[..., Any]:

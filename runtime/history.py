@@ -20,10 +20,11 @@ from .reduce import dot
 
 
 class History(NamedTuple):
-    """The last fields that were pushed: each tensor has one more axis, the first, of places.
+    """The last fields that were pushed: each weight tensor has one more axis, the first, of places.
 
-    `pushed` counts the pushes; the next one goes to the place `pushed % size`. `products` are the
-    inner products of all pairs of places, where they are kept. Empty places hold zeros.
+    No weights lie in stacks here: a product reads all kept fields at once, whatever they are made
+    of. `pushed` counts the pushes; the next one goes to the place `pushed % size`. `products` are
+    the inner products of all pairs of places, where they are kept. Empty places hold zeros.
     """
 
     rows: Field
@@ -49,9 +50,10 @@ def history(w: Field, size: int, *, products: bool = False) -> History:
     the weights.
     """
     tensors = (
-        None if x is None else jnp.zeros((size, *x.shape), compute_dtype(x.dtype)) for x in w.like
+        None if x is None else jnp.zeros((size, *x.shape), compute_dtype(x.dtype))
+        for x in Field(w.like, w.tree).members
     )
-    rows = Field(tuple(tensors), w.tree)
+    rows = Field(tuple(tensors), w.tree.plain)
     made = jnp.zeros((size, size)) if products else None
     return History(rows, jnp.zeros((), jnp.int32), made)
 
@@ -74,7 +76,7 @@ def push(old: History, field: Field) -> History:
         None
         if row is None or x is None
         else lax.dynamic_update_index_in_dim(row, x.astype(row.dtype), place, 0)
-        for row, x in zip(old.rows.tensors, field.tensors, strict=True)
+        for row, x in zip(old.rows.tensors, field.members, strict=True)
     )
     rows = Field(tuple(tensors), old.rows.tree, old.rows.declared)
     products = old.products
@@ -102,9 +104,9 @@ def inverse_fisher(gradients: History, x: Field, damping: jax.Array | float) -> 
         None
         if row is None or t is None
         else (t - _combined(row, solved)) / jnp.asarray(damping, t.dtype)
-        for row, t in zip(gradients.rows.tensors, x.tensors, strict=True)
+        for row, t in zip(gradients.rows.tensors, x.members, strict=True)
     )
-    return Field(tuple(tensors), x.tree)
+    return Field.of(tuple(tensors), x.tree)
 
 
 def inverse_hessian(steps: History, changes: History, x: Field, scale: jax.Array | float) -> Field:
@@ -133,13 +135,13 @@ def inverse_hessian(steps: History, changes: History, x: Field, scale: jax.Array
         s, y, rho = pair(place)
         return _plus(x, share - rho * dot(y, x), s), None
 
-    bare = Field(x.tensors, x.tree)
+    bare = Field(x.members, x.tree.plain)
     inner, shares = lax.scan(newest_first, bare, order, reverse=True)
     scaled = Field(
-        [None if t is None else jnp.asarray(scale, t.dtype) * t for t in inner.tensors], x.tree
+        [None if t is None else jnp.asarray(scale, t.dtype) * t for t in inner.tensors], inner.tree
     )
     found, _ = lax.scan(oldest_first, scaled, (order, shares))
-    return found
+    return Field.of(found.tensors, x.tree)
 
 
 def _as_kept(field: Field) -> Field:
@@ -147,9 +149,9 @@ def _as_kept(field: Field) -> Field:
 
     A small damping asks for a difference of nearly equal numbers, in which nothing else cancels.
     """
-    pairs = zip(field.tensors, field.tree.leaves, strict=True)
+    pairs = zip(field.members, field.tree.leaves, strict=True)
     tensors = (None if x is None else _rounded(x, leaf.dtype) for x, leaf in pairs)
-    return Field(tuple(tensors), field.tree)
+    return Field(tuple(tensors), field.tree.plain)
 
 
 def _rounded(x: jax.Array, dtype: str) -> jax.Array:
@@ -180,7 +182,7 @@ def _plus(x: Field, factor: jax.Array, y: Field) -> Field:
 
 def _times(rows: Field, x: Field) -> jax.Array:
     """The inner product of each kept field with another."""
-    pairs = zip(rows.tensors, x.tensors, strict=True)
+    pairs = zip(rows.tensors, x.members, strict=True)
     return _added(
         [_contracted(row, t[None])[:, 0] for row, t in pairs if row is not None and t is not None]
     )

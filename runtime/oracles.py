@@ -92,7 +92,7 @@ class Oracles:
     def loss_at(self, params: PyTree) -> jax.Array:
         """The loss at weights that are given as a tree like the user's."""
         tree = self._weights.tree
-        point = Field(tree.flatten(params, "the weights"), tree)
+        point = Field.of(tree.flatten(params, "the weights"), tree)
         loss: jax.Array = self._evaluate(point, frozenset({"loss"}))["loss"]
         return loss
 
@@ -116,7 +116,7 @@ class Oracles:
                 f"{self._unavailable}: {stage} asks for the oracle `{oracle}`, "
                 "which the given gradients do not answer"
             )
-        pairs = zip(point.tensors, self._weights.like, point.tree.leaves, strict=True)
+        pairs = zip(point.members, self._weights.members, point.tree.leaves, strict=True)
         tensors = tuple(
             cast(w if x is None else x, leaf.dtype)  # the weights have every tensor
             for x, w, leaf in pairs

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from .border import apart, enter, leave, next_weights, reported
 from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
+from .lifting import Lifting, Masks, Way, lifted
 from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
@@ -35,7 +37,8 @@ class Program:
     trained ones. `check(h)` raises ValueError for values that a rule refuses. `needs` has, for each
     oracle that the program uses, the stage and spec line that asks for it. A `random` program
     carries a key in its state. `groups` and `limited` say which tensors go through which stages,
-    for `groups` of some weights.
+    for `groups` of some weights. `matrices(w, h)` are sets of tensors that go through work on
+    matrices, which `lifting` may stack, and `sets(w, h)` what tells tensors of one shape apart.
     """
 
     def __init__(
@@ -53,6 +56,9 @@ class Program:
         requested: Iterable[str] = (),
         groups: Iterable[Group] = (),
         limited: Iterable[Limited] = (),
+        matrices: Masks | None = None,
+        sets: Masks | None = None,
+        lifting: Way = "auto",
         doc: str = "",
         source_file: str = "",
     ) -> None:
@@ -66,15 +72,19 @@ class Program:
         self.requested = tuple(requested)
         self.declared_groups = tuple(groups)
         self.limited = tuple(limited)
+        self.lifting = Lifting(lifting)
         self.source_file = source_file
         self.__doc__ = doc
         self._init = init
         self._step = step
         self._evaluate = evaluate
         self._check = check
+        self._matrices = matrices
+        self._sets = sets
         self._source: str | None = None
-        self._jitted: dict[tuple[Value, ...], Callable[..., Any]] = {}
+        self._jitted: dict[tuple[Lifting | Value, ...], Callable[..., Any]] = {}
         self._layouts: dict[Any, Layout] = {}
+        self._lifted: dict[Any, Tree] = {}
 
     def __call__(self, **values: Value) -> "Optimizer":
         """The optimizer with these hyperparameters, the others at their defaults.
@@ -118,6 +128,23 @@ class Program:
         known = bind(static, sizes) if viewed else {}
         return group_table(self.declared_groups, self.limited, leaves_of(params), known)
 
+    def lift(
+        self,
+        way: Way | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+        axis: str | None = None,
+    ) -> Self:
+        """The program after its matrices are lifted in another way; None keeps what there is."""
+        self.lifting = Lifting(way or self.lifting.way, mesh, axis)
+        return self
+
+    def lifted(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
+        """The places that the weights have in a step: each its own, or several in a stack."""
+        key = tree, self.lifting, *static.values()
+        if key not in self._lifted:
+            self._lifted[key] = lifted(tree, static, self.lifting, self._matrices, self._sets)
+        return self._lifted[key]
+
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""
         slots = self._init(w, h)
@@ -143,7 +170,7 @@ class Program:
         """
         self.check_state(state)
         h = static | state.hyperparameters
-        layout = self._layout(w.tree, w.like, h)
+        layout = self.layout(w, h)
         own = None if state.key is None else jax.random.fold_in(wrap_key(state.key), state.count)
         if objective is not None and objective.key and key is None:
             key, moved_on = model_key(state.key)
@@ -172,7 +199,7 @@ class Program:
         if self._evaluate is None:
             return w
         h = static | state.hyperparameters
-        slots = self._layout(w.tree, w.like, h).enter(state.slots)
+        slots = self.layout(w, h).enter(state.slots)
         return self._evaluate(w, slots, state.count, h)
 
     def check_state(self, state: State) -> None:
@@ -190,7 +217,7 @@ class Program:
 
     def jitted(self, static: dict[str, Value]) -> Callable[..., Any]:
         """The jitted step for some static hyperparameters: one for each combination of them."""
-        values = tuple(static.values())
+        values = (self.lifting, *static.values())
         if values not in self._jitted:
 
             def step(
@@ -207,19 +234,22 @@ class Program:
             self._jitted[values] = jax.jit(step, static_argnums=3, donate_argnums=(0, 1))
         return self._jitted[values]
 
-    def _layout(self, tree: Tree, like: tuple[Any, ...], h: Mapping[str, Value]) -> Layout:
+    def layout(self, w: Field, h: Mapping[str, Value]) -> Layout:
         """The layout of the slots for these weights: known from `init`, or found by tracing it."""
+        tree = w.tree
         known = self._layouts.get(_layout_key(tree, h))
         if known is not None:
             return known
         floats = {name: value for name, value in h.items() if hasattr(value, "dtype")}
         slots = jax.eval_shape(
-            lambda tensors, floats: self._init(Field(tensors, tree), {**h, **floats}), like, floats
+            lambda tensors, floats: self._init(Field(tensors, tree), {**h, **floats}),
+            w.like,
+            floats,
         )
         return self._keep_layout(slots, tree, h)
 
     def _keep_layout(self, slots: Slots, tree: Tree, h: Mapping[str, Value]) -> Layout:
-        return self._layouts.setdefault(_layout_key(tree, h), Layout.of(slots, tree))
+        return self._layouts.setdefault(_layout_key(tree, h), Layout.of(slots))
 
 
 class Optimizer:
@@ -235,6 +265,7 @@ class Optimizer:
         parameters = program.hyperparameters
         self._static = {name: x for name, x in values.items() if parameters[name].static}
         self._floats = {name: x for name, x in values.items() if not parameters[name].static}
+        self._lift = partial(program.lifted, static=self._static)
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
@@ -250,7 +281,7 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        slots = self.program.fresh_slots(enter(params), self._static | floats)
+        slots = self.program.fresh_slots(enter(params, self._lift), self._static | floats)
         slots = apart(slots, (params, floats))
         drawn = self.program.random or key is not None
         data = key_data(key) if drawn else None
@@ -306,8 +337,18 @@ class Optimizer:
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
-        w = enter(params)
+        w = enter(params, self._lift)
         return leave(self.program.evaluation_weights(w, state, self._static))
+
+    def adopt(self, state: State, params: PyTree) -> State:
+        """A state of this optimizer, however it was lifted, as this one keeps it.
+
+        So a checkpoint of an accelerator goes on where matrices are not stacked, and the other way.
+        """
+        self.program.check_state(state)
+        w = enter(params, self._lift)
+        layout = self.program.layout(w, self._static | state.hyperparameters)
+        return state._replace(slots=layout.adopt(state.slots))
 
     def set(self, state: State, **values: Value) -> State:
         """The state with other values of float hyperparameters; nothing compiles anew.
@@ -344,7 +385,7 @@ class Optimizer:
                 state = state._replace(hyperparameters=state.hyperparameters | now)
             return self.program.advance(w, state, *args, static=self._static, **more)
 
-        return transformation(self.init, advance, self.program.asked_by, objective)
+        return transformation(self.init, advance, self._lift, self.program.asked_by, objective)
 
 
 def _update(
@@ -360,7 +401,7 @@ def _update(
     check_objective(objective, program.asked_by)
     check_batch(batch, objective)
     check_inputs(objective, key, model_state)
-    w = enter(params)
+    w = enter(params, partial(program.lifted, static=static))
     outcome, after, oracles = program.advance(
         w, state, objective, batch, static=static, key=key, model_state=model_state
     )

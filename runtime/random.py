@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .field import Field, Tensor, compute_dtype
+from .tree import Place
 
 # What is folded into the key of a state beside counts of steps, which never get there.
 _MODEL, _NEXT = 0xFFFFFFFF, 0xFFFFFFFE
@@ -46,8 +47,8 @@ def round_stochastic(key: jax.Array, site: int, field: Field, dtype: str) -> Fie
     """
     if dtype != "bfloat16":
         raise ValueError(f"stochastic rounding is to bfloat16, not to {dtype}")
-    keys = _keys(key, site, field)
-    return Field([_rounded(k, x) for k, x in zip(keys, field.tensors, strict=True)], field.tree)
+    rows = zip(field.tree.places, _keys(key, site, field), field.tensors, strict=True)
+    return Field([_each(_round_bfloat16, *row) for row in rows], field.tree)
 
 
 _NUMBERS: Mapping[str, Callable[..., jax.Array]] = {
@@ -85,21 +86,32 @@ def model_key(data: jax.Array | None) -> tuple[jax.Array, jax.Array]:
 
 
 def _keys(key: jax.Array, site: int, w: Field) -> list[jax.Array]:
+    """A key for each place; for a stack one for each member."""
     stream = jax.random.fold_in(key, site)
-    return [jax.random.fold_in(stream, index) for index in range(len(w.tree.leaves))]
+    own = [jax.random.fold_in(stream, index) for index in range(len(w.tree.leaves))]
+    return [place.stack(own) for place in w.tree.places]
 
 
 def _draw(draw: Callable[..., jax.Array], key: jax.Array, site: int, w: Field) -> Field:
-    keys = _keys(key, site, w)
-    drawn = (
-        None if x is None else draw(k, x.shape, compute_dtype(x.dtype))
-        for k, x in zip(keys, w.like, strict=True)
-    )
-    return Field(tuple(drawn), w.tree)
+    rows = zip(w.tree.places, _keys(key, site, w), w.like, strict=True)
+
+    def one(key: jax.Array, x: jax.Array) -> jax.Array:
+        return draw(key, x.shape, compute_dtype(x.dtype))
+
+    return Field([_each(one, *row) for row in rows], w.tree)
 
 
-def _rounded(key: jax.Array, x: Tensor) -> Tensor:
-    return None if x is None else _round_bfloat16(key, x)
+def _each(
+    function: Callable[[jax.Array, jax.Array], jax.Array], place: Place, key: jax.Array, x: Tensor
+) -> Tensor:
+    """A function of the key and the tensor of a place, for a stack of those of each member."""
+    if x is None or not place.is_stack:
+        return None if x is None else function(key, x)
+    # Under vmap only threefry draws what it draws alone.
+    if str(jax.random.key_impl(key)) == "threefry2x32":
+        return jax.vmap(function)(key, x)
+    drawn: jax.Array = jax.lax.map(lambda both: function(*both), (key, x))
+    return drawn
 
 
 @jax.jit

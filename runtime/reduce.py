@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .field import Field, cast
+from .field import Field, Tensor, cast
 
 Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"] | int
 """What one value of a reduction inside a tensor stands for; an axis for each place of it."""
@@ -30,7 +30,7 @@ def norm(x: Field) -> jax.Array:
 
 def dot(x: Field, y: Field) -> jax.Array:
     """The inner product over the tensors that both have."""
-    pairs = zip(x.tensors, y.tensors, strict=True)
+    pairs = zip(_trimmed(x), _trimmed(y), strict=True)
     parts = [_sum_of_products(a, b) for a, b in pairs if a is not None and b is not None]
     return _joined(lax.add, 0.0, parts)
 
@@ -107,7 +107,13 @@ _any = jax.jit(jnp.any)
 
 
 def _present(x: Field) -> list[jax.Array]:
-    return [tensor for tensor in x.tensors if tensor is not None]
+    return [tensor for tensor in _trimmed(x) if tensor is not None]
+
+
+def _trimmed(x: Field) -> list[Tensor]:
+    """The tensors, with each member of a stack once."""
+    pairs = zip(x.tree.places, x.tensors, strict=True)
+    return [None if tensor is None else place.trimmed(tensor) for place, tensor in pairs]
 
 
 def _joined(

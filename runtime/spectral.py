@@ -45,11 +45,10 @@ def matrix_function(operator: Operator, function: Function, start: Field, steps:
     That is V'f(T) e1 |start|, with the basis V and T = VAV', so it asks and keeps what `lanczos`
     does. Nothing follows of a start of zeros.
     """
-    _, unflatten = ravel_pytree(start)
+    _, unflatten = _raveled(start)
     basis, length, nodes, vectors = _decomposed(operator, start, steps)
     shares = jnp.where(vectors[0] != 0, vectors[0] * _each(function, nodes), 0.0)
-    found: Field = unflatten(jnp.where(length > 0, length * (vectors @ shares @ basis), 0.0))
-    return found
+    return unflatten(jnp.where(length > 0, length * (vectors @ shares @ basis), 0.0))
 
 
 def quadrature(spectrum: jax.Array, function: Function) -> jax.Array:
@@ -91,7 +90,8 @@ def xtrace(operator: Operator, key: jax.Array, site: int, w: Field, samples: int
     It applies the operator to `samples` fields twice. Where that is as many as there are numbers
     it applies it to each unit vector instead, and is exact.
     """
-    count = min(samples, sum(x.size for x in w.like if x is not None))
+    pairs = zip(w.tree.places, w.like, strict=True)
+    count = min(samples, sum(place.trimmed(x).size for place, x in pairs if x is not None))
     estimate = stochtrace.leave_one_out_xtrace()
 
     def draw(i: jax.Array) -> Field:
@@ -105,7 +105,7 @@ def _decomposed(
     operator: Operator, start: Field, steps: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Lanczos' basis as rows, the start's length, the nodes and their vectors in that basis."""
-    flat, unflatten = ravel_pytree(start)
+    flat, unflatten = _raveled(start)
     length = jnp.linalg.norm(flat)
     count = min(steps, flat.size)
     decompose = decomp.hessenberg(count, reortho="full", custom_vjp=False)
@@ -135,7 +135,13 @@ def _flattened(operator: Operator, flat: jax.Array, unflatten: Callable[..., Fie
     """The operator on vectors of the dtype of `flat`."""
 
     def product(vector: jax.Array) -> jax.Array:
-        made, _ = ravel_pytree(operator(unflatten(vector)))
+        made, _ = _raveled(operator(unflatten(vector)))
         return made.astype(flat.dtype)
 
     return product
+
+
+def _raveled(field: Field) -> tuple[jax.Array, Callable[[jax.Array], Field]]:
+    """All numbers of a field as one vector, and what makes a field of such a vector."""
+    flat, unflatten = ravel_pytree(field.members)
+    return flat, lambda vector: Field.of(unflatten(vector), field.tree)

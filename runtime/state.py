@@ -1,10 +1,11 @@
 """The state between steps, the report of a step, and the border between trees and fields.
 
 A state is made of the user's own trees: each slot that is a field inside a step is, outside, a
-tree built like the weights, with None where the field has no tensor.
+tree built like the weights, with None where the field has no tensor. One that has stacks stays
+`Stacked`, so that a step neither cuts it up nor puts it together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from .extern import Opaque
 from .field import Field, cast, compute_dtype, scalar_dtype, widen
+from .stacked import Stacked, has_stacks, shown
 from .tree import Tree, path_text
 
 Slots: TypeAlias = dict[str, Any]
@@ -90,29 +92,30 @@ class _Kept(NamedTuple):
 class _Stored:
     """How a slot lies in the state: the arrays of a field, or the dtype of anything else.
 
-    `opaque` is the structure of a transformation's own state, whose arrays stay as they are.
+    `tree` is that of the field. `opaque` is the structure of a transformation's own state, whose
+    arrays stay as they are.
     """
 
     name: str
     arrays: tuple[_Kept | None, ...] | None
     dtype: Any = None
     opaque: Any = None
+    tree: Tree | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the fields are among the slots, and how each array is stored."""
 
-    tree: Tree
     structure: Any  # jax.tree_util.PyTreeDef of the slots, each field one leaf
     stored: tuple[_Stored, ...]
 
     @classmethod
-    def of(cls, slots: Slots, tree: Tree) -> Self:
+    def of(cls, slots: Slots) -> Self:
         """The layout of the slots that a program's `init` made."""
         keyed, structure = jax.tree_util.tree_flatten_with_path(slots, is_leaf=_is_field)
-        stored = tuple(_stored(path_text(keys), slot, tree) for keys, slot in keyed)
-        return cls(tree, structure, stored)
+        stored = tuple(_stored(path_text(keys), slot) for keys, slot in keyed)
+        return cls(structure, stored)
 
     def leave(self, slots: Slots) -> Slots:
         """The slots as the state keeps them: trees, each array in its stored dtype."""
@@ -122,11 +125,8 @@ class Layout:
                 outside.append(slot.tree)
             elif stored.arrays is not None:
                 pairs = zip(slot.tensors, stored.arrays, strict=True)
-                outside.append(
-                    self.tree.unflatten(
-                        [x if kept is None else _left(x, kept.dtype) for x, kept in pairs]
-                    )
-                )
+                tensors = [x if kept is None else _left(x, kept.dtype) for x, kept in pairs]
+                outside.append(shown(Field(tensors, slot.tree)))
             else:
                 outside.append(jnp.asarray(slot, stored.dtype))
         made: Slots = self.structure.unflatten(outside)
@@ -137,12 +137,8 @@ class Layout:
 
         Raises ValueError where they are not those of this program and these weights.
         """
-        try:
-            found = self.structure.flatten_up_to(slots)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"the state is not of this optimizer: {error}") from None
         inside: list[Any] = []
-        for stored, slot in zip(self.stored, found, strict=True):
+        for stored, slot in zip(self.stored, self._flat(slots), strict=True):
             if stored.arrays is None:
                 inside.append(widen(slot))
                 continue
@@ -150,21 +146,63 @@ class Layout:
             if stored.opaque is not None:
                 inside.append(_opaque(stored, slot, name))
                 continue
-            arrays = self.tree.flatten(slot, name)
-            for leaf, x, kept in zip(self.tree.leaves, arrays, stored.arrays, strict=True):
+            assert stored.tree is not None, "a field is stored with its tree"
+            places = stored.tree.places
+            arrays = _arrays(stored, slot, name)
+            for place, x, kept in zip(places, arrays, stored.arrays, strict=True):
                 if not _alike(x, kept):
                     raise ValueError(
-                        f"params and state do not match at `{leaf.path}`: {name} has "
+                        f"params and state do not match at `{place.leaf.path}`: {name} has "
                         f"{_text(x)}, and for these params it would have {_text(kept)}"
                     )
-            pairs = zip(arrays, self.tree.leaves, strict=True)
-            inside.append(Field([_entered(x, leaf.dtype) for x, leaf in pairs], self.tree))
+            pairs = zip(arrays, places, strict=True)
+            tensors = [_entered(x, place.leaf.dtype) for x, place in pairs]
+            inside.append(Field(tensors, stored.tree))
         entered: Slots = self.structure.unflatten(inside)
         return entered
+
+    def adopt(self, slots: Slots) -> Slots:
+        """Slots of the same program and weights in the stacks that are kept here.
+
+        Raises ValueError as `enter` does.
+        """
+        made = []
+        for stored, slot in zip(self.stored, self._flat(slots), strict=True):
+            if stored.tree is not None:
+                tree = slot.tree if isinstance(slot, Stacked) else slot
+                places = stored.tree.flatten(tree, f"slot `{stored.name}` of the state")
+                slot = shown(Field(stored.tree.stack(places), stored.tree))
+            made.append(slot)
+        adopted: Slots = self.structure.unflatten(made)
+        jax.eval_shape(self.enter, adopted)
+        return adopted
+
+    def _flat(self, slots: Slots) -> list[Any]:
+        try:
+            found: list[Any] = self.structure.flatten_up_to(slots)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"the state is not of this optimizer: {error}") from None
+        return found
 
 
 def _is_field(node: Any) -> bool:
     return isinstance(node, Field | Opaque)
+
+
+def _arrays(stored: _Stored, slot: Any, name: str) -> Sequence[Any]:
+    """The array of each place of a field that the state keeps, which must be stacked likewise."""
+    tree = stored.tree
+    assert tree is not None, "a field is stored with its tree"
+    stacked = slot if isinstance(slot, Stacked) else None
+    if has_stacks(tree, stored.arrays or ()):
+        if stacked is not None and stacked.beside == tree:
+            return stacked.tensors
+    elif stacked is None:
+        return tree.stack(tree.flatten(slot, name))
+    raise ValueError(
+        f"{name} lies in other stacks than this optimizer keeps; "
+        "convert the state: optimizer.adopt(state, params)"
+    )
 
 
 def _opaque(stored: _Stored, slot: Any, name: str) -> Opaque:
@@ -181,7 +219,7 @@ def _opaque(stored: _Stored, slot: Any, name: str) -> Opaque:
     return Opaque(slot)
 
 
-def _stored(name: str, slot: Any, tree: Tree) -> _Stored:
+def _stored(name: str, slot: Any) -> _Stored:
     if isinstance(slot, Opaque):
         leaves, structure = jax.tree.flatten(slot.tree)
         return _Stored(name, tuple(_Kept(x.shape, x.dtype) for x in leaves), None, structure)
@@ -191,11 +229,12 @@ def _stored(name: str, slot: Any, tree: Tree) -> _Stored:
         None
         if x is None
         else _Kept(
-            x.shape, jnp.dtype(slot.declared or leaf.dtype) if _is_float(x.dtype) else x.dtype
+            x.shape,
+            jnp.dtype(slot.declared or place.leaf.dtype) if _is_float(x.dtype) else x.dtype,
         )
-        for x, leaf in zip(slot.tensors, tree.leaves, strict=True)
+        for x, place in zip(slot.tensors, slot.tree.places, strict=True)
     )
-    return _Stored(name, tuple(arrays))
+    return _Stored(name, tuple(arrays), tree=slot.tree)
 
 
 def _plain_dtype(slot: Any) -> Any:

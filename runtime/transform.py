@@ -21,10 +21,11 @@ _MISSING: Any = object()
 def transformation(
     init: Callable[[PyTree], State],
     advance: Callable[..., tuple[Outcome, State, Any]],
+    lift: Callable[[Tree], Tree],
     needs: Mapping[str, str],
     objective: Objective | None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The transformation of a program.
+    """The transformation of a program, whose fields have the places that `lift` gives.
 
     `update(grads, state, params=None, *, batch=..., value=..., objective=..., key=...,
     model_state=...)` takes `grads` for the gradient at `params` and `value` for the loss there.
@@ -50,12 +51,13 @@ def transformation(
         chosen = default_objective if objective is None else check_objective(objective, needs)
         grad_tree, grad_tensors = Tree.of(grads, "grads")
         if params is None:
-            tree = grad_tree
-            w: Field = UnknownWeights(Field(grad_tensors, tree))
+            tree = lift(grad_tree)
+            w: Field = UnknownWeights(Field.of(grad_tensors, tree))
         else:
             tree, tensors = Tree.of(params)
             _check_alike(tree, grad_tree)
-            w = Field([widen(x) for x in tensors], tree)
+            tree = lift(tree)
+            w = Field.of([widen(x) for x in tensors], tree)
         missing = _missing(params, batch, chosen, key, model_state)
         if "loss" in needs and value is None and missing:
             raise ValueError(
@@ -65,7 +67,7 @@ def transformation(
         if batch is not _MISSING:
             check_batch(batch, chosen)
         given = Given(
-            Field([widen(x) for x in grad_tensors], tree),
+            Field.of([widen(x) for x in grad_tensors], tree),
             None if value is None else jnp.asarray(value, jnp.result_type(float)),
         )
         outcome, next_state, _oracles = advance(
@@ -120,10 +122,10 @@ def _check_alike(params: Tree, grads: Tree) -> None:
 def _updates(outcome: Outcome, w: Field, grads: tuple[jax.Array, ...]) -> list[jax.Array]:
     """What optax adds to the weights, in the dtypes of the gradients."""
     if outcome.step is not None:
-        changes = [None if x is None else lax.neg(x) for x in outcome.step.tensors]
+        changes = [None if x is None else lax.neg(x) for x in outcome.step.members]
     else:
         assert outcome.weights is not None, "an outcome has a step or weights"
-        pairs = zip(outcome.weights.tensors, w.tensors, strict=True)
+        pairs = zip(outcome.weights.members, w.members, strict=True)
         changes = [None if x is None or old is None else lax.sub(x, old) for x, old in pairs]
     return [
         jnp.zeros_like(g) if x is None else cast(x, g.dtype)

@@ -1,8 +1,9 @@
-"""The tree of a user's weights, seen as a flat list of named tensors.
+"""The tree of a user's weights, seen as a flat list of named tensors, and of places.
 
-Inside a step nothing looks like a tree: weights, gradients and states are tuples with one place
-for each weight tensor (`field.Field`), and a `Tree` is what those tuples share. Trees are
-flattened when they come in and built again when they leave, once each.
+Inside a step nothing looks like a tree: weights, gradients and states are tuples with one array
+for each place (`field.Field`), and a `Tree` is what those tuples share. A place is one weight
+tensor, or a stack of several that are alike. Trees are flattened when they come in and built again
+when they leave, once each.
 """
 
 import re
@@ -50,15 +51,103 @@ class Leaf:
         return self.shape[-1] if self.ndim >= 1 else 1
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a field has one array for: a weight tensor, or several of one shape and dtype.
+
+    `members` are their indices among the leaves, and `leaf` is the first of them. Where `size` is
+    not 0 the array is a stack with so many along its first axis; where that is more than there
+    are members, the members come again from the first on.
+    """
+
+    leaf: Leaf
+    members: tuple[int, ...]
+    size: int = 0
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the array has a first axis of members."""
+        return self.size > 0
+
+    @property
+    def name(self) -> str:
+        """The path of the weight here, or of the first with how many follow: `0/kernel + 11`."""
+        more = len(self.members) - 1
+        return f"{self.leaf.path} + {more}" if more else self.leaf.path
+
+    def stack(self, tensors: Sequence[Any]) -> Any:
+        """The array here, of the tensors of all leaves; None where those here are not there."""
+        found = [tensors[i] for i in self.members]
+        if found[0] is None:
+            return None
+        if not self.is_stack:
+            return found[0]
+        return jnp.stack([found[i % len(found)] for i in range(self.size)])
+
+    def unstack(self, x: Any, axis: int = 0) -> list[Any]:
+        """The tensor of each member, of the array here; the members lie along `axis`."""
+        if x is None or not self.is_stack:
+            return [x] * len(self.members)
+        count = len(self.members)
+        return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
+
+    def trimmed(self, x: jax.Array) -> jax.Array:
+        """The array here with each member once."""
+        return x[: len(self.members)] if self.size > len(self.members) else x
+
+
+@dataclass(frozen=True)
+class Split:
+    """The axis of a mesh of devices over which stacks are split."""
+
+    mesh: jax.sharding.Mesh
+    axis: str
+
+    @property
+    def devices(self) -> int:
+        """How many parts a stack has."""
+        return int(self.mesh.shape[self.axis])
+
+
 @dataclass(frozen=True)
 class Tree:
     """The structure of the weights and the path, shape and dtype of each tensor, hashable.
 
-    Paths are the keys of the tree joined with slashes: `layers/0/kernel`.
+    Paths are the keys of the tree joined with slashes: `layers/0/kernel`. `lifted` are the places
+    where some of the weights lie in stacks; without any each weight is a place of its own. `split`
+    says over which devices the stacks are split.
     """
 
     structure: Any  # jax.tree_util.PyTreeDef, which mypy sees as Any
     leaves: tuple[Leaf, ...]
+    lifted: tuple[Place, ...] = ()
+    split: Split | None = None
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """What a field has an array for, in order."""
+        return self.lifted or tuple(Place(leaf, (i,)) for i, leaf in enumerate(self.leaves))
+
+    @property
+    def plain(self) -> "Tree":
+        """The same with each weight in a place of its own."""
+        return Tree(self.structure, self.leaves) if self.lifted else self
+
+    def stack(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        """The array of each place, of one tensor for each leaf."""
+        if not self.lifted:
+            return tuple(tensors)
+        return tuple(place.stack(tensors) for place in self.places)
+
+    def unstack(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """One tensor for each leaf, of the array of each place."""
+        if not self.lifted:
+            return tuple(arrays)
+        found: list[Any] = [None] * len(self.leaves)
+        for place, x in zip(self.places, arrays, strict=True):
+            for i, tensor in zip(place.members, place.unstack(x), strict=True):
+                found[i] = tensor
+        return tuple(found)
 
     @classmethod
     def of(cls, tree: PyTree, name: str = "params") -> tuple[Self, tuple[jax.Array, ...]]:
@@ -97,7 +186,7 @@ class Tree:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.structure, self.leaves))
+        return hash((self.structure, self.leaves, self.lifted))
 
     def __hash__(self) -> int:
         # A tree of a thousand leaves is hashed at each inner call, so the hash is kept.
@@ -108,7 +197,8 @@ class Tree:
             return True
         if not isinstance(other, Tree):
             return NotImplemented
-        return self.leaves == other.leaves and bool(self.structure == other.structure)
+        mine, others = ((x.leaves, x.lifted, x.split) for x in (self, other))
+        return mine == others and bool(self.structure == other.structure)
 
 
 def leaves_of(tree: PyTree, name: str = "params") -> tuple[Leaf, ...]:

@@ -15,7 +15,7 @@ from ..ops import OPS
 from ..parameters import Bounds
 from ..predicate import OPPOSITES
 from ..records import TRUE, Domain, Hyperparameter, Refusal, Scalar, Slot, Term, View, distinct
-from ..types import INT, Type
+from ..types import INT, Dim, Type
 from . import views
 from .builder import MISTAKE, Builder, TooLargeError, Value
 from .draft import DraftRegion
@@ -163,7 +163,7 @@ class Context(Builder):
     random_sites: int = 0
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
-    lengths: dict[int, syntax.Name] = field(default_factory=dict)
+    lengths: dict[Dim, syntax.Name] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class Context(Builder):
         self.active = outer
 
     @contextmanager
-    def naming(self, names: Mapping[int, syntax.Name]) -> Iterator[None]:
+    def naming(self, names: Mapping[Dim, syntax.Name]) -> Iterator[None]:
         """Lower for a while what knows the lengths of axes, counted from the end, by names."""
         outer, self.lengths = self.lengths, {**self.lengths, **names}
         yield

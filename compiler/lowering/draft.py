@@ -65,5 +65,6 @@ class Draft:
     refusals: tuple[Refusal, ...] = ()
     groups: tuple[Group, ...] = ()
     assertions: tuple[Assertion, ...] = ()
+    lifting: str = "auto"
     evaluation: DraftRegion | None = None
     passages: tuple[Passage, ...] = ()

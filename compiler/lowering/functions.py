@@ -196,7 +196,7 @@ def _reduction(
         mixed = expressions.differently_arranged(ctx, tuple(values), placed)
         if mixed is not None:
             return mixed
-    if not shapes.agree(ctx, values, placed, function):
+    if not shapes.agree(ctx, values, placed, f"`{function}` takes"):
         return MISTAKE
     dtype = OPS[op].gives
     assert dtype != "join"

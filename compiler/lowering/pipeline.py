@@ -367,6 +367,7 @@ class _Pipeline:
             groups=tuple(group.declared for group in spec.groups),
             outputs=tuple(output for output, _ in results),
             assertions=spec.assertions,
+            lifting=spec.lifting,
             evaluation=self.stages.region_of_evaluation,
             passages=tuple(self.stages.passages),
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterator
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
+from ...grammar.source import Span
 from ..predicate import is_predicate, predicate, rank
 from ..records import Term
 from ..types import WHOLE, Dims, Type, dynamic
@@ -169,12 +170,39 @@ def _branch(
     then: syntax.Block,
     otherwise: syntax.Block | None,
 ) -> Value | None:
-    return ctx.branch(
+    sides = _Sides(ctx, "if")
+    found = ctx.branch(
         condition,
-        lambda: _block(ctx, site, Scope(scope), then),
-        lambda: _block(ctx, site, Scope(scope), otherwise) if otherwise else None,
+        lambda: sides.of(then, _block(ctx, site, Scope(scope), then)),
+        lambda: (
+            sides.of(otherwise, _block(ctx, site, Scope(scope), otherwise)) if otherwise else None
+        ),
         name=site.result,
     )
+    return found if sides.agree() else MISTAKE
+
+
+class _Sides:
+    """What the sides of a choice return, which have one shape."""
+
+    def __init__(self, ctx: Context, word: str) -> None:
+        self._ctx = ctx
+        self._word = word
+        self._values: list[Value] = []
+        self._spans: list[Span] = []
+
+    def of(self, block: syntax.Block, value: Value | None) -> Value | None:
+        """Note what a block returns."""
+        if value is not None:
+            *_, last = block.statements
+            self._values.append(value)
+            self._spans.append(last.value.span if isinstance(last, syntax.Return) else last.span)
+        return value
+
+    def agree(self) -> bool:
+        """Whether the shapes are the same; a report where they are not."""
+        what = f"both sides of `{self._word}` return"
+        return shapes.agree(self._ctx, self._values, self._spans, what)
 
 
 def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | None:
@@ -274,13 +302,18 @@ def _when_tensor(
             return None
         return first(other) if flip else _block(ctx, site, Scope(scope), other)
     ctx.choices += 1
+    sides, otherwise = _Sides(ctx, "when"), when.otherwise
     chosen = ctx.choose(
         inside,
         outside,
-        lambda: first(when.then),
-        lambda: _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None,
+        lambda: sides.of(when.then, first(when.then)),
+        lambda: (
+            sides.of(otherwise, _block(ctx, site, Scope(scope), otherwise)) if otherwise else None
+        ),
     )
     ctx.choices -= 1
+    if not sides.agree():
+        return MISTAKE
     if chosen is not None and chosen.type.kind not in ("scalar", "field", "unknown"):
         message = f"a choice by tensor is of numbers or fields; this is {chosen.type}"
         return ctx.mistyped(when.condition.span, message, "choose outside of it")

@@ -206,7 +206,7 @@ def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
             continue
         known = ctx.can_transplant(binding.value)
         value = ctx.transplant(binding.value) if known else _shaped(ctx, binding.value.type)
-        names.names[name] = Binding("parameter", None, value)
+        names.names[name] = Binding("parameter", binding.span, value)
     return names
 
 

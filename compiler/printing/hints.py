@@ -12,12 +12,13 @@ RESERVED = {
     *keyword.softkwlist,
     *dir(builtins),
     *("jax", "jnp", "rt", "slots", "h", "oracles", "tensor", "init", "step", "evaluate", "check"),
+    *("matrices", "sets"),
     *("HYPERPARAMETERS", "GROUPS", "LIMITED"),
     *("l", "O", "I"),  # linters take them for digits
 }
 """Names that a printed program uses itself, or that Python does."""
 
-LOCAL = RESERVED - {"step", "evaluate", "init", "check"}
+LOCAL = RESERVED - {"step", "evaluate", "init", "check", "matrices", "sets"}
 """Names that a variable cannot have; functions of the module may be shadowed inside functions."""
 
 _LONGEST = 24

@@ -25,6 +25,7 @@ from .layout import (
     mapping,
     tuple_of,
 )
+from .lifting import kinds
 from .mains import main_lines
 from .terms import term_text
 
@@ -120,9 +121,11 @@ class _Module:
         self.plan = program.plan
         self.graph = program.graph
         self.version = version
+        self.printed = self._printed_domains()
+        self.kinds = kinds(self.graph, self.plan.nodes, self.printed)
 
     def rows(self) -> list[str]:
-        body = [*self._hyperparameters(), *self._predicates(), *self._groups()]
+        body = [*self._hyperparameters(), *self._predicates(), *self._groups(), *self._lifting()]
         body += self._check()
         body += maker_lines(self.graph, self.plan.nodes, self.program.extern_names)
         body += self._function("start", self.plan.start, self._start)
@@ -155,16 +158,9 @@ class _Module:
 
     def _predicates(self) -> list[str]:
         rows: list[str] = []
-        used = {d for k in self._all_kernels() for d in k.masks} | self._domains_in_main()
-        domains = self.graph.domains
-        wanted = set(used)
-        for number in used:
-            while number:
-                wanted.add(number)
-                number = domains[number].parent
         groups = self._group_predicates()
-        for number in sorted(wanted | groups.keys()):
-            domain = domains[number]
+        for number in sorted(self.printed | groups.keys()):
+            domain = self.graph.domains[number]
             if number in groups:
                 rows += groups[number]
                 continue
@@ -172,6 +168,16 @@ class _Module:
             rows += ["", "", f"def in_{domain.name}({given}):"]
             rows += _condition(domain.predicate)
         return rows
+
+    def _printed_domains(self) -> set[int]:
+        """The sets of tensors that the program asks for, and all that they are part of."""
+        used = {d for k in self._all_kernels() for d in k.masks} | self._domains_in_main()
+        wanted = set(used)
+        for number in used:
+            while number:
+                wanted.add(number)
+                number = self.graph.domains[number].parent
+        return wanted
 
     def _mask(self, number: int) -> Piece:
         """A domain as a set of tensors: what its predicate chooses of its parent's."""
@@ -250,6 +256,20 @@ class _Module:
         takes = f"in_{self.graph.domains[stage.domain].name}"
         group = (f"group={quoted(stage.group)}",) if stage.group else ()
         return call("rt.Limited", quoted(stage.label), takes, *group)
+
+    # ---- lifting
+
+    def _lifting(self) -> list[str]:
+        """The functions that say which tensors may lie in stacks, and what tells them apart."""
+        rows: list[str] = []
+        for name, doc, sets in (
+            ("matrices", "The tensors that go through work on matrices.", self.kinds.matrices),
+            ("sets", "What tells tensors of one shape apart.", self.kinds.sets),
+        ):
+            if sets:
+                rows += ["", "", f"def {name}(w, h):", f'{INDENT}"""{doc}"""']
+                rows += lines(tuple_of([self._mask(number) for number in sets]), 1, "return ")
+        return rows
 
     # ---- refusals
 
@@ -354,6 +374,9 @@ class _Module:
         entries += [Labelled(f"{r}=", tuple_of(names)) for r, names in reported.items() if names]
         entries += ["groups=GROUPS"] if graph.groups else []
         entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
+        entries += ["matrices=matrices"] if self.kinds.matrices else []
+        entries += ["sets=sets"] if self.kinds.sets else []
+        entries += [f"lifting={quoted(graph.lifting)}"] if graph.lifting != "auto" else []
         roots = {module.partition(".")[0] for module in modules(self.plan.nodes)}
         name = identifier(graph.name, RESERVED | roots)
         return ["", "", *lines(call("rt.Program", *entries), 0, f"{name} = ")]

@@ -40,6 +40,7 @@ def compare(old: Outline, new: Outline, tree: Tree | None = None) -> Review:
         *_costs(old.graph, new.graph, found, tree),
         Section("observations", tuple(_observations(old, new, found))),
         Section("claims", tuple(_in_either([old.claim], [new.claim]))),
+        Section("lifting", tuple(_in_either([old.lifting], [new.lifting]))),
         Section("assertions", tuple(_in_either(old.assertions, new.assertions))),
         Section("warnings", tuple(_in_either(old.warnings, new.warnings))),
         Section("documentation", documentation(old.doc, new.doc)),

@@ -97,6 +97,7 @@ class Outline:
     doc: str
     claim: str
     assertions: tuple[str, ...]
+    lifting: str
     hyperparameters: tuple[Hyperparameter, ...]
     elements: tuple[Element, ...]
     observations: tuple[Observation, ...]
@@ -113,6 +114,7 @@ def outline(spec: Spec, graph: Graph, warnings: tuple[str, ...]) -> Outline:
         doc=spec.doc,
         claim=inline(spec.equals) if spec.equals is not None else "",
         assertions=tuple(each.text for each in spec.assertions),
+        lifting="" if spec.lifting == "auto" else spec.lifting,
         hyperparameters=graph.hyperparameters,
         elements=(
             *_lines(spec.before),

@@ -280,8 +280,10 @@ VIEWS = (
     'view "a b -> b a"',
     'view "a b -> (b a)"',
     'view "a (b c) -> c (a b)" with (b = half)',
+    "blocks of half",
+    'view "a (b c) -> c (a b)" with (b = half) blocks of 3',
 )
-"""Arrangements of every matrix of the model, by themselves or with `half` of 2."""
+"""Arrangements of every matrix of the model, by themselves, cut into blocks or with `half` of 2."""
 
 
 @st.composite

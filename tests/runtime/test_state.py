@@ -29,7 +29,7 @@ def test_states_are_stored_in_the_weights_dtype_or_the_declared_one():
     tree, tensors = Tree.of({"w": jnp.ones(2, jnp.bfloat16)})
     w = rt.Field([x.astype(jnp.float32) for x in tensors], tree)
     slots = {"s": {"own": rt.ones(w), "wide": rt.stored(rt.ones(w), "float32"), "n": 0.0}}
-    layout = Layout.of(slots, tree)
+    layout = Layout.of(slots)
     outside = layout.leave(slots)["s"]
     assert outside["own"]["w"].dtype == jnp.bfloat16
     assert outside["wide"]["w"].dtype == jnp.float32
@@ -41,7 +41,7 @@ def test_a_masked_slot_holds_none_outside_its_domain():
     tree, tensors = Tree.of({"w": jnp.ones((2, 2)), "b": jnp.ones(2)})
     w = rt.Field(tensors, tree)
     slots = {"s": {"x": rt.zeros(w, rt.mask(w, lambda tensor: tensor.ndim == 2))}}
-    layout = Layout.of(slots, tree)
+    layout = Layout.of(slots)
     outside = layout.leave(slots)
     assert outside["s"]["x"]["b"] is None
     assert layout.enter(outside)["s"]["x"].domain.flags == (False, True)
@@ -51,7 +51,7 @@ def test_a_lone_scalar_weight_is_told_from_a_scalar_slot():
     tree, tensors = Tree.of(jnp.array(1.0, jnp.bfloat16))
     w = rt.Field(tensors, tree)
     slots = {"s": {"x": rt.zeros(w), "n": jnp.array(0.0)}}
-    entered = Layout.of(slots, tree).enter(Layout.of(slots, tree).leave(slots))["s"]
+    entered = Layout.of(slots).enter(Layout.of(slots).leave(slots))["s"]
     assert isinstance(entered["x"], rt.Field)
     assert not isinstance(entered["n"], rt.Field)
 

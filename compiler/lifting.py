@@ -1,0 +1,44 @@
+"""`lifting` lines: how an optimizer's matrices are lifted, whatever the backend and its planner.
+
+They change the form of a program and of its state, and no number.
+"""
+
+from collections.abc import Iterable
+
+from ..grammar import syntax
+from ..grammar.diagnostic import Diagnostics, Label, correction, declare, did_you_mean
+
+BAD_LIFTING = declare(
+    "bad-lifting",
+    "a `lifting` line that says nothing, or says it twice",
+    """
+    Work on matrices is done tensor by tensor (`lifting tensors`), or tensors of one shape are a
+    stack on which it is one batched operation (`lifting stacked`). Without a line, and with
+    `lifting auto`, the backend decides: tensor by tensor on a CPU, stacked on accelerators. An
+    optimizer has at most one such line, outside of its groups; that of a variant takes the place of
+    the base's.
+    """,
+)
+
+WAYS = ("auto", "tensors", "stacked")
+"""What a line may say."""
+
+
+def lifting(lines: Iterable[syntax.Element], report: Diagnostics) -> str:
+    """The way that an optimizer's lines say; "auto" where none does."""
+    first, *others = [line for line in lines if isinstance(line, syntax.Lifting)] or [None]
+    if first is None:
+        return WAYS[0]
+    for line in others:
+        if line is not None:
+            message = "an optimizer says once how its matrices are lifted"
+            said = (Label(first.span, "said here"),)
+            report.add(BAD_LIFTING.at(line.span, message, label="again", others=said))
+    way = first.way
+    if way.id not in WAYS:
+        known = ", ".join(f"`{each}`" for each in WAYS)
+        help = did_you_mean(way.id, WAYS) or f"what it may be: {known}"
+        message, fix = f"`{way.id}` is no way of lifting", correction(way.span, WAYS)
+        report.add(BAD_LIFTING.at(way.span, message, label="unknown", help=help, fix=fix))
+        return WAYS[0]
+    return way.id
