@@ -422,6 +422,10 @@ ORACLES = (
         "{0}.feature_alignment({1})",
         ("call", "ρ"),
     ),
+    Op("fisher_rows", "oracle", ("any",), "float", "", "{0}.fisher_rows({1})", ("call", "F₁")),
+    Op(
+        "fisher_columns", "oracle", ("any",), "float", "", "{0}.fisher_columns({1})", ("call", "F₂")
+    ),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
     Op(
         "per_example_grad",
@@ -460,7 +464,7 @@ example's gradient."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
-    "feature_alignment",
+    *("feature_alignment", "fisher_rows", "fisher_columns"),
     *("hvp", "curvature", "ggn", "ggn_curvature", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
@@ -508,7 +512,10 @@ OPS: dict[str, Op] = {
 """Every op by its name."""
 
 
-_DRAWING = ("hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment")
+FISHER = ("fisher_rows", "fisher_columns")
+"""The factors of a layer's block of the Fisher matrix that meet a side of its weight."""
+
+_DRAWING = ("hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment", *FISHER)
 
 
 def draws(op: Op) -> bool:

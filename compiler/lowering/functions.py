@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...grammar import syntax
 from ...grammar.diagnostic import declare
 from ...grammar.source import Span
-from ..ops import OPS
+from ..ops import FISHER, OPS
 from ..records import Term
 from ..types import ONE_FOR_ALL, OUTPUTS, PERS, SCALAR, Per, Type, shape
 from . import expressions, shapes
@@ -16,6 +16,7 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
+from .layers import fisher_factor
 from .matrices import MATRICES, filled, of_matrices
 from .operators import feature_alignment, lanczos, matrix_function, quadrature, trace
 from .oracles import (
@@ -70,7 +71,7 @@ RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
     *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *HISTORIES, *SPECTRAL, *MATRICES,
-    "per_example_mean",
+    "per_example_mean", *FISHER,
 }  # fmt: skip
 """Every function of the language."""
 
@@ -93,6 +94,8 @@ def language_function(
         return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
+    if function in FISHER:
+        return fisher_factor(ctx, site, scope, expr, name)
     if function in SPECTRAL:
         return SPECTRAL[function](ctx, site, scope, expr, name)
     return _oracle(ctx, site, scope, expr, name)
