@@ -70,6 +70,9 @@ class Oracles(Protocol):
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch."""
 
+    def measured(self, at: Fields, name: str, axis: int, like: Fields) -> Fields:
+        """What the model measures, for each tensor of `like` along an axis of it."""
+
 
 Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
 """Random fields: op, site, rounds of the loops around it, and a field of their shapes.
@@ -398,6 +401,9 @@ class Interpreter:
         assert self.oracles is not None
         if node.op == "examples":
             return float(len(self.oracles.per_example_grad(inputs[0])))
+        if node.op == "measured":
+            at, like, name = inputs
+            return self.oracles.measured(at, str(name), int(node["per"]), like)
         if node.op == "feature_alignment":
             at, fields, _, power, pearson, *_ = inputs
             pairs = zip(self.oracles.feature_covariance(at), fields, strict=True)

@@ -426,6 +426,7 @@ ORACLES = (
     Op(
         "fisher_columns", "oracle", ("any",), "float", "", "{0}.fisher_columns({1})", ("call", "F₂")
     ),
+    Op("measured", "oracle", ("any", "any", "any"), "float", "", "{0}.measured({1})"),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
     Op(
         "per_example_grad",
@@ -460,7 +461,10 @@ ORACLES = (
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point, but for
 `per_example_mean`, which asks the answer of `per_example_grad`: its region is a function of one
-example's gradient."""
+example's gradient.
+
+`measured` is what the model measures under a name, its third input, for the tensors of a field: one
+number for each place of the axis `per`."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),

@@ -86,6 +86,8 @@ class _Evaluation:
             found["loss"] = found["loss"].astype(scalar_dtype())
         if "grad" in found:
             found["grad"] = self._field(found["grad"])
+        if "measured" in wanted:
+            found["measured"] = self._objective.measurements(found["beside"].aux)
         if "examples" in wanted:
             found["examples"] = jnp.asarray(
                 self._objective.examples(self._inputs.batch), scalar_dtype()
@@ -203,7 +205,7 @@ class _Evaluation:
         if "grad" in wanted:
             value = jax.value_and_grad(self._model, has_aux=True)
             (found["loss"], found["beside"]), found["grad"] = value(x)
-        elif "loss" in wanted:
+        elif wanted & {"loss", "measured"}:
             found["loss"], found["beside"] = self._model(x)
         return found, None
 
@@ -212,7 +214,7 @@ class _Evaluation:
         pull: Any = None
         if wanted & {"pullback", "grad"}:
             found["outputs"], pull, found["beside"] = jax.vjp(self._model, x, has_aux=True)
-        elif wanted & {"loss", "outputs", "outputs_grad"}:
+        elif wanted & {"loss", "outputs", "outputs_grad", "measured"}:
             found["outputs"], found["beside"] = self._model(x)
         if wanted & _OF_OUTPUTS:
             check_outputs(found["outputs"])

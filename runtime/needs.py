@@ -44,6 +44,13 @@ _CONDITIONS = (
         "say where they are: optc.Objective(..., batch_axis=0)",
     ),
     _Condition(
+        frozenset({"measured"}),
+        lambda objective: objective.measured is not None,
+        "what the model measures of its layers",
+        "give it: optc.Objective(..., aux=True, measured=f) with f(aux) that returns a tree like "
+        "the weights that ends in the names of the measurements",
+    ),
+    _Condition(
         frozenset({"sampled_outputs_grad", "fisher_rows", "fisher_columns"}),
         lambda objective: objective.sampler is not None,
         "labels drawn from the model",

@@ -7,6 +7,7 @@ float32.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from .evaluation import evaluate
 from .examples import Examples
 from .field import Field, Mask, cast, scalar_dtype
 from .kronecker import NoLayerError, no_layer
+from .measured import measured
 from .objective import Beside, Inputs, Objective
 from .outputs import outputs_field, outputs_tree
 from .slices import evaluate_slices
@@ -151,6 +153,8 @@ class Point:
     """Of the layers of some tensors, the Fisher matrix's factor that meets their rows."""
     fisher_columns: Callable[[jax.Array, int, Mask], Field]
     """The one that meets their columns."""
+    measured: Callable[[str, int, Field], Field]
+    """What the model measures by name: for each tensor of a field, numbers along an axis."""
     examples: jax.Array
     """The number of examples in the batch."""
     per_example_grad: Callable[[], Examples]
@@ -171,6 +175,8 @@ def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
     if "pullback" in found:
         pull = found["pullback"]
         found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
+    if "measured" in found:
+        found["measured"] = partial(measured, found["measured"])
     if "feature_alignment" in found:
         aligned = found["feature_alignment"]
         found["feature_alignment"] = lambda key, site, *asked: aligned(

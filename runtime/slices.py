@@ -40,7 +40,7 @@ def evaluate_slices(
     return found | {name: slices.function(name) for name in wanted & FUNCTIONS}
 
 
-_VALUES = frozenset({"loss", "grad", "outputs", "outputs_grad"})
+_VALUES = frozenset({"loss", "grad", "outputs", "outputs_grad", "measured"})
 
 
 class _Slices:
@@ -74,6 +74,9 @@ class _Slices:
             found["outputs"] = self._together(stacked["outputs"])
         if "outputs_grad" in stacked:
             found["outputs_grad"] = self._together(self._shares(stacked["outputs_grad"]))
+        if "measured" in stacked:
+            largest = {key: jnp.max(x, axis=0) for key, x in stacked["measured"].items()}
+            found["measured"] = largest
         beside: Beside = stacked["beside"]
         found["beside"] = beside._replace(model_state=_mean_state(beside.model_state))
         return found

@@ -104,11 +104,24 @@ def point_of(
         message = f"`{oracle}` asks the whole model, and this stage sees only some tensors"
         ctx.blame(ORACLE_OF_SOME, call.span, message, "asked here")
         return MISTAKE
-    if ctx.accumulated:
-        message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
-        ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
+    if _refuse_accumulated(ctx, oracle, call):
         return MISTAKE
     return _point(ctx, at, private=oracle in _PREPARED)
+
+
+def weights_point(ctx: Context, oracle: str, call: syntax.Node) -> Value:
+    """The linearisation at the weights, for what may also be asked for some tensors only."""
+    if refuse_to_ask(ctx, call, f"`{oracle}` is asked") or _refuse_accumulated(ctx, oracle, call):
+        return MISTAKE
+    return _point(ctx, ctx.input("input", "w", FIELD, "w"), private=False)
+
+
+def _refuse_accumulated(ctx: Context, oracle: str, call: syntax.Node) -> bool:
+    if not ctx.accumulated:
+        return False
+    message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
+    ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
+    return True
 
 
 def _point(ctx: Context, at: Value, private: bool) -> Value:

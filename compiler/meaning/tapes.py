@@ -113,6 +113,10 @@ class Batch:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]
 
+    def measured(self, at: Fields, name: str, axis: int, like: Fields) -> Fields:
+        """How large the numbers at each place of an axis are, whatever is measured."""
+        return [None if x is None else _sizes(x, axis, len(name)) for x in like]
+
     def _gauss_newton(self, at: Fields, v: Array) -> Array:
         slope, r = _slope(_flat(at)), self._rest(at)
         second = self.size / EXAMPLES / ((1 + r**2) * np.sqrt(1 + r**2))
@@ -233,6 +237,11 @@ def _array(shape: Shape, one: Callable[[], float]) -> Array:
 
 def _flat(fields: Fields) -> Array:
     return np.concatenate([np.ravel(x) for x in fields])
+
+
+def _sizes(x: Array, axis: int, unit: int) -> Array:
+    others = tuple(each for each in range(np.ndim(x)) if each != axis)
+    return np.asarray(unit * np.sum(np.abs(x), axis=others, keepdims=True))
 
 
 def _slope(x: Array) -> Array:

@@ -95,6 +95,9 @@ class Expressions:
             point, *more = (self.operand(i) for i in node.inputs[: op.arity])
             key = self._key(node.inputs[op.arity :])
             return op.python.format(point, ", ".join((key, str(node["site"]), *more)))
+        if node.op == "measured":
+            point, like, what = (self.operand(i) for i in node.inputs)
+            return op.python.format(point, ", ".join((what, str(node["per"]), like)))
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":

@@ -23,7 +23,7 @@ from .layout import (
 )
 from .statements import Names
 
-ASKS = (*ASKED, "examples")
+ASKS = (*ASKED, "examples", "measured")
 """What a point of the objective can be asked, in the order in which it is printed."""
 
 

@@ -64,7 +64,18 @@ class Model:
 
     @cached_property
     def objective(self) -> rt.Objective:
-        return rt.Objective(outputs=self.outputs, loss=self.loss, batch_axis=0, sampler=self.sample)
+        def measuring(params, batch):
+            found = self.outputs(params, batch)
+            return found, {"largest": jnp.max(jnp.abs(ravel_pytree(found)[0]))}
+
+        return rt.Objective(
+            outputs=measuring,
+            loss=self.loss,
+            batch_axis=0,
+            sampler=self.sample,
+            aux=True,
+            measured=lambda aux: aux,
+        )
 
     def batch(self, step: int) -> Any:
         return self.batches[step % len(self.batches)]
@@ -190,6 +201,15 @@ class Asked:
         for number in (*rounds, site):
             key = jax.random.fold_in(key, number)
         return key
+
+    def measured(self, at, name, axis, like):
+        """The largest output, for each place of the axis."""
+        largest = np.max(np.abs(self._model.asked["outputs"](self._batch, tuple(at))))
+        shapes = [None if x is None else [1] * np.ndim(x) for x in like]
+        for x, shape in zip(like, shapes, strict=True):
+            if shape is not None:
+                shape[axis] = np.shape(x)[axis]
+        return [None if shape is None else np.full(shape, largest) for shape in shapes]
 
     def feature_covariance(self, at):
         found = self._model.asked["feature_covariance"](self._batch, tuple(at))
