@@ -101,7 +101,7 @@ def _is_of_claims(function: syntax.Expr) -> bool:
 def _free_parameters(
     params: tuple[syntax.Param, ...], report: Diagnostics
 ) -> tuple[Context, Scope]:
-    ctx = Context(report, {p.name.id: _free(p) for p in params}, [ALL], alone=True)
+    ctx = Context(report, {p.name.id: _free(p) for p in params}, [ALL])
     scope = Scope()
     for param in params:
         value = ctx.hyperparameter(param.name.id)

@@ -2,8 +2,7 @@
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label
-from ..predicate import BAD_PREDICATE, is_predicate, predicate
-from ..records import Term
+from ..predicate import is_predicate, predicate
 from . import expressions, shapes
 from .arguments import match
 from .builder import MISTAKE, Value
@@ -18,40 +17,6 @@ def chooses_tensors(scope: Scope, expr: syntax.Call) -> bool:
     return any(is_predicate(c, scope.known()) for c in conditions[:1])
 
 
-def tensors_where(ctx: Context, scope: Scope, expr: syntax.Expr) -> Term | None:
-    """The predicate that `expr` says where names stand for what they do, or None: reported."""
-    names = scope.terms()
-    if ctx.alone:
-        # Whoever uses the rule gives it a value; until then any will do.
-        names = {name: term or Term("literal", (0,)) for name, term in names.items()}
-    for name in names_in(expr):
-        if names.get(name.id, True) is None:
-            ctx.report.add(
-                BAD_PREDICATE.at(
-                    name.span,
-                    f"`{name.id}` chooses tensors, and the spec does not say its value",
-                    label="known when the program is bound",
-                    help="tensors are chosen before: give the stage a number",
-                    others=ctx.asker_of(name.span),
-                )
-            )
-            return None
-    return predicate(expr, ctx.report, {n: term for n, term in names.items() if term})
-
-
-def names_in(expr: syntax.Expr) -> list[syntax.Name]:
-    """The names of a condition, as far as predicates are made of such."""
-    match expr:
-        case syntax.Name():
-            return [expr]
-        case syntax.Unary():
-            return names_in(expr.operand)
-        case syntax.Binary():
-            return names_in(expr.left) + names_in(expr.right)
-        case _:
-            return []
-
-
 def where_tensors(
     ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
 ) -> Value:
@@ -63,7 +28,8 @@ def where_tensors(
     matched = match(ctx, expr, _NAMES, _NAMES, "where")
     if matched is None:
         return MISTAKE
-    term = tensors_where(ctx, scope, matched["condition"].value)
+    names = scope.numbers(ctx) | scope.dimensions()
+    term = predicate(matched["condition"].value, ctx.report, names)
     sides = [matched["yes"].value, matched["no"].value]
     values = [ctx.as_float(expressions.expression(ctx, site, scope, side)) for side in sides]
     if term is None or any(v.type.is_unknown for v in values):

@@ -98,15 +98,11 @@ class Scope:
         own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
         return outer | own
 
-    def terms(self) -> dict[str, Term | None]:
-        """What names stand for in a predicate: lengths, and parameters whose value the spec says.
-
-        Other parameters are there without a term.
-        """
-        outer = self.outer.terms() if self.outer else {}
-        given = {n: b.value.constant for n, b in self.names.items() if b.kind == "parameter"}
-        literals = {n: None if x is None else Term("literal", (x,)) for n, x in given.items()}
-        return outer | literals | self.dimensions()
+    def numbers(self, ctx: "Context") -> dict[str, Term]:
+        """The names that stand for whole numbers which are known when a program is bound."""
+        outer = self.outer.numbers(ctx) if self.outer else {}
+        own = {n: ctx.number(b.value) for n, b in self.names.items()}
+        return outer | {name: term for name, term in own.items() if term is not None}
 
 
 _AXES = {-1: "cols", -2: "rows"}
@@ -143,10 +139,7 @@ class Closure:
 
 @dataclass
 class Context(Builder):
-    """The program so far.
-
-    It is `alone` where a declaration is checked that nothing gave its parameters.
-    """
+    """The program so far."""
 
     report: Diagnostics
     hyperparameters: dict[str, Hyperparameter]
@@ -171,7 +164,6 @@ class Context(Builder):
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
     lengths: dict[Dim, syntax.Name] = field(default_factory=dict)
-    alone: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -341,6 +333,13 @@ class Context(Builder):
         self.assumed.append(term if holds else _not(term))
         yield
         self.assumed.pop()
+
+    def number(self, value: Value) -> Term | None:
+        """A whole number that is written out, or a parameter of which it is known to be one."""
+        if not (value.type.is_scalar and value.type.static and value.type.dtype == "int"):
+            return None
+        leaf = self.made[value.id].op in ("const", "parameter")
+        return self._term(value, [_LONGEST]) if leaf else None
 
     def _term(self, value: Value, left: list[int]) -> Term:
         """A static value as what a caller can work out, of no more than `left` parts."""

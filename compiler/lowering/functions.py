@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ...grammar import syntax
 from ...grammar.source import Span
-from ..ops import OPS
+from ..ops import FISHER, OPS
 from ..types import ONE_FOR_ALL, OUTPUTS, SCALAR, Per, Type, shape
 from . import expressions, shapes
 from .arguments import match
@@ -14,6 +14,7 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
+from .layers import fisher_factor
 from .matrices import MATRICES, filled, of_matrices
 from .measured import measured
 from .operators import feature_alignment, lanczos, matrix_function, quadrature, trace
@@ -55,7 +56,7 @@ RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
     *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *HISTORIES, *SPECTRAL, *MATRICES,
-    "per_example_mean", "measured",
+    "per_example_mean", "measured", *FISHER,
 }  # fmt: skip
 """Every function of the language."""
 
@@ -78,6 +79,8 @@ def language_function(
         return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
+    if function in FISHER:
+        return fisher_factor(ctx, site, scope, expr, name)
     if function == "measured":
         return measured(ctx, site, scope, expr, name)
     if function in SPECTRAL:

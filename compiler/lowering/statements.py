@@ -1,17 +1,16 @@
 """Statements of a rule's body: names, states, loops, choices, the result."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
-from ..predicate import is_predicate, rank
+from ..predicate import is_predicate, predicate, rank
 from ..records import Term
 from ..types import WHOLE, Dims, Type, dynamic
 from . import expressions, shapes
 from .arguments import NOT_STATIC
 from .builder import MISTAKE, Cell, Value
-from .by_tensor import names_in, tensors_where
 from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
 from .states import declare_state
 from .turns import refuse_for_all, stagger
@@ -210,10 +209,8 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
     dimensions = scope.dimensions()
     if isinstance(when.condition, syntax.IsShape) and not is_predicate(when.condition):
         return _when_shape(ctx, site, scope, when, when.condition)
-    if is_predicate(when.condition, scope.known()) or any(
-        n.id in dimensions for n in names_in(when.condition)
-    ):
-        term = tensors_where(ctx, scope, when.condition)
+    if is_predicate(when.condition, scope.known()) or _speaks_of(when.condition, dimensions):
+        term = predicate(when.condition, ctx.report, scope.numbers(ctx) | dimensions)
         return MISTAKE if term is None else _when_tensor(ctx, site, scope, when, term)
     condition = expressions.condition(ctx, site, scope, when.condition)
     if condition.type.is_unknown:
@@ -274,6 +271,18 @@ def _when_shape(
     return _when_tensor(ctx, site, scope, when, rank(shape), named)
 
 
+def _speaks_of(expr: syntax.Expr, names: Container[str]) -> bool:
+    match expr:
+        case syntax.Name():
+            return expr.id in names
+        case syntax.Unary():
+            return _speaks_of(expr.operand, names)
+        case syntax.Binary():
+            return _speaks_of(expr.left, names) or _speaks_of(expr.right, names)
+        case _:
+            return False
+
+
 def _when_tensor(
     ctx: Context,
     site: Site,
@@ -282,19 +291,17 @@ def _when_tensor(
     term: Term,
     named: Callable[[syntax.Block], Value | None] | None = None,
 ) -> Value | None:
-    """A choice by tensor; `named` lowers its first side, with names for lengths.
-
-    Where the tensors here surely lie on one side, there is no choice.
-    """
+    """A choice by tensor; `named` lowers its first side, with names for lengths."""
+    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
     opposite = Term(op="not", arguments=(term,))
-    if ctx.sure(term) and _refusal(when.then) is None:
-        return named(when.then) if named else _block(ctx, site, Scope(scope), when.then)
-    if ctx.sure(opposite) and _refusal(when.otherwise) is None:
+    # A rule that looks at the shape in a group for that shape has no other side.
+    if _refusal(when.then) is None and ctx.sure(term):
+        return first(when.then)
+    if _refusal(when.otherwise) is None and ctx.sure(opposite):
         return _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
     outside = ctx.add_domain(f"other_{name}", opposite)
-    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
     for refused, other, flip in _refused_sides(when):
         ctx.refuse(refused, outside if flip else inside)
         if other is None:

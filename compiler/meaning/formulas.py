@@ -399,7 +399,7 @@ class Formulas:
                 found = self._atom(node, node.op, node["per"], of=values)
                 arrangement = inputs[1].form.arrangement if inputs[1].form else ""
                 return Formula(found.value, Form((str(node["per"]),), arrangement))
-            case "sampled_outputs_grad" | "feature_alignment":
+            case "sampled_outputs_grad" | "feature_alignment" | "fisher_rows" | "fisher_columns":
                 site = self._sites[int(node["site"])]
                 return self._atom(node, node.op, self._region, site, of=values)
             case _:

@@ -103,6 +103,12 @@ class Batch:
         """No tensor is a layer's matrix."""
         return [None for _ in at]
 
+    def fisher_factors(self, at: Fields, axis: int, rounds: tuple[int, ...]) -> Fields:
+        """No tensor is a layer's matrix: what stands for a factor is of gradients, and positive."""
+        drawn = self.pullback(at, self.sampled_outputs_grad(at, 0, rounds))
+        sides = (g if axis == 0 else g.T for g in drawn)
+        return [g @ g.T + np.eye(len(g)) if np.ndim(g) == 2 else None for g in sides]
+
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]

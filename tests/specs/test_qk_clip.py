@@ -128,6 +128,31 @@ def test_of_micro_batches_the_largest_logit_counts(batch):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE)
 
 
+def test_tensors_in_one_stack_have_measurements_of_their_own(batch):
+    spec = f"""
+    rule precondition cubed() {{
+      state mu = zeros(g)
+      mu <- mu + g
+      when ndim >= 2 {{ return mu @ mu.T @ mu }} else {{ return mu }}
+    }}
+    optimizer lifted(lr = {LR}, tau = {TAU}) {{
+      precondition cubed()
+      tune step    lr
+      constrain    qk_clip(tau) where path matches "(query|key)/kernel"
+    }}
+    """
+    made = [optc.compile(spec, lifting=lifting)() for lifting in ("tensors", "stacked")]
+    start = made[1].init(params())
+    assert len(jax.tree.leaves(start)) < len(jax.tree.leaves(made[0].init(params())))
+
+    def step(optimizer):
+        return optimizer.update(params(), optimizer.init(params()), batch, objective())[0]
+
+    one, other = (jax.jit(lambda o=o: step(o))() for o in made)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=TOLERANCE)
+
+
 def test_an_objective_that_measures_nothing_is_refused(batch):
     plain = optc.Objective(loss=lambda p, b: loss(p, b)[0])
     with pytest.raises(ValueError, match=r"`measured`, which .*qk_clip.* asks for, needs what the"):
