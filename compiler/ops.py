@@ -531,3 +531,13 @@ def knots(node: Attributed) -> tuple[tuple[float, float], ...]:
     """The table of an `interpolate`, which is in its attributes: points `(x, y)`."""
     values = [float(value) for _, value in node.attributes]
     return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def interpolated(node: Attributed, x: float) -> float:
+    """What an `interpolate` makes of a plain number: exactly the table's where it is in it."""
+    (x0, y0), *after = knots(node)
+    for x1, y1 in after:
+        if x < x1:
+            return y0 if x <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+        x0, y0 = x1, y1
+    return y0

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, zip_longest
 from typing import Literal, TypeAlias
 
 from ..constants import apply
 from ..graph import Node
-from ..ops import OPS
+from ..ops import OPS, interpolated
 from ..types import INT, SCALAR, WHOLE
 
 MOST_DEGREE = 16
@@ -98,6 +99,8 @@ class Numbers:
         literals = [x for x in given if isinstance(x, float)]
         if len(literals) == len(given):
             meaning = OPS[node.op].scalar
+            if node.op == "interpolate":
+                meaning = partial(interpolated, node)
             result = None if meaning is None else apply(meaning, *literals)
             if isinstance(result, int | float):
                 return float(result)

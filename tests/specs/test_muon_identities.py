@@ -7,6 +7,7 @@ the steep slope at 0 multiplies those of the smallest by some hundreds: 1e-12.
 import numpy as np
 import pytest
 from interpreted import Run, signal, stages
+from shipped import program
 
 TOLERANCE = 1e-12
 RNG = np.random.default_rng(0)
@@ -38,6 +39,15 @@ def normed(values):
 
 def singular_values(x):
     return np.linalg.svd(x, compute_uv=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["muon", "muon_polar_express", "muon_optax_dion", "muon_equinox", "normuon", "scion"]
+)
+def test_the_iteration_is_one_operation_of_the_runtime(name):
+    source = program(name).source
+    assert source.count("rt.gram_loop(") == 1
+    assert ".mT" not in source
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6)])
