@@ -4,10 +4,13 @@ Singular values that went through some rounds of quintics carry a few dozen roun
 the steep slope at 0 multiplies those of the smallest by some hundreds: 1e-12.
 """
 
+import jax
 import numpy as np
 import pytest
 from interpreted import Run, signal, stages
 from shipped import program
+
+import optc
 
 TOLERANCE = 1e-12
 RNG = np.random.default_rng(0)
@@ -193,6 +196,46 @@ def test_the_first_units_of_normuon_are_equally_long():
     np.testing.assert_allclose(lengths, whole / 2, rtol=TOLERANCE)  # four columns
     alike = found / orthogonalised(x)
     np.testing.assert_allclose(alike, alike[:1].repeat(7, axis=0), rtol=1e-9)
+
+
+HOSTILE = {
+    "zero": 0.0,
+    "tiny": 1e-25,
+    "huge": 1e25,
+    "plain": 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "muon()",
+        *(
+            pytest.param(rule, marks=pytest.mark.rest)
+            for rule in (
+                "muon(orthogonalize = polar_express)",
+                "muon(orthogonalize = polar)",
+                "normuon()",
+                "dion(rank = 2)",
+                "galore_adam(rank = 2)",
+            )
+        ),
+    ],
+)
+def test_in_float32_no_gradient_gives_a_step_that_is_not_finite_or_large(rule):
+    """A norm whose square is no float32 gives no step, or a small one; NaN stays in its tensor."""
+    x = RNG.normal(size=(6, 8)).astype(np.float32)
+    grads = {name: np.float32(size) * x for name, size in HOSTILE.items()}
+    grads |= {"rank one": np.outer(x[:, 0], x[0]), "row": x[:1], "column": x[:, :1]}
+    grads["nan"] = np.where(x == x[0, 0], np.float32(np.nan), x)
+    tx = optc.compile(f"optimizer one() {{ precondition {rule}  tune step 1 }}")().transform()
+    run = jax.jit(lambda g, w: tx.update(g, tx.init(w), w)[0])
+    found = run(grads, jax.tree.map(np.zeros_like, grads))
+    sizes = {name: singular_values(x).max() for name, x in found.items() if name != "nan"}
+    largest = 1.3 * np.sqrt(8)  # of the scale of a row
+    assert all(np.isfinite(size) and size < largest for size in sizes.values()), sizes
+    assert sizes["zero"] == 0
+    assert sizes["plain"] > 0.5
 
 
 def test_spectral_descent_has_the_nuclear_norm_as_its_size():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shipped import program as shipped
 from shipped import staged
 
 import optc
@@ -62,7 +63,7 @@ def objective(**options):
     return optc.Objective(loss=loss, aux=True, measured=lambda aux: aux, **options)
 
 
-def program():
+def clipped():
     clip = 'constrain qk_clip(tau) where path matches "query|key"'
     return staged("tune step lr", clip, lr=LR, tau=TAU)
 
@@ -73,7 +74,7 @@ def batch():
         yield jnp.asarray(np.random.default_rng(1).normal(size=(4, 6, FEATURES)), jnp.float64)
 
 
-def stepped(params, batch, objective, **values):
+def stepped(params, batch, objective, program=clipped, **values):
     optimizer = program()(**values)
 
     @jax.jit
@@ -102,9 +103,11 @@ def test_heads_over_the_limit_shrink_and_no_others(batch):
     np.testing.assert_array_equal(after["scale"], plain["scale"])
 
 
-def test_without_a_step_the_largest_logit_of_a_head_is_the_limit(batch):
+@pytest.mark.filterwarnings("ignore::optc.GroupWarning")  # nothing here but attention
+@pytest.mark.parametrize("program", [clipped, lambda: shipped("muon_clip")])
+def test_without_a_step_the_largest_logit_of_a_head_is_the_limit(batch, program):
     before = params()
-    after = stepped(before, batch, objective(), lr=0.0)
+    after = stepped(before, batch, objective(), program, lr=0.0, tau=TAU)
     for layer, now in zip(before["layers"], after["layers"], strict=True):
         largest, found = (
             np.max(logits(each["attention"], batch), axis=(0, 2, 3)) for each in (layer, now)
