@@ -227,14 +227,14 @@ class _Call:
         return _node(ctx, op, (value,), dims[:1] if function == "diag" else dims, self.name)
 
     def argsort(self) -> Value:
-        """`argsort(v, descending = true)`."""
+        """`argsort(v, descending = true)`; of a permutation it is the inverse."""
         ctx = self.ctx
         if not self._match(("v", "descending"), 1):
             return MISTAKE
         value = self._value("v")
         if value.type.is_unknown:
             return MISTAKE
-        if not value.type.is_vector or value.type.dtype != "float":
+        if not value.type.is_vector or value.type.dtype == "bool":
             shape = shapes.described(ctx, value.type)
             return ctx.mistyped(self._span("v"), f"`argsort` takes a vector; this is {shape}")
         descending = False

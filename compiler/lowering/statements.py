@@ -210,7 +210,7 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
     if isinstance(when.condition, syntax.IsShape) and not is_predicate(when.condition):
         return _when_shape(ctx, site, scope, when, when.condition)
     if is_predicate(when.condition, scope.known()) or _speaks_of(when.condition, dimensions):
-        term = predicate(when.condition, ctx.report, dimensions)
+        term = predicate(when.condition, ctx.report, scope.numbers(ctx) | dimensions)
         return MISTAKE if term is None else _when_tensor(ctx, site, scope, when, term)
     condition = expressions.condition(ctx, site, scope, when.condition)
     if condition.type.is_unknown:
@@ -292,10 +292,16 @@ def _when_tensor(
     named: Callable[[syntax.Block], Value | None] | None = None,
 ) -> Value | None:
     """A choice by tensor; `named` lowers its first side, with names for lengths."""
+    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
+    opposite = Term(op="not", arguments=(term,))
+    # A rule that looks at the shape in a group for that shape has no other side.
+    if _refusal(when.then) is None and ctx.sure(term):
+        return first(when.then)
+    if _refusal(when.otherwise) is None and ctx.sure(opposite):
+        return _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
-    outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
-    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
+    outside = ctx.add_domain(f"other_{name}", opposite)
     for refused, other, flip in _refused_sides(when):
         ctx.refuse(refused, outside if flip else inside)
         if other is None:
