@@ -214,7 +214,8 @@ class Formulas:
             return Formula(self._atom(node, node.op, of=[*values, *table]).value, form)
         if self._multiplies and node.op in ("add", "sub") and node.type.is_field:
             sign = 1 if node.op == "add" else -1
-            return Formula(self._products.added(*values, str(form), sign), form)
+            x, y = values
+            return Formula(self._products.added(x, y, str(form), sign), form)
         found = self._operations.apply(op or node.op, *values)
         return Formula(found, form if node.type.has_tensors else None)
 
@@ -342,7 +343,8 @@ class Formulas:
             case "onto_matrix" | "onto_vector":
                 return values[0]
             case "matmul" | "matvec":
-                return self._products.product(*values, (forms[0], forms[1]), form)
+                x, y = values
+                return self._products.product(x, y, (forms[0], forms[1]), form)
             case "transpose":
                 return self._products.transposed(values[0], forms[0], form)
             case "solve":
