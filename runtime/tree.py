@@ -7,7 +7,7 @@ when they leave, once each.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -55,19 +55,19 @@ class Leaf:
 class Place:
     """What a field has one array for: a weight tensor, or several of one shape and dtype.
 
-    `members` are their indices among the leaves, and `leaf` is the first of them. Where `size` is
-    not 0 the array is a stack with so many along its first axis; where that is more than there
-    are members, the members come again from the first on.
+    `members` are their indices among the leaves, and `leaf` is the first of them. A stack has
+    `rows`: which of the leaves lies at each place of the first axis. Where devices share a stack
+    evenly, some members lie there twice, and the first time counts.
     """
 
     leaf: Leaf
     members: tuple[int, ...]
-    size: int = 0
+    rows: tuple[int, ...] = ()
 
     @property
     def is_stack(self) -> bool:
         """Whether the array has a first axis of members."""
-        return self.size > 0
+        return bool(self.rows)
 
     @property
     def name(self) -> str:
@@ -75,25 +75,24 @@ class Place:
         more = len(self.members) - 1
         return f"{self.leaf.path} + {more}" if more else self.leaf.path
 
+    def size(self, x: jax.Array) -> int:
+        """The number of elements of the array here, with those of each member once."""
+        return x.size * len(self.members) // max(len(self.rows), 1)
+
     def stack(self, tensors: Sequence[Any]) -> Any:
         """The array here, of the tensors of all leaves; None where those here are not there."""
-        found = [tensors[i] for i in self.members]
-        if found[0] is None:
+        if tensors[self.members[0]] is None:
             return None
         if not self.is_stack:
-            return found[0]
-        return jnp.stack([found[i % len(found)] for i in range(self.size)])
+            return tensors[self.members[0]]
+        return jnp.stack([tensors[i] for i in self.rows])
 
     def unstack(self, x: Any, axis: int = 0) -> list[Any]:
         """The tensor of each member, of the array here; the members lie along `axis`."""
         if x is None or not self.is_stack:
             return [x] * len(self.members)
-        count = len(self.members)
-        return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
-
-    def trimmed(self, x: jax.Array) -> jax.Array:
-        """The array here with each member once."""
-        return x[: len(self.members)] if self.size > len(self.members) else x
+        rows = (self.rows.index(i) for i in self.members)
+        return [lax.index_in_dim(x, row, axis, keepdims=False) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,22 @@ class Split:
     def devices(self) -> int:
         """How many parts a stack has."""
         return int(self.mesh.shape[self.axis])
+
+    def over(self, work: Callable[..., Any], stacks: tuple[bool, ...]) -> Callable[..., Any]:
+        """Work on a part of each stack, done on all devices for theirs.
+
+        `stacks` says which arguments are stacks; the others are whole everywhere. The results are
+        stacks. What `work` speaks of besides its arguments is whole too.
+        """
+        part, whole = _spec(self.axis), _spec()
+        return jax.shard_map(
+            work,
+            mesh=self.mesh,
+            in_specs=tuple(part if is_stack else whole for is_stack in stacks),
+            out_specs=part,
+            axis_names={self.axis},
+            check_vma=False,
+        )
 
 
 @dataclass(frozen=True)
@@ -199,6 +214,17 @@ class Tree:
             return NotImplemented
         mine, others = ((x.leaves, x.lifted, x.split) for x in (self, other))
         return mine == others and bool(self.structure == other.structure)
+
+
+def open_split(tree: Tree) -> Split | None:
+    """How the stacks are split here: not where one device runs alone, in the caller's shard_map."""
+    split = tree.split
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    return None if split is None or split.axis in manual else split
+
+
+def _spec(*axes: str) -> Any:
+    return jax.sharding.PartitionSpec(*axes)  # type: ignore[no-untyped-call]  # jax has none
 
 
 def leaves_of(tree: PyTree, name: str = "params") -> tuple[Leaf, ...]:
