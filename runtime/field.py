@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from .arrange import View
-from .tree import Leaf, Place, Split, Tree, open_split
+from .devices import Split
+from .tree import Leaf, Place, Tree
 
 Tensor: TypeAlias = jax.Array | None
 """One tensor of a field; None where the field has none."""
@@ -261,7 +262,7 @@ class _Lifted:
         rows = []
         for place, row in zip(tree.places, zip(*columns, strict=False), strict=True):
             dtype = casts.dtype(row)
-            fn = self._stacked(args, open_split(tree)) if place.is_stack else self._plain(args)
+            fn = self._stacked(args, tree.open_split) if place.is_stack else self._plain(args)
             rows.append(None if dtype is None else fn(*casts.cast(row, dtype)))
         results = next((_count(row) for row in rows if row is not None), self._results)
         if results is None:

@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias, get_args
 
 import jax
 
+from .devices import Split
 from .field import Field, Mask
 from .hyperparameters import Value
-from .tree import Place, Split, Tree
+from .tree import Place, Tree
 
 Way: TypeAlias = Literal["auto", "tensors", "stacked"]
 """How matrices are lifted: tensor by tensor, in stacks, or as the backend has it best."""

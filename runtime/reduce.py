@@ -112,12 +112,12 @@ def _parts(one: Callable[..., jax.Array], *fields: Field) -> list[jax.Array]:
     A stack in which members lie twice is reduced one by one, so that each of them counts once.
     """
     found: list[jax.Array] = []
-    places = fields[0].tree.places
-    for place, *tensors in zip(places, *(field.tensors for field in fields), strict=True):
+    tree = fields[0].tree
+    for place, *tensors in zip(tree.places, *(field.tensors for field in fields), strict=True):
         if not builtins.all(x is not None for x in tensors):
             continue
         if len(place.rows) > len(place.members):
-            found += place.unstack(jax.vmap(one)(*tensors))
+            found += tree.members_of(place, jax.vmap(one)(*tensors))
         else:
             found.append(one(*tensors))
     return found

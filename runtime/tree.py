@@ -7,7 +7,7 @@ when they leave, once each.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from .devices import Split
 
 PyTree: TypeAlias = Any
 """Any nesting of containers that JAX knows, with arrays at its leaves."""
@@ -96,35 +98,6 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Split:
-    """The axis of a mesh of devices over which stacks are split."""
-
-    mesh: jax.sharding.Mesh
-    axis: str
-
-    @property
-    def devices(self) -> int:
-        """How many parts a stack has."""
-        return int(self.mesh.shape[self.axis])
-
-    def over(self, work: Callable[..., Any], stacks: tuple[bool, ...]) -> Callable[..., Any]:
-        """Work on a part of each stack, done on all devices for theirs.
-
-        `stacks` says which arguments are stacks; the others are whole everywhere. The results are
-        stacks. What `work` speaks of besides its arguments is whole too.
-        """
-        part, whole = _spec(self.axis), _spec()
-        return jax.shard_map(
-            work,
-            mesh=self.mesh,
-            in_specs=tuple(part if is_stack else whole for is_stack in stacks),
-            out_specs=part,
-            axis_names={self.axis},
-            check_vma=False,
-        )
-
-
-@dataclass(frozen=True)
 class Tree:
     """The structure of the weights and the path, shape and dtype of each tensor, hashable.
 
@@ -152,7 +125,7 @@ class Tree:
         """The array of each place, of one tensor for each leaf."""
         if not self.lifted:
             return tuple(tensors)
-        return tuple(place.stack(tensors) for place in self.places)
+        return tuple(self.parted(place, place.stack(tensors)) for place in self.places)
 
     def unstack(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """One tensor for each leaf, of the array of each place."""
@@ -160,7 +133,7 @@ class Tree:
             return tuple(arrays)
         found: list[Any] = [None] * len(self.leaves)
         for place, x in zip(self.places, arrays, strict=True):
-            for i, tensor in zip(place.members, place.unstack(x), strict=True):
+            for i, tensor in zip(place.members, self.members_of(place, x), strict=True):
                 found[i] = tensor
         return tuple(found)
 
@@ -179,6 +152,21 @@ class Tree:
             leaves.append(Leaf(path, tensor.shape, tensor.dtype.name))
             tensors.append(tensor)
         return cls(structure, tuple(leaves)), tuple(tensors)
+
+    def members_of(self, place: Place, x: Any) -> list[Any]:
+        """The tensor of each member of a place, whole on every device."""
+        split = self.open_split
+        return place.unstack(x if x is None or split is None else split.whole(x))
+
+    def parted(self, place: Place, x: Any) -> Any:
+        """The array of a place as devices share it: a stack in parts."""
+        split = self.open_split if place.is_stack else None
+        return x if x is None or split is None else split.parted(x)
+
+    @property
+    def open_split(self) -> Split | None:
+        """How devices share the stacks here and now."""
+        return self.split if self.split is not None and self.split.is_open else None
 
     def flatten(self, tree: PyTree, name: str) -> list[Any]:
         """What `tree` holds at the place of each weight tensor; None where it holds nothing.
@@ -214,17 +202,6 @@ class Tree:
             return NotImplemented
         mine, others = ((x.leaves, x.lifted, x.split) for x in (self, other))
         return mine == others and bool(self.structure == other.structure)
-
-
-def open_split(tree: Tree) -> Split | None:
-    """How the stacks are split here: not where one device runs alone, in the caller's shard_map."""
-    split = tree.split
-    manual = jax.sharding.get_abstract_mesh().manual_axes
-    return None if split is None or split.axis in manual else split
-
-
-def _spec(*axes: str) -> Any:
-    return jax.sharding.PartitionSpec(*axes)  # type: ignore[no-untyped-call]  # jax has none
 
 
 def leaves_of(tree: PyTree, name: str = "params") -> tuple[Leaf, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from jax import lax
 
 from .field import Field, Mask, cast
-from .tree import Leaf, Place, Split, Tree, open_split
+from .tree import Leaf, Place, Tree
 
 _Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 """The shapes of what is kept for one tensor."""
@@ -100,13 +100,14 @@ class _Work:
                 self._jitted[key] = jax.jit(self._one(_alone(place.leaf), flags))
             due = self._now == turn[place.members[0]]
             return tuple(self._jitted[key](due, olds, tensors))
-        split = open_split(self._tree)
+        split = self._tree.open_split
         table = _table(place, turn, self._period, split.devices if split else 1)
-        key = place.leaf.shape, place.leaf.dtype, flags, table.shape, len(place.rows)
-        if key not in self._jitted:
-            some = _some(place.leaf, table.shape[-1])
-            self._jitted[key] = jax.jit(self._over_devices(self._few(some, flags), split))
-        return tuple(self._jitted[key](table, self._now, olds, tensors))
+        several = place.leaf.shape, place.leaf.dtype, flags, table.shape, len(place.rows)
+        if several not in self._jitted:
+            few = self._few(_some(place.leaf, table.shape[-1]), flags)
+            over = few if split is None else split.over(few, (True, False, True, True))
+            self._jitted[several] = jax.jit(over)
+        return tuple(self._jitted[several](table, self._now, olds, tensors))
 
     def _one(self, alone: Tree, flags: tuple[bool, ...]) -> Callable[..., Any]:
         """What is kept for a tensor after the step, where it is `due`."""
@@ -141,9 +142,6 @@ class _Work:
             return lax.cond(rows[0] >= 0, anew, lambda: olds)
 
         return work
-
-    def _over_devices(self, work: Callable[..., Any], split: Split | None) -> Callable[..., Any]:
-        return work if split is None else split.over(work, (True, False, True, True))
 
     def _anew(self, tree: Tree, flags: tuple[bool, ...], tensors: list[Any]) -> list[Any]:
         """The new values of what a place of this tree keeps."""

@@ -7,8 +7,6 @@ import optax
 import pytest
 from programs import PLAIN, adamw, averaged, cdat, fsam, polyak, sam, sgd
 
-from optc import runtime as rt
-
 
 @pytest.mark.parametrize("program", [*PLAIN, fsam], ids=lambda program: program.name)
 def test_applied_updates_are_the_step(program, params, batch, model):
