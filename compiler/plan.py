@@ -145,8 +145,8 @@ class _Planner:
         """Move what can wait to its first use.
 
         Kernel work on weights and states alone costs no storage before it is used, and a value
-        that crosses phases does. Scalars and probes are read best where they are used. Oracles
-        stay where their inputs are ready.
+        that crosses phases does. A transpose may as well be taken where it is used. Scalars and
+        probes are read best where they are used. Oracles stay where their inputs are ready.
         """
         last = max((levels[n.id] for n in work if is_kernel_work(n)), default=0)
         lasting = self._lasting(work)
@@ -170,6 +170,7 @@ class _Planner:
         for node in work:
             fields = [i for i in node.inputs if self.nodes[i].type.has_tensors]
             kept = all(i in lasting or self.nodes[i].op in _PERSISTENT for i in fields)
+            kept = kept or node.op == "transpose"
             if kept if is_kernel_work(node) else OPS[node.op].op_class in _MOVABLE:
                 lasting.add(node.id)
         return lasting

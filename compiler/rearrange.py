@@ -159,10 +159,10 @@ def parse(
     view: View | None = View("")
     if group.view is not None:
         view = _Parser(group.view, known, report).view()
-    if view is None or group.blocks is None:
+    if group.blocks is None:
         return view if view and view.pattern else None
     blocks = _size(group.blocks, known, report)
-    if blocks is None:
+    if view is None or blocks is None:
         return None
     axes = len(sides(view.pattern)[1]) if view.pattern else 2
     if axes < 2:

@@ -377,7 +377,7 @@ class View(Node):
 
 @dataclass(frozen=True, slots=True)
 class Group(Node):
-    """`group name where predicate view "..." blocks of size { stages }`; `rest` has no predicate."""
+    """`group name where predicate view "..." blocks of N { stages }`; `rest` has no predicate."""
 
     name: Name
     where: Expr | None

@@ -105,11 +105,17 @@ def eigenvalues(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
 
 
 def orthonormal(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
-    """The factor Q of a = QR with a diagonal of R that is not negative: `[..., rows, min]`."""
+    """The factor Q of a = QR with a diagonal of R that is not negative, in the shape of `a`.
+
+    Columns beyond a square have no direction left, and are zeros.
+    """
 
     def factor(a: jax.Array) -> jax.Array:
         q, r = jnp.linalg.qr(a)
-        return q * _sign(diagonal(r))[..., None, :]
+        beyond = a.shape[-1] - q.shape[-1]
+        return jnp.pad(
+            q * _sign(diagonal(r))[..., None, :], [(0, 0)] * (a.ndim - 1) + [(0, beyond)]
+        )
 
     return _guarded(factor, a, otherwise)
 

@@ -3,7 +3,7 @@
 from ...grammar import syntax
 from ...grammar.diagnostic import Label
 from ..predicate import is_predicate, predicate
-from . import expressions
+from . import expressions, shapes
 from .arguments import match
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
@@ -28,7 +28,8 @@ def where_tensors(
     matched = match(ctx, expr, _NAMES, _NAMES, "where")
     if matched is None:
         return MISTAKE
-    term = predicate(matched["condition"].value, ctx.report, scope.dimensions())
+    names = scope.numbers(ctx) | scope.dimensions()
+    term = predicate(matched["condition"].value, ctx.report, names)
     sides = [matched["yes"].value, matched["no"].value]
     values = [ctx.as_float(expressions.expression(ctx, site, scope, side)) for side in sides]
     if term is None or any(v.type.is_unknown for v in values):
@@ -45,6 +46,8 @@ def where_tensors(
     spans = (sides[0].span, sides[1].span)
     if (wrong := expressions.differently_arranged(ctx, (yes, no), spans)) is not None:
         return wrong
+    if not shapes.agree(ctx, (yes, no), spans, "both sides of `where` have"):
+        return MISTAKE
     domain = ctx.add_domain(f"{site.label.replace('.', '_')}_tensors", term)
     chosen = ctx.merge(domain, yes, no, name)
     ctx.sides.setdefault(chosen.id, spans)

@@ -15,7 +15,7 @@ from ..ops import OPS
 from ..parameters import Bounds
 from ..predicate import OPPOSITES
 from ..records import TRUE, Domain, Hyperparameter, Refusal, Scalar, Slot, Term, View, distinct
-from ..types import INT, Type
+from ..types import INT, Dim, Type
 from . import views
 from .builder import MISTAKE, Builder, TooLargeError, Value
 from .draft import DraftRegion
@@ -98,6 +98,12 @@ class Scope:
         own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
         return outer | own
 
+    def numbers(self, ctx: "Context") -> dict[str, Term]:
+        """The names that stand for whole numbers which are known when a program is bound."""
+        outer = self.outer.numbers(ctx) if self.outer else {}
+        own = {n: ctx.number(b.value) for n, b in self.names.items()}
+        return outer | {name: term for name, term in own.items() if term is not None}
+
 
 _AXES = {-1: "cols", -2: "rows"}
 
@@ -157,7 +163,7 @@ class Context(Builder):
     random_sites: int = 0
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
-    lengths: dict[int, syntax.Name] = field(default_factory=dict)
+    lengths: dict[Dim, syntax.Name] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -179,7 +185,7 @@ class Context(Builder):
         self.active = outer
 
     @contextmanager
-    def naming(self, names: Mapping[int, syntax.Name]) -> Iterator[None]:
+    def naming(self, names: Mapping[Dim, syntax.Name]) -> Iterator[None]:
         """Lower for a while what knows the lengths of axes, counted from the end, by names."""
         outer, self.lengths = self.lengths, {**self.lengths, **names}
         yield
@@ -327,6 +333,13 @@ class Context(Builder):
         self.assumed.append(term if holds else _not(term))
         yield
         self.assumed.pop()
+
+    def number(self, value: Value) -> Term | None:
+        """A whole number that is written out, or a parameter of which it is known to be one."""
+        if not (value.type.is_scalar and value.type.static and value.type.dtype == "int"):
+            return None
+        leaf = self.made[value.id].op in ("const", "parameter")
+        return self._term(value, [_LONGEST]) if leaf else None
 
     def _term(self, value: Value, left: list[int]) -> Term:
         """A static value as what a caller can work out, of no more than `left` parts."""

@@ -163,7 +163,7 @@ def elementwise(
         return wrong
     if (wrong := outputs_and_fields(ctx, values, spans)) is not None:
         return wrong
-    if not shapes.agree(ctx, values, spans, shown):
+    if not shapes.agree(ctx, values, spans, f"`{shown}` takes"):
         return MISTAKE
     values = beside_vectors(ctx, values)
     if op == "where" and (values[1].type.dtype == "bool") != (values[2].type.dtype == "bool"):

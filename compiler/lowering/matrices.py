@@ -58,10 +58,10 @@ def filled(
     if len(values) == 1 and (values[0].type.is_unknown or not _is_length(ctx, values[0])):
         return None
     lengths = [
-        shapes.length(ctx, v, a.value.span) for v, a in zip(values, expr.arguments, strict=True)
+        shapes.length(ctx, scope, v, a.value) for v, a in zip(values, expr.arguments, strict=True)
     ]
     dims = tuple(each for each in lengths if each is not None)
-    if len(dims) < len(lengths) or not _has_places(ctx, expr, function):
+    if len(dims) < len(lengths) or not shapes.has_matrices(ctx, expr.span, function):
         return MISTAKE
     return made(ctx, "filled", dims, name, value=0.0 if function == "zeros" else 1.0)
 
@@ -80,12 +80,6 @@ def made(ctx: Context, op: str, dims: Dims, name: str | None = None, **more: Sca
     dtype: DType = "int" if op == "arange" else "float"
     type = Type("field", dtype, domain=ctx.domain, dims=matrix_of(dims))
     return ctx.node(op, inputs, type, name=name, attributes=attributes)
-
-
-def _has_places(ctx: Context, expr: syntax.Call, function: str) -> bool:
-    """Whether the tensors here are matrices, for each of which there can be another."""
-    type = Type("field", domain=ctx.domain)
-    return shapes.matrix(ctx, Value(-1, type), expr.span, function) is not None
 
 
 def transpose(ctx: Context, value: Value, span: Span) -> Value:
@@ -205,8 +199,9 @@ class _Call:
         """`eye(n)` and `arange(n)`."""
         if not self._match(("n",), 1):
             return MISTAKE
-        dim = shapes.length(self.ctx, self._value("n"), self._span("n"))
-        if dim is None or not _has_places(self.ctx, self.expr, self.function):
+        expr = self.matched["n"].value
+        dim = shapes.length(self.ctx, self.scope, self._value("n"), expr)
+        if dim is None or not shapes.has_matrices(self.ctx, self.expr.span, self.function):
             return MISTAKE
         dims: tuple[Dim, ...] = (dim, dim) if self.function == "eye" else (dim,)
         return made(self.ctx, self.function, dims, self.name)
@@ -232,14 +227,14 @@ class _Call:
         return _node(ctx, op, (value,), dims[:1] if function == "diag" else dims, self.name)
 
     def argsort(self) -> Value:
-        """`argsort(v, descending = true)`."""
+        """`argsort(v, descending = true)`; of a permutation it is the inverse."""
         ctx = self.ctx
         if not self._match(("v", "descending"), 1):
             return MISTAKE
         value = self._value("v")
         if value.type.is_unknown:
             return MISTAKE
-        if not value.type.is_vector or value.type.dtype != "float":
+        if not value.type.is_vector or value.type.dtype == "bool":
             shape = shapes.described(ctx, value.type)
             return ctx.mistyped(self._span("v"), f"`argsort` takes a vector; this is {shape}")
         descending = False

@@ -58,20 +58,23 @@ NO_LENGTH = declare(
 _TWO = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
 
 
-def length(ctx: Context, value: Value, span: Span) -> Dim | None:
+def length(ctx: Context, scope: Scope, value: Value, expr: syntax.Expr) -> Dim | None:
     """What a value says as a length; None where a mistake was reported."""
     if value.type.is_unknown:
         return None
-    node = ctx.made[value.id]
+    node, span = ctx.made[value.id], expr.span
     if node.op == "extent":
         return int(node["axis"])
     if value.type.is_scalar and value.type.dtype == "int":
         if node.op == "parameter":
-            return str(node["name"])
+            name = str(node["name"])
+            binding = scope.find(expr.id) if isinstance(expr, syntax.Name) else None
+            if binding is not None and binding.span is not None:
+                ctx.lengths = ctx.lengths | {name: syntax.Name(binding.span, binding.span.text)}
+            return name
         if isinstance(value.constant, int) and value.constant >= 1:
             return value.constant
-    what = "this number" if value.type.is_scalar else described(ctx, value.type)
-    message = f"a length is needed; {what} is none"
+    message = f"a length is needed; this is {described(ctx, value.type)}"
     help = "lengths are names of `when g is [rows, cols]`, `int` parameters and whole numbers"
     ctx.report.add(NO_LENGTH.at(span, message, help=help, others=ctx.asker_of(span)))
     return None
@@ -107,14 +110,26 @@ def matrix(
     if is_matrix(ctx, type) and type.dtype == "float":
         return type.dims or WHOLE
     if type.is_like_weights and type.dtype == "float":
-        message = f"`{function}` takes matrices; these tensors may have fewer than two axes"
-        help = "do it in a `when` for matrices: `when g is [rows, cols] { ... }`"
-        others = ctx.asker_of(span)
-        ctx.report.add(NO_MATRIX.at(span, message, label="any shape", help=help, others=others))
+        _report_no_matrix(ctx, span, f"`{function}` takes matrices")
         return None
     wanted = "matrices and vectors" if or_vector else "matrices"
     ctx.mistyped(span, f"`{function}` takes {wanted}; this is {described(ctx, type)}")
     return None
+
+
+def has_matrices(ctx: Context, span: Span, function: str) -> bool:
+    """Whether there surely is a matrix of each weight, for which another is made."""
+    if ctx.sure(_TWO):
+        return True
+    _report_no_matrix(ctx, span, f"`{function}` makes one of each matrix")
+    return False
+
+
+def _report_no_matrix(ctx: Context, span: Span, what: str) -> None:
+    message = f"{what}; the tensors here may have fewer than two axes"
+    help = "do it in a `when` for matrices: `when g is [rows, cols] { ... }`"
+    others = ctx.asker_of(span)
+    ctx.report.add(NO_MATRIX.at(span, message, label="any shape", help=help, others=others))
 
 
 def square(ctx: Context, value: Value, span: Span, function: str) -> Dims | None:
@@ -127,15 +142,8 @@ def square(ctx: Context, value: Value, span: Span, function: str) -> Dims | None
     return None
 
 
-def agree(
-    ctx: Context,
-    values: Sequence[Value],
-    spans: Sequence[Span],
-    function: str,
-    scope: Scope | None = None,
-    exprs: Sequence[syntax.Expr] = (),
-) -> bool:
-    """Whether fields have shapes that broadcast; a report where they have not."""
+def agree(ctx: Context, values: Sequence[Value], spans: Sequence[Span], what: str) -> bool:
+    """Whether fields have shapes that broadcast; else a report of `what` asks for it."""
     fields = [(v.type, s) for v, s in zip(values, spans, strict=True) if v.type.is_field]
     parts = [(t, s) for t, s in fields if t.per not in ONE_FOR_ALL]
     if all(type.dims is None for type, _ in parts):
@@ -144,7 +152,7 @@ def agree(
     for other, span in others:
         if not _broadcast(first, other):
             one, two = (shown(ctx, t.dims or WHOLE) for t in (first, other))
-            message = f"`{function}` takes equal shapes; these are {one} and {two}"
+            message = f"{what} equal shapes; these are {one} and {two}"
             labels = (*sources(ctx, span, first.dims, other.dims), Label(at, one))
             ctx.report.add(SHAPE_MISMATCH.at(span, message, label=two, others=labels))
             return False
@@ -172,11 +180,9 @@ def shown(ctx: Context, dims: Dims) -> str:
 
 def called(ctx: Context, dim: Dim) -> str:
     """A length in the names that hold here."""
-    if isinstance(dim, str) or dim > 0:
-        return str(dim)
     if (name := ctx.lengths.get(dim)) is not None:
         return name.id
-    return {-1: "cols", -2: "rows"}.get(dim, f"axis {dim}")
+    return {-1: "cols", -2: "rows"}.get(dim, str(dim)) if isinstance(dim, int) else dim
 
 
 def described(ctx: Context, type: Type) -> str:
@@ -187,7 +193,7 @@ def described(ctx: Context, type: Type) -> str:
 def sources(ctx: Context, span: Span, *shapes: Dims | None) -> tuple[Label, ...]:
     """Labels that show where the lengths of some shapes got their names, and who asks."""
     dims = dict.fromkeys(dim for dims in shapes for dim in dims or WHOLE)
-    names = [ctx.lengths[dim] for dim in dims if isinstance(dim, int) and dim in ctx.lengths]
+    names = [ctx.lengths[dim] for dim in dims if dim in ctx.lengths]
     names.sort(key=lambda name: (name.span.source.name, name.span.start))
     labels = tuple(Label(name.span, f"`{name.id}` is named here") for name in names)
     return (*labels, *ctx.asker_of(span))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterator
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
+from ...grammar.source import Span
 from ..predicate import is_predicate, predicate, rank
 from ..records import Term
 from ..types import WHOLE, Dims, Type, dynamic
@@ -169,12 +170,39 @@ def _branch(
     then: syntax.Block,
     otherwise: syntax.Block | None,
 ) -> Value | None:
-    return ctx.branch(
+    sides = _Sides(ctx, "if")
+    found = ctx.branch(
         condition,
-        lambda: _block(ctx, site, Scope(scope), then),
-        lambda: _block(ctx, site, Scope(scope), otherwise) if otherwise else None,
+        lambda: sides.of(then, _block(ctx, site, Scope(scope), then)),
+        lambda: (
+            sides.of(otherwise, _block(ctx, site, Scope(scope), otherwise)) if otherwise else None
+        ),
         name=site.result,
     )
+    return found if sides.agree() else MISTAKE
+
+
+class _Sides:
+    """What the sides of a choice return, which have one shape."""
+
+    def __init__(self, ctx: Context, word: str) -> None:
+        self._ctx = ctx
+        self._word = word
+        self._values: list[Value] = []
+        self._spans: list[Span] = []
+
+    def of(self, block: syntax.Block, value: Value | None) -> Value | None:
+        """Note what a block returns."""
+        if value is not None:
+            *_, last = block.statements
+            self._values.append(value)
+            self._spans.append(last.value.span if isinstance(last, syntax.Return) else last.span)
+        return value
+
+    def agree(self) -> bool:
+        """Whether the shapes are the same; a report where they are not."""
+        what = f"both sides of `{self._word}` return"
+        return shapes.agree(self._ctx, self._values, self._spans, what)
 
 
 def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | None:
@@ -182,7 +210,7 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
     if isinstance(when.condition, syntax.IsShape) and not is_predicate(when.condition):
         return _when_shape(ctx, site, scope, when, when.condition)
     if is_predicate(when.condition, scope.known()) or _speaks_of(when.condition, dimensions):
-        term = predicate(when.condition, ctx.report, dimensions)
+        term = predicate(when.condition, ctx.report, scope.numbers(ctx) | dimensions)
         return MISTAKE if term is None else _when_tensor(ctx, site, scope, when, term)
     condition = expressions.condition(ctx, site, scope, when.condition)
     if condition.type.is_unknown:
@@ -264,23 +292,34 @@ def _when_tensor(
     named: Callable[[syntax.Block], Value | None] | None = None,
 ) -> Value | None:
     """A choice by tensor; `named` lowers its first side, with names for lengths."""
+    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
+    opposite = Term(op="not", arguments=(term,))
+    # A rule that looks at the shape in a group for that shape has no other side.
+    if _refusal(when.then) is None and ctx.sure(term):
+        return first(when.then)
+    if _refusal(when.otherwise) is None and ctx.sure(opposite):
+        return _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None
     name = f"{site.label.replace('.', '_')}_tensors"
     inside = ctx.add_domain(name, term)
-    outside = ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,)))
-    first = named or (lambda block: _block(ctx, site, Scope(scope), block))
+    outside = ctx.add_domain(f"other_{name}", opposite)
     for refused, other, flip in _refused_sides(when):
         ctx.refuse(refused, outside if flip else inside)
         if other is None:
             return None
         return first(other) if flip else _block(ctx, site, Scope(scope), other)
     ctx.choices += 1
+    sides, otherwise = _Sides(ctx, "when"), when.otherwise
     chosen = ctx.choose(
         inside,
         outside,
-        lambda: first(when.then),
-        lambda: _block(ctx, site, Scope(scope), when.otherwise) if when.otherwise else None,
+        lambda: sides.of(when.then, first(when.then)),
+        lambda: (
+            sides.of(otherwise, _block(ctx, site, Scope(scope), otherwise)) if otherwise else None
+        ),
     )
     ctx.choices -= 1
+    if not sides.agree():
+        return MISTAKE
     if chosen is not None and chosen.type.kind not in ("scalar", "field", "unknown"):
         message = f"a choice by tensor is of numbers or fields; this is {chosen.type}"
         return ctx.mistyped(when.condition.span, message, "choose outside of it")

@@ -206,7 +206,7 @@ def _start_scope(ctx: Context, scope: Scope, initial: syntax.Expr) -> Scope:
             continue
         known = ctx.can_transplant(binding.value)
         value = ctx.transplant(binding.value) if known else _shaped(ctx, binding.value.type)
-        names.names[name] = Binding("parameter", None, value)
+        names.names[name] = Binding("parameter", binding.span, value)
     return names
 
 
@@ -228,7 +228,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 _ASKING = {
     *(*RESULTS, *OPERATORS, "per_example_mean"),
-    *("normal", "rademacher", "uniform", "feature_alignment"),
+    *("normal", "rademacher", "uniform", "feature_alignment", "measured"),
+    *("fisher_rows", "fisher_columns"),
 }
 """Functions that have an answer in a step only."""
 

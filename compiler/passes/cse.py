@@ -19,21 +19,20 @@ Key = tuple[
 
 def cse(graph: Graph) -> Graph:
     """See the module's docstring."""
-    return over_regions(graph, lambda region: _merge(region, {}, {}))
+    return over_regions(graph, lambda region: _merge(region, {}, {}, region is graph.start))
 
 
-def _merge(region: Region, outer: dict[Key, int], replaced: Replaced) -> Region:
+def _merge(region: Region, outer: dict[Key, int], replaced: Replaced, starts: bool) -> Region:
     seen = dict(outer)
     kept: dict[int, Node] = {}
     for original in region.nodes:
         node = renamed(original, replaced)
         if node.regions and not is_plain_mean(node):
-            inner = (_merge(r, seen, replaced) for r in node.regions)
+            inner = (_merge(r, seen, replaced, starts) for r in node.regions)
             kept[node.id] = with_regions(node, inner)
             continue
-        makes_buffers = OPS[node.op].op_class in ("fill", "opaque") or node.op in MAKERS
-        makes_buffers = makes_buffers or node.type.kind == "history"
-        if node.op == "argument" or makes_buffers:
+        makes_buffers = OPS[node.op].op_class in ("fill", "opaque") or node.type.kind == "history"
+        if node.op == "argument" or makes_buffers or (starts and node.op in MAKERS):
             # These make buffers, and two states that shared one could not both be donated.
             kept[node.id] = node
             continue

@@ -9,15 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..graph import Graph, Node, Region
-from ..records import Refusal
+from ..records import TRUE, Refusal
 from .rewrite import over_regions, with_regions
 
 
 def settle(graph: Graph) -> Graph:
     """See the module's docstring."""
     domains = graph.domains
-    arranged = [n for n, d in enumerate(domains) if d.view != domains[d.parent].view]
-    moved = {number: domains[number].parent for number in arranged}
+    moved = {
+        number: domain.parent
+        for number, domain in enumerate(domains)
+        if domain.view != domains[domain.parent].view and domain.predicate == TRUE
+    }
     if not moved:
         return graph
 

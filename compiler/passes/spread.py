@@ -1,35 +1,39 @@
-"""Give each use of a transpose one of its own, where it is used.
+"""Give each use of a transpose one of its own, where it is used, and so with `eye` and its like.
 
-A transpose costs nothing beside a product and a buffer where it is kept, and it reads best where it
-stands. Needs: equal values merged, and no later pass that merges them. Guarantees: the same values;
-transposes that a spec gave a name stay as they are.
+They cost nothing beside what uses them, and a buffer where they are kept, and they read best where
+they stand. Needs: equal values merged, and no later pass that merges them. Guarantees: the same
+values; what a spec gave a name stays as it is.
 """
 
 from itertools import count
 
 from ..graph import Graph, Node, Region, index
+from ..ops import MAKERS
 from .rewrite import Replaced, over_regions, renamed, with_regions
+
+_FREE = ("transpose", *MAKERS)
 
 
 def spread(graph: Graph) -> Graph:
     """See the module's docstring."""
     nodes = index(graph)
-    transposes = {i: n for i, n in nodes.items() if n.op == "transpose" and n.name is None}
-    if not transposes:
+    free = {i: n for i, n in nodes.items() if n.op in _FREE and n.name is None}
+    if not free:
         return graph
-    spreading = _Spreading(transposes, max(nodes) + 1)
+    spreading = _Spreading(free, max(nodes) + 1)
     return over_regions(graph, spreading.region)
 
 
 class _Spreading:
-    def __init__(self, transposes: dict[int, Node], first: int) -> None:
-        self._transposes = transposes
+    def __init__(self, free: dict[int, Node], first: int) -> None:
+        self._free = free
         self._ids = count(first)
+        self._used: set[int] = set()
 
     def region(self, region: Region) -> Region:
         made: list[Node] = []
         for node in region.nodes:
-            if node.id in self._transposes:
+            if node.id in self._free:
                 continue
             replaced = self._own(node.inputs, node.stage, made)
             inner = (self.region(each) for each in node.regions)
@@ -39,12 +43,14 @@ class _Spreading:
         return Region(arguments=region.arguments, nodes=tuple(made), results=results)
 
     def _own(self, inputs: tuple[int, ...], stage: int, made: list[Node]) -> Replaced:
-        """Transposes of their own for some inputs, which are put behind what was made."""
+        """Values of their own for some inputs, which are put behind what was made."""
         replaced: Replaced = {}
         for old in dict.fromkeys(inputs):
-            if (node := self._transposes.get(old)) is not None:
+            if (node := self._free.get(old)) is not None:
                 own = self._own(node.inputs, node.stage, made)
-                replaced[old] = next(self._ids)
+                # The first keeps the id, so that merging and spreading again changes nothing.
+                replaced[old] = next(self._ids) if old in self._used else old
+                self._used.add(old)
                 stage = node.stage if stage < 0 else stage
                 new = node.model_copy(update={"id": replaced[old], "stage": stage})
                 made.append(renamed(new, own))

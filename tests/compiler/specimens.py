@@ -64,6 +64,20 @@ SPECIMENS = {
       observe feature_alignment(w, 64, 1, true) as aligned
     }
     """,
+    "what the model measures": """
+    rule precondition own() {
+      when ndim >= 2 {
+        size = measured("largest", per = 1)
+        return where(size > 0.5, g / size, measured("largest", per = 0) * g)
+      } else {
+        return g
+      }
+    }
+    optimizer one() {
+      group wide where ndim == 2 view "a b -> b a" { precondition own()  tune step 0.1 }
+      group rest { precondition own()  tune step 0.1 }
+    }
+    """,
     "random fields": """
     rule perturb noise() {
       var total = g
@@ -135,6 +149,53 @@ SPECIMENS = {
       precondition own(n)
       precondition own(2) where ndim >= 1
       tune step 0.1
+    }
+    """,
+    "matrices": """
+    rule precondition own(rank: int = 2) {
+      when g is [.., rows, cols] {
+        state L = 0.1 * eye(rows)
+        state R: f32 = ones(cols, cols)
+        state root = eye(rows)
+        state basis = zeros(cols, rank)
+        L <- 0.9 * L + g @ g.T / cols
+        R <- tril(0.5 * R + g.T @ g) + triu(R).T
+        every 2 { root <- inverse_root(L, 4, otherwise = root) }
+        if t > 1 { basis <- orthonormal(R @ take(eye(cols), arange(rank), axis = 1)) }
+        kept = g.T + basis @ (basis.T @ g.T)
+        x = solve(cholesky(L), root @ kept.T, triangular = "lower")
+        y = trace(L) / rows * x + matrix_power(L, -0.5) @ polar(g)
+        when rows >= cols {
+          return solve(L, y, otherwise = y) / (1 + norm(L, per = matrix))
+        } else {
+          return root @ y
+        }
+      } else {
+        return g
+      }
+    }
+    optimizer one(k: int = 2) { precondition own(rank = k)  tune step 0.1 }
+    """,
+    "vectors": """
+    rule precondition own() {
+      when g is [.., rows, cols] {
+        state mean = zeros(rows)
+        L = g @ g.T + eye(rows)
+        d = diag(L)
+        mean <- 0.5 * mean + eigenvalues(L) / max(d, per = matrix)
+        B = eigenbasis(L)
+        f = B @ diag(sqrt(mean)) @ B.T
+        u = take(d, argsort(d, descending = true)) + L @ take(mean, argsort(mean), axis = 0)
+        v = solve(L, u) / norm(u, per = tensor) + ones(rows) / dot(u, u, per = matrix)
+        return f @ g / norm(f) + diag(v) @ g
+      } else {
+        return g
+      }
+    }
+    optimizer one() {
+      group lists where ndim < 2 { tune step 0.1 }
+      group grids where ndim == 3 view "a b c -> c a b" { precondition own()  tune step 0.1 }
+      group rest { precondition own()  tune step 0.1 }
     }
     """,
     "static choices": """

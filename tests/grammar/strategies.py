@@ -26,7 +26,7 @@ STATEMENT_WORDS = {
 FREE_WORDS = (
     "where", "clip", "decay", "step", "rest", "total", "min", "trace", "view", "as", "in", "with",
     "group", "observe", "request", "assert", "before", "after", "while", "rule", "use", "T",
-    "lifting", "lambda", "class",
+    "lifting", "lambda", "class", "blocks", "of", "staggered",
     "tune", "accumulate", "drop", "insert", "replace", "from", "equals", "stochastic", "edition",
 )  # fmt: skip
 
@@ -178,7 +178,8 @@ observes = node(
 asserts = node(s.Assert, expressions) | node(s.Lifting, names)
 sizes = node(s.Argument, names, expressions)
 views = node(s.View, strings, many(sizes))
-groups = node(s.Group, names, maybe(expressions), maybe(views), many(stages | observes))
+inside = many(stages | observes)
+groups = node(s.Group, names, maybe(expressions), maybe(views), maybe(expressions), inside)
 edits = st.one_of(
     node(s.Drop, paths()),
     node(s.Replace, paths(), expressions),
