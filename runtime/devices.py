@@ -6,7 +6,40 @@ from typing import Any
 
 import jax
 from jax import lax
+from jax.experimental.shard_alike import shard_alike
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def placed_like(x: jax.Array, made: jax.Array) -> jax.Array:
+    """What was made of the shape of `x` alone, on the devices on which `x` lies.
+
+    In a traced function, such as `jax.jit(optimizer.init)`, nothing else ties the two together.
+    """
+    if jax.device_count() == 1 or not isinstance(x, jax.core.Tracer):
+        return made
+    tied: jax.Array = shard_alike(x, made)[1]
+    return tied
+
+
+def on_their_mesh(made: Any, weights: Any) -> Any:
+    """A tree of arrays of which none lies on one device alone where the weights lie on a mesh.
+
+    What is made of shapes alone, such as an identity, is on the default device; here it comes to
+    all devices, whole.
+    """
+    shardings = [x.sharding for x in jax.tree.leaves(weights) if not isinstance(x, jax.core.Tracer)]
+    meshes = [each.mesh for each in shardings if isinstance(each, NamedSharding)]
+    if not meshes or meshes[0].size == 1:
+        return made
+    whole = NamedSharding(meshes[0], _spec())
+
+    def place(x: jax.Array) -> jax.Array:
+        if isinstance(x, jax.core.Tracer) or len(x.sharding.device_set) > 1:
+            return x
+        placed: jax.Array = jax.device_put(x, whole)
+        return placed
+
+    return jax.tree.map(place, made)
 
 
 @dataclass(frozen=True)

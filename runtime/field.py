@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .arrange import View
-from .devices import Split
+from .devices import Split, placed_like
 from .tree import Leaf, Place, Tree
 
 Tensor: TypeAlias = jax.Array | None
@@ -182,7 +182,9 @@ def full(w: Field, value: jax.Array | float, where: Mask | None = None) -> Field
     """One number everywhere, shaped and placed like the weights, on the tensors of a mask."""
     flags = where.flags if where else (True,) * len(w.like)
     made = (
-        jnp.full_like(x, value, dtype=compute_dtype(x.dtype)) if keep and x is not None else None
+        placed_like(x, jnp.full_like(x, value, dtype=compute_dtype(x.dtype)))
+        if keep and x is not None
+        else None
         for x, keep in zip(w.like, flags, strict=True)
     )
     return Field(tuple(made), w.tree)
