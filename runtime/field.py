@@ -2,7 +2,7 @@
 
 import dis
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, update_wrapper, wraps
 from itertools import pairwise, repeat
@@ -108,6 +108,12 @@ class Mask:
 
     flags: tuple[bool, ...]
 
+    def members(self, tree: Tree) -> tuple[bool, ...]:
+        """A flag for each weight tensor, whatever the places are."""
+        chosen = zip(tree.places, self.flags, strict=True)
+        here = {i for place, flag in chosen if flag for i in place.members}
+        return tuple(i in here for i in range(len(tree.leaves)))
+
     def __and__(self, other: "Mask") -> "Mask":
         return Mask(tuple(a and b for a, b in zip(self.flags, other.flags, strict=True)))
 
@@ -120,18 +126,21 @@ class Mask:
 
 def mask(
     w: Field,
-    predicate: Callable[[Leaf], bool],
+    predicate: Callable[..., bool],
     within: Mask | None = None,
     view: View | None = None,
+    h: Mapping[str, Any] | None = None,
 ) -> Mask:
     """The weight tensors for which a predicate holds; it sees a `Leaf`, its path and shape.
 
-    With `view` the predicate sees the tensors of `within` in that arrangement.
+    With `view` the predicate sees the tensors of `within` in that arrangement; with `h` it also
+    sees the hyperparameters.
     """
+    beside = () if h is None else (h,)
     leaves = w.tree.leaves
 
     def chooses(leaf: Leaf) -> bool:
-        return bool(predicate(leaf if view is None else view.of(leaf, {})))
+        return bool(predicate(leaf if view is None else view.of(leaf, {}), *beside))
 
     def flag(place: Place) -> bool:
         found = [chooses(leaves[i]) for i in place.members]

@@ -52,7 +52,7 @@ def needs(graph: Graph) -> dict[str, str]:
     for node in walk(graph.step):
         oracle = {"curvature": "hvp", "ggn_curvature": "ggn"}.get(node.op, node.op)
         idle = node.op == "loss" and node.id in reported and node.id not in used
-        if node.op in (*ASKED, "examples") and not idle:
+        if node.op in (*ASKED, "examples", "measured") and not idle:
             found.setdefault(oracle, _asker(graph, node))
     return found
 
@@ -164,7 +164,8 @@ class _Module:
             if number in groups:
                 rows += groups[number]
                 continue
-            rows += ["", "", f"def in_{domain.name}(tensor):"]
+            given = "tensor, h" if predicate.asks_parameters(domain.predicate) else "tensor"
+            rows += ["", "", f"def in_{domain.name}({given}):"]
             rows += _condition(domain.predicate)
         return rows
 
@@ -183,7 +184,8 @@ class _Module:
         domain = self.graph.domains[number]
         within = [self._mask(domain.parent)] if domain.parent else []
         view = [view_piece(domain.view, _READ)] if domain.view is not None else []
-        return call("rt.mask", "w", f"in_{domain.name}", *within, *view)
+        h = ["h=h"] if predicate.asks_parameters(domain.predicate) else []
+        return call("rt.mask", "w", f"in_{domain.name}", *within, *view, *h)
 
     def _all_kernels(self) -> list[Kernel]:
         return list(self.program.kernel_names)
@@ -362,7 +364,7 @@ class _Module:
             "doc=__doc__",
             f"source_file={quoted(graph.file)}",
             "hyperparameters=HYPERPARAMETERS",
-            Labelled("needs=", mapping(_quoted_values(needs(graph)))),
+            Labelled("needs=", mapping(_worded_values(needs(graph)))),
             "init=init",
             "step=step",
         ]
@@ -387,8 +389,8 @@ def _slots(entries: list[tuple[str, str, Piece]]) -> Piece:
     return mapping([(stage, mapping(slots)) for stage, slots in stages.items()])
 
 
-def _quoted_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
-    return [(key, quoted(value)) for key, value in entries.items()]
+def _worded_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
+    return [(key, worded(value)) for key, value in entries.items()]
 
 
 def _hyperparameter(parameter: Hyperparameter) -> Piece:
