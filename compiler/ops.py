@@ -337,7 +337,8 @@ attribute `otherwise` have a last input that stands for what is not finite. `ont
 numbers of a matrix the rank of a vector, and `onto_matrix` those of a vector that of a matrix.
 
 `gram_loop`, which only a pass makes, is rounds y <- p(yy')y of a matrix y. For each sort of round
-it takes their number and the coefficients of p, as many as the attribute `sizes` says."""
+it takes their number and the coefficients of p, as many as the attribute `sizes` says. With the
+attribute `first` the last input says how many of all these rounds are done."""
 
 MAKERS = ("filled", "eye", "arange")
 """Ops that make a tensor of nothing but a shape."""
@@ -531,13 +532,3 @@ def knots(node: Attributed) -> tuple[tuple[float, float], ...]:
     """The table of an `interpolate`, which is in its attributes: points `(x, y)`."""
     values = [float(value) for _, value in node.attributes]
     return tuple(zip(values[::2], values[1::2], strict=True))
-
-
-def interpolated(node: Attributed, x: float) -> float:
-    """What an `interpolate` makes of a plain number: exactly the table's where it is in it."""
-    (x0, y0), *after = knots(node)
-    for x1, y1 in after:
-        if x < x1:
-            return y0 if x <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-        x0, y0 = x1, y1
-    return y0

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count, zip_longest
 from typing import Literal, TypeAlias
 
-from ..constants import apply
+from ..constants import apply, interpolated
 from ..graph import Node
-from ..ops import OPS, interpolated
+from ..ops import OPS, knots
 from ..types import INT, SCALAR, WHOLE
 
 MOST_DEGREE = 16
@@ -96,11 +95,11 @@ class Numbers:
             return None
         if node.op == "where" and isinstance(given[0], float):
             return given[1] if given[0] else given[2]
+        if node.op == "interpolate" and isinstance(given[0], float):
+            return interpolated(knots(node), given[0])
         literals = [x for x in given if isinstance(x, float)]
         if len(literals) == len(given):
             meaning = OPS[node.op].scalar
-            if node.op == "interpolate":
-                meaning = partial(interpolated, node)
             result = None if meaning is None else apply(meaning, *literals)
             if isinstance(result, int | float):
                 return float(result)
