@@ -16,6 +16,7 @@ from ..ops import OPS
 from ..parts import shape_of_parts
 from . import algebra
 from .members import Members, Row
+from .numbers import Numbers
 from .places import places
 
 Shape = tuple[int, ...]
@@ -43,6 +44,7 @@ def extents(graph: Graph, members: Members) -> Extents:
     found = Extents(places=places(graph, members.values))
     nodes = [*walk(graph.start), *walk(graph.step)]
     known = {node.id: node for node in nodes}
+    numbers = Numbers(nodes, members.values)
     for sort, row in members.sorts.items():
         count = members.counts[sort]
         shapes = _Shapes(graph, members, row, known, found.places)
@@ -54,7 +56,8 @@ def extents(graph: Graph, members: Members) -> Extents:
                 over = shapes.reduced(node)
                 found.reduced[node.id] += 0 if over is None else count * prod(over)
             if OPS[node.op].op_class == "matrix" and shape is not None:
-                flops = count * algebra.flops(node, shapes.inputs(node))
+                given = [numbers.of(i) for i in node.inputs]
+                flops = count * algebra.flops(node, shapes.inputs(node), given)
                 found.algebra[node.id] = found.algebra.get(node.id, 0) + flops
         for number, shape in shapes.slots().items():
             found.slots[number, sort] = shape

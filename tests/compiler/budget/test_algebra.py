@@ -110,6 +110,28 @@ def test_a_root_is_a_basis_and_two_products_once_in_a_period():
     assert more == 11 * (2 * 6**3 + 3**3) / 4
 
 
+@pytest.mark.parametrize("shape", [(6, 5), (5, 60)])
+def test_rounds_by_a_gram_matrix_are_products_on_the_smaller_side(shape):
+    text = """
+    optimizer made(n: int = 3) { precondition polar_by(n) where ndim == 2  tune step 1 }
+    rule precondition polar_by(n: int) {
+      when g is [rows, cols] {
+        var y = g
+        repeat n {
+          a = y @ y.T
+          y <- 3 * y + (-3 * a + a @ a) @ y
+        }
+        return y
+      } else { return g }
+    }
+    """
+    graph = lowered_graph(Located(Source("<string>", text)))[0]
+    found = budget(graph, Tree.of("tree", [Tensor("w", shape)]))
+    small, large = sorted(shape)
+    gram, power, product = 2 * small**2 * large, 2 * small**3, 2 * small**2 * large
+    assert found.work.flops["precondition"] == 3 * (gram + power + product)
+
+
 def test_what_only_the_first_step_does_counts_nothing():
     late = spec().replace("every n", "if t == 1")
     never = spec().replace("every n", "if 1 > 2")
