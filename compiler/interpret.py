@@ -20,7 +20,7 @@ from .constants import value_of
 from .graph import Graph, Node, Region
 from .ops import MAKERS, OPS, knots
 from .parts import axes
-from .predicate import holds
+from .predicate import bound, holds
 from .records import Scalar
 
 Tensor = Any
@@ -197,6 +197,7 @@ class Interpreter:
         masks: list[list[bool]] = []
         for number, domain in enumerate(self.graph.domains):
             parent = masks[domain.parent] if number else [True] * len(weights)
+            predicate = bound(domain.predicate, self.hyperparameters)
             mask = []
             for inside, w, path, dtype in zip(
                 parent, weights, self.tensors.paths, self.tensors.dtypes, strict=True
@@ -205,7 +206,7 @@ class Interpreter:
                 if inside and domain.view is not None:
                     shape = rearrange.shape(domain.view, shape, self.hyperparameters)
                 facts = {"path": path, "dtype": dtype, **_facts(shape)}
-                mask.append(inside and holds(domain.predicate, facts))
+                mask.append(inside and holds(predicate, facts))
             masks.append(mask)
         return masks
 

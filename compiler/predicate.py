@@ -23,7 +23,7 @@ BAD_PREDICATE = declare(
     `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
     as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
     `not`; a path may be matched with a regular expression. `where(PREDICATE, yes, no)` chooses a
-    value for each tensor in the same way.
+    value for each tensor in the same way. Inside a rule `int` parameters may stand for literals.
 
         decay   weights(0.1) where ndim >= 2 and not path matches "embed|head"
         perturb sam(radius = where(path matches "embed", 0, 0.05))
@@ -59,7 +59,8 @@ def predicate(
 ) -> Term | None:
     """The predicate that `expr` says, or None where it was reported as wrong.
 
-    `dimensions` are the names that a `when g is [rows, cols]` around it gave to axes.
+    `dimensions` are the names that a `when g is [rows, cols]` around it gave to axes, and the
+    `int` parameters of a rule.
     """
     match expr:
         case syntax.Name() if expr.id in dimensions:
@@ -186,6 +187,20 @@ def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:
     return bool(_value(condition, tensor))
 
 
+def bound(condition: Term, values: Mapping[str, Scalar]) -> Term:
+    """A condition with the values of the parameters that it names."""
+    if condition.op == "parameter":
+        return Term(op="literal", arguments=(values[str(condition.arguments[0])],))
+    if not asks_parameters(condition):
+        return condition
+    return Term(condition.op, tuple(bound(term, values) for term in condition.terms))
+
+
+def asks_parameters(condition: Term) -> bool:
+    """Whether a condition depends on a parameter, which is known when the program is bound."""
+    return condition.op == "parameter" or any(asks_parameters(term) for term in condition.terms)
+
+
 def decider(condition: Term) -> Callable[[Mapping[str, Scalar]], bool]:
     """A function that says what `holds` says of a condition, for many tensors."""
     value = _function(condition)
@@ -255,7 +270,7 @@ def python(
     ask: Callable[[str], str] = "tensor.{}".format,
     search: str = "rt.matches({0}, {1})",
 ) -> str:
-    """A Python expression that says the same of a variable `tensor`.
+    """A Python expression that says the same of a variable `tensor`, with parameters in `h`.
 
     `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern.
     """
@@ -264,6 +279,8 @@ def python(
         return quoted(value) if isinstance(value, str) else repr(value).replace("e+", "e")
     if term.op in TENSOR_NAMES:
         return ask(term.op)
+    if term.op == "parameter":
+        return f"h[{quoted(str(term.arguments[0]))}]"
     if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
         return python(Term(opposite, term.terms[0].arguments), binding, ask, search)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)

@@ -2,7 +2,7 @@
 
 import dis
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, update_wrapper, wraps
 from itertools import pairwise, repeat
@@ -120,18 +120,21 @@ class Mask:
 
 def mask(
     w: Field,
-    predicate: Callable[[Leaf], bool],
+    predicate: Callable[..., bool],
     within: Mask | None = None,
     view: View | None = None,
+    h: Mapping[str, Any] | None = None,
 ) -> Mask:
     """The weight tensors for which a predicate holds; it sees a `Leaf`, its path and shape.
 
-    With `view` the predicate sees the tensors of `within` in that arrangement.
+    With `view` the predicate sees the tensors of `within` in that arrangement; with `h` it also
+    sees the hyperparameters.
     """
+    beside = () if h is None else (h,)
     leaves = w.tree.leaves
 
     def chooses(leaf: Leaf) -> bool:
-        return bool(predicate(leaf if view is None else view.of(leaf, {})))
+        return bool(predicate(leaf if view is None else view.of(leaf, {}), *beside))
 
     def flag(place: Place) -> bool:
         found = [chooses(leaves[i]) for i in place.members]

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from .. import rearrange
 from ..constants import value_of
 from ..graph import Graph
-from ..predicate import decider
+from ..predicate import bound, decider
 from ..records import Domain, Group, Scalar, Stage, Term
 from .tensors import Tensor
 
@@ -71,7 +71,7 @@ class Members:
         self.values = values
         self._known: dict[tuple[int, tuple[int, ...], str], bool] = {}
         self._asks_paths = [_asks_path(domain.predicate) for domain in graph.domains]
-        self._deciders = [decider(domain.predicate) for domain in graph.domains]
+        self._deciders = [decider(bound(domain.predicate, values)) for domain in graph.domains]
         self._arranged = {
             n: d for n, d in enumerate(graph.domains) if d.view and d.view != _outer(graph, d).view
         }

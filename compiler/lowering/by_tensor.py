@@ -28,7 +28,8 @@ def where_tensors(
     matched = match(ctx, expr, _NAMES, _NAMES, "where")
     if matched is None:
         return MISTAKE
-    term = predicate(matched["condition"].value, ctx.report, scope.dimensions())
+    names = scope.numbers(ctx) | scope.dimensions()
+    term = predicate(matched["condition"].value, ctx.report, names)
     sides = [matched["yes"].value, matched["no"].value]
     values = [ctx.as_float(expressions.expression(ctx, site, scope, side)) for side in sides]
     if term is None or any(v.type.is_unknown for v in values):

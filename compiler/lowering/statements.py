@@ -210,7 +210,7 @@ def _when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | 
     if isinstance(when.condition, syntax.IsShape) and not is_predicate(when.condition):
         return _when_shape(ctx, site, scope, when, when.condition)
     if is_predicate(when.condition, scope.known()) or _speaks_of(when.condition, dimensions):
-        term = predicate(when.condition, ctx.report, dimensions)
+        term = predicate(when.condition, ctx.report, scope.numbers(ctx) | dimensions)
         return MISTAKE if term is None else _when_tensor(ctx, site, scope, when, term)
     condition = expressions.condition(ctx, site, scope, when.condition)
     if condition.type.is_unknown:

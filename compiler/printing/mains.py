@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ..graph import Node, is_plain_mean
 from ..ops import OPERATORS, OPS
 from ..plan import Block, Kernel, free_values, is_kernel_work
+from ..predicate import asks_parameters
 from ..quoting import quoted
 from .function import (
     Function,
@@ -248,6 +249,8 @@ class _MainWriter(Function):
                 arguments += [self.names(-domain.parent) or "", view_piece(domain.view, _READ)]
             elif domain.parent:
                 before += f"{self.names(-domain.parent)} & "
+            if asks_parameters(domain.predicate):
+                arguments.append("h=h")
             rows += lines(call("rt.mask", *arguments), 1, before)
         return rows
 

@@ -164,7 +164,8 @@ class _Module:
             if number in groups:
                 rows += groups[number]
                 continue
-            rows += ["", "", f"def in_{domain.name}(tensor):"]
+            given = "tensor, h" if predicate.asks_parameters(domain.predicate) else "tensor"
+            rows += ["", "", f"def in_{domain.name}({given}):"]
             rows += _condition(domain.predicate)
         return rows
 
@@ -183,7 +184,8 @@ class _Module:
         domain = self.graph.domains[number]
         within = [self._mask(domain.parent)] if domain.parent else []
         view = [view_piece(domain.view, _READ)] if domain.view is not None else []
-        return call("rt.mask", "w", f"in_{domain.name}", *within, *view)
+        h = ["h=h"] if predicate.asks_parameters(domain.predicate) else []
+        return call("rt.mask", "w", f"in_{domain.name}", *within, *view, *h)
 
     def _all_kernels(self) -> list[Kernel]:
         return list(self.program.kernel_names)
