@@ -85,10 +85,11 @@ def _text(
 
 def _summary(compiled: driver.Compiled, output: str) -> str:
     summary = compiled.summary
+    matrices = f", and {summary.matrices} per matrix" if summary.matrices else ""
     rows = {
         "stages": summary.stages,
         "oracles per step": [", ".join(f"{name} {times}" for name, times in summary.asked.items())],
-        "state": [f"{summary.state} bytes per weight"],
+        "state": [f"{summary.state} bytes per weight{matrices}"],
         "hyperparameters": [_default(each) for each in summary.hyperparameters],
     }
     title = compiled.name if output == "-" else f"{compiled.name}: wrote {output}"

@@ -8,6 +8,7 @@ them. Ids are unique in the whole graph.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,6 +106,13 @@ def is_plain_mean(node: Node) -> bool:
     """Whether a node is the mean of the gradients of examples, and of no function of them."""
     region = node.regions[0] if node.op == "per_example_mean" else None
     return region is not None and region.results == region.arguments
+
+
+def rounds(node: Node) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """The rounds of a `gram_loop`: for each sort their number, and its coefficients."""
+    given = iter(node.inputs[1:])
+    for size in str(node["sizes"]).split():
+        yield next(given), tuple(islice(given, int(size)))
 
 
 def walk(region: Region) -> Iterator[Node]:

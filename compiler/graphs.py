@@ -24,6 +24,7 @@ from .passes import PIPELINE, SIMPLIFYING
 from .questions import Times, questions
 from .rearrange import words
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
+from .types import Dims, lengths
 from .verify import verify
 
 UNKNOWN_SETTING = declare(
@@ -41,6 +42,8 @@ class Summary:
     asked: dict[str, Times]
     state_bytes_per_weight: tuple[float, float]
     """For the tensors that have the least, and for those that have the most."""
+    state_bytes_per_matrix: tuple[tuple[Dims, int], ...]
+    """What matrices and vectors take that are not shaped like the weights, by their shapes."""
     hyperparameters: tuple[Hyperparameter, ...]
 
     @property
@@ -53,6 +56,11 @@ class Summary:
         """The bytes for each weight: `8`, or `0 to 4`."""
         least, most = self.state_bytes_per_weight
         return f"{most:g}" if least == most else f"{least:g} to {most:g}"
+
+    @property
+    def matrices(self) -> str:
+        """The bytes for each matrix beside those: `8 rows^2 + 4 cols * rank`; empty for none."""
+        return " + ".join(f"{width} {_product(dims)}" for dims, width in self.state_bytes_per_matrix)
 
 
 def lowered_graph(
@@ -94,19 +102,31 @@ def summary(graph: Graph) -> Summary:
     """What a program does: its stages, its oracles for each step, what it keeps."""
     defaults = {h.name: h.default for h in graph.hyperparameters if h.default is not None}
     sizes, histories = places(graph, defaults), started(graph)
-    kept = [
-        (_condition(graph, slot.type.domain), _width(slot) * times)
-        for number, slot in enumerate(graph.slots)
-        for times in [sizes.get(histories[number].id, 1) if number in histories else 1]
-        if slot.type.kind in ("field", "history") and slot.type.per == "element"
-    ]
+    kept: list[tuple[Term, float]] = []
+    matrices: dict[Dims, int] = {}
+    for number, slot in enumerate(graph.slots):
+        if slot.type.kind not in ("field", "history") or slot.type.per != "element":
+            continue
+        times = sizes.get(histories[number].id, 1) if number in histories else 1
+        condition, width = _condition(graph, slot.type.domain), _width(slot) * times
+        if slot.type.dims is None:
+            kept.append((condition, width))
+        elif bounds([(condition, 1)])[1]:
+            matrices[slot.type.dims] = matrices.get(slot.type.dims, 0) + width
     refused = [
         _condition(graph, refusal.domain)
         for refusal in graph.refusals
         if refusal.domain is not None and refusal.condition == TRUE
     ]
     stages = [stage.shown(graph.file) for stage in graph.stages]
-    return Summary(stages, questions(graph), bounds(kept, refused), graph.hyperparameters)
+    state = bounds(kept, refused), tuple(matrices.items())
+    return Summary(stages, questions(graph), *state, graph.hyperparameters)
+
+
+def _product(dims: Dims) -> str:
+    names = lengths(dims)
+    squared = len(names) == 2 and names[0] == names[1]
+    return f"{names[0]}^2" if squared else " * ".join(names)
 
 
 def _width(slot: Slot) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import histories, matrices, rearrange, spectral, turns
 from .constants import value_of
-from .graph import Graph, Node, Region
+from .graph import Graph, Node, Region, rounds
 from .ops import MAKERS, OPS, knots
 from .parts import axes
 from .predicate import bound, holds
@@ -337,6 +337,10 @@ class Interpreter:
             if node.op == "filled":
                 return np.full(shape, float(node["value"]))
             return getattr(matrices, node.op)(shape)
+        if node.op == "gram_loop":
+            values = dict(zip(node.inputs, inputs, strict=True))
+            given = [(int(values[n]), [values[i] for i in c]) for n, c in rounds(node)]
+            return matrices.gram_loop(inputs[0], given)
         known: dict[str, Any] = dict(node.attributes)
         if known.pop("otherwise", False):
             *inputs, known["otherwise"] = inputs

@@ -5,7 +5,7 @@ A factor of a matrix that is not finite is NaN, and so is one that the method ca
 positive are noise below epsilon times the largest: roots and powers take them for that much.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,19 @@ def solve(a: Array, b: Array, otherwise: Array | None = None, triangular: str = 
         found[place] = _tried(np.linalg.solve, a[place], columns[place])
     found = found[..., 0] if np.ndim(b) < np.ndim(a) else found
     return found if otherwise is None else _or(found, otherwise, np.ndim(a) - 2)
+
+
+def gram_loop(y: Array, rounds: Iterable[tuple[int, Sequence[float]]]) -> Array:
+    """So many rounds y <- p(yy')y, with the coefficients of p, and then those of the next sort."""
+    for times, coefficients in rounds:
+        for _ in range(times):
+            gram = y @ transpose(y)
+            term, total = y, coefficients[0] * y
+            for coefficient in coefficients[1:]:
+                term = gram @ term
+                total = total + coefficient * term
+            y = total
+    return np.asarray(y)
 
 
 def argsort(v: Array, descending: bool = False) -> Array:

@@ -102,7 +102,7 @@ class Type:
             case "field" if self.dtype == "bool":
                 return "a field of conditions"
             case "field" if self.is_indices:
-                return "indices"
+                return "a vector of indices"
             case "field" if self.per == "tensor":
                 return "one scalar per tensor"
             case "field" if isinstance(self.per, int):
@@ -181,6 +181,11 @@ def shape(fields: Iterable[Type]) -> Dims | None:
 def matrix_of(dims: Dims) -> Dims | None:
     """The `dims` of a type whose last axes are these: None for the weight's own."""
     return None if dims == WHOLE else dims
+
+
+def lengths(dims: Dims) -> tuple[str, ...]:
+    """The lengths of a shape in words: `rows` and `cols` are those of the weight's matrix."""
+    return tuple({-2: "rows", -1: "cols"}.get(d, str(d)) if isinstance(d, int) else d for d in dims)
 
 
 def dynamic(type: Type) -> Type:

@@ -8,7 +8,7 @@ from .ops import OPS
 ARITY_FREE = {
     *("loop", "stagger", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
     *("filled", "eye", "arange", "inverse_root", "matrix_power", "orthonormal", "polar"),
-    *("eigenbasis", "eigenvalues", "cholesky", "solve"),
+    *("eigenbasis", "eigenvalues", "cholesky", "solve", "gram_loop"),
     *("extern", "extern_init", "hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment"),
 }
 """Ops that take more inputs than their row says: carried values, rounds, sizes, arguments."""

@@ -39,6 +39,7 @@ from .field import (
     restrict,
     zeros,
 )
+from .gram import gram_loop
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .history import History, history, inverse_fisher, inverse_hessian, push, stored
 from .hyperparameters import Hyperparameter
@@ -135,6 +136,7 @@ __all__ = [
     "eye",
     "filled",
     "full",
+    "gram_loop",
     "highest",
     "history",
     "hutchinson",

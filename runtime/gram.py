@@ -45,19 +45,21 @@ WRITTEN_OUT = 8
 
 
 def gram_loop(
-    y: jax.Array, polynomials: Sequence[Polynomial], precision: Precision | None = None
+    y: jax.Array, *rounds: Sequence[Polynomial], precision: Precision | None = None
 ) -> jax.Array:
-    """The matrix after y <- p(yy')y for each polynomial p in turn.
+    """The matrix after y <- p(yy')y for each polynomial p in turn, of one list after the other.
 
     `precision` says how matrices are multiplied. Left to itself it is exactly on CPU; elsewhere in
     bfloat16 with float32 sums, if the polynomials are known to let rounding grow little enough.
     """
     y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+    polynomials = [polynomial for each in rounds for polynomial in each]
     precision = precision or _precision(y, polynomials)
     rows, columns = y.shape[-2:]
     multiply = _Multiply(precision, rows <= columns)
-    for burst, repeated in groupby(bursts(rows, columns, polynomials, precision)):
-        times = len(list(repeated))
+    for _, equal in groupby(bursts(rows, columns, polynomials, precision), _key):
+        burst, *more = equal
+        times = 1 + len(more)
         if times > WRITTEN_OUT:
             y = lax.fori_loop(0, times, lambda _, y, burst=burst: multiply.burst(y, burst), y)
         else:
@@ -122,7 +124,12 @@ class _Multiply:
         if self.precision == "exact":
             return jnp.matmul(a, b, precision=EXACT)
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-        return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+        return jnp.matmul(a, b, precision="default", preferred_element_type=jnp.float32)
+
+
+def _key(burst: Burst) -> list[list[float]]:
+    """What equal bursts have in common; traced coefficients are equal if they are one value."""
+    return [[c if isinstance(c, int | float) else id(c) for c in p] for p in burst]
 
 
 def _plus(r: jax.Array, number: Number) -> jax.Array:

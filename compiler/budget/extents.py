@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
+from .. import matrices
 from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..parts import shape_of_parts
+from . import algebra
 from .members import Members, Row
 from .places import places
 
@@ -24,13 +26,14 @@ class Extents:
     """How many numbers values have over all tensors.
 
     `elements` has each value that is a field or a history, and `reduced` for each reduction what
-    it goes over.
+    it goes over. `algebra` has the operations of each matrix op.
     `slots` has the shapes of the slots of fields and histories, by their number and a tensor's
     sort, and `places` the size of each history, by the node that makes it.
     """
 
     elements: Counter[int] = field(default_factory=Counter)
     reduced: Counter[int] = field(default_factory=Counter)
+    algebra: dict[int, float] = field(default_factory=dict)
     slots: dict[tuple[int, int], Shape] = field(default_factory=dict)
     places: dict[int, int] = field(default_factory=dict)
 
@@ -50,12 +53,21 @@ def extents(graph: Graph, members: Members) -> Extents:
             if OPS[node.op].op_class == "reduction":
                 over = shapes.reduced(node)
                 found.reduced[node.id] += 0 if over is None else count * prod(over)
+            if OPS[node.op].op_class == "matrix" and shape is not None:
+                flops = count * algebra.flops(node, shapes.inputs(node))
+                found.algebra[node.id] = found.algebra.get(node.id, 0) + flops
         for number, shape in shapes.slots().items():
             found.slots[number, sort] = shape
     return found
 
 
 _KINDS = ("field", "history")
+
+
+def _named(node: Node) -> list[str]:
+    """The hyperparameters that are lengths of a new matrix."""
+    words = str(node.get("lengths") or "").split()
+    return [name for name in map(matrices.parsed, words) if isinstance(name, str)]
 
 
 class _Shapes:
@@ -94,6 +106,10 @@ class _Shapes:
         if node.type.is_field and not self.row.member[node.type.domain]:
             return None
         return self._joined(node)
+
+    def inputs(self, node: Node) -> list[Shape]:
+        """The shapes of the fields that a value is made of."""
+        return [shape for i in node.inputs if (shape := self.known.get(i)) is not None]
 
     def slots(self) -> dict[int, Shape]:
         """The shapes of the slots that the start makes."""
@@ -137,6 +153,10 @@ class _Shapes:
             case "elementwise" | "fill" | "random":
                 joined = self._joined(node)
                 return whole if joined is None else joined
+            case "matrix":
+                fields = self.inputs(node)
+                named = [self.members.values[name] for name in _named(node)]
+                return algebra.shape(node, fields, [int(value) for value in named])
             case "reduction":
                 joined = self._joined(node)
                 return shape_of_parts(whole if joined is None else joined, node["per"])
@@ -150,7 +170,7 @@ class _Shapes:
 
     def _joined(self, node: Node) -> Shape | None:
         """The shapes of the inputs, broadcast; None where there is no field among them."""
-        shapes = [shape for i in node.inputs if (shape := self.known.get(i)) is not None]
+        shapes = self.inputs(node)
         if not shapes:
             return None
         return tuple(

@@ -1,10 +1,11 @@
 """What a step works: operations by stage, and questions to the objective.
 
 Operations are those of the op table: an addition is 1, a root 4, a power 8 (but a whole power the
-products that it takes). They are an average over steps: what `every n` holds counts as 1/n. Where
-data decide, the dearer side counts, and a loop counts all of its rounds; the numbers then are an
-upper bound. Random numbers, the objective, arithmetic on model outputs and transformations of optax
-are not among them; a function of one example's gradient counts once.
+products that it takes); those of matrices are in `algebra`. They are an average over steps: what
+`every n` holds counts as 1/n, and what only the first step does, as `t == 1` says, counts nothing.
+Where data decide, the dearer side counts, and a loop counts all of its rounds; the numbers then are
+an upper bound. Random numbers, the objective, arithmetic on model outputs and transformations of
+optax are not among them; a function of one example's gradient counts once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,9 @@ from .extents import Extents
 from .numbers import Numbers
 from .periods import MOST, Conditions, Residue, share
 from .places import started
+
+_LATE = {"gt": True, "ge": True, "ne": True, "lt": False, "le": False, "eq": False}
+"""Whether a comparison of the count of steps with a number holds in the end."""
 
 Tally: TypeAlias = Mapping[str, float]
 """How much of what."""
@@ -88,6 +92,8 @@ class _Counter:
                 return {f"flops {node.stage}": op.flops * self.extents.reduced[node.id]}
             case "history":
                 return {f"flops {node.stage}": self._of_history(node)}
+            case "matrix":
+                return {f"flops {node.stage}": self.extents.algebra.get(node.id, 0)}
             case "oracle" if node.op in ASKED:
                 return {node.op: 1}
             case "oracle":
@@ -147,6 +153,9 @@ class _Counter:
         if known is not None:
             return self.region(node.regions[0 if known else 1])
         then, otherwise = node.regions
+        condition = self._settled(condition)
+        if isinstance(condition, bool):
+            return self.region(then if condition else otherwise)
         batches = self._batches(self.nodes[condition])
         if batches is not None:
             due, waiting = self.region(then), self.region(otherwise)
@@ -195,6 +204,25 @@ class _Counter:
         own = 8 * times**2 * size if node.op in KRYLOV else 2 * times * size
         inner = _sum(self.region(region) for region in node.regions)
         return _sum([_times(times, inner), {f"flops {node.stage}": own}])
+
+    def _settled(self, id: int) -> int | bool:
+        """What a condition is after the first step: always so, or the condition that is left."""
+        node = self.nodes[id]
+        if node.op in ("and", "or"):
+            ends = node.op == "or"
+            parts = [self._settled(i) for i in node.inputs]
+            left = [part for part in parts if not isinstance(part, bool)]
+            if any(part is ends for part in parts):
+                return ends
+            return id if len(left) > 1 else left[0] if left else not ends
+        if node.op not in _LATE:
+            return id
+        more, bound = self._later(self.nodes[node.inputs[0]]), self._whole(node.inputs[1])
+        compared = OPS[node.op].scalar
+        if more is None or bound is None or compared is None or 2 + more < bound:
+            return id
+        second, late = compared(2 + more, bound), _LATE[node.op]
+        return late if bool(second) is late else id
 
     def _residue(self, condition: Node) -> Residue | None:
         """The condition on `t` alone that a choice is made by, if it is one: `(t - 1) % n == 0`."""

@@ -82,6 +82,11 @@ def literal(value: Scalar) -> Formula:
     return Number(value)
 
 
+def loss_sign(graph: Graph) -> str:
+    """What the loss is written as: L, but where a matrix of the spec is."""
+    return "ℒ" if any(slot.name == "L" for slot in graph.slots) else "L"
+
+
 def tensors(graph: Graph, number: int, within: int = 0) -> str:
     """Which tensors a domain has, in words: `ndim >= 2`, `group hidden`; empty for all.
 
@@ -154,6 +159,9 @@ class Formulas:
         self._graph = graph
         self._nodes = nodes
         self._known = known
+        self._loss = loss_sign(graph)
+        products = (node for node in nodes.values() if node.op in ("matmul", "matvec"))
+        self._multiplied = {node.type.domain for node in products}
 
     def use(self, id: int) -> Formula:
         """A value where it is used."""
@@ -163,22 +171,43 @@ class Formulas:
     def of(self, node: Node) -> Formula:
         """A value written out."""
         inputs = [self.use(i) for i in node.inputs]
+        if node.get("otherwise"):
+            *inputs, kept = inputs
+            return Cases(((self._laid_out(node, inputs), Words("finite")),), kept)
+        return self._laid_out(node, inputs)
+
+    def _laid_out(self, node: Node, inputs: list[Formula]) -> Formula:
         layout, sign = OPS[node.op].notation
+        if self._loss != "L" and OPS[node.op].op_class == "oracle":
+            sign = sign.replace("L", self._loss)
         match layout:
             case "infix":
+                sign = "⊙" if node.op == "mul" and self._is_of_elements(node) else sign
                 return Infix(sign, *inputs)
             case "prefix":
                 return Prefix(sign, *inputs)
             case "fraction":
                 return Fraction(*inputs)
             case "power":
-                return Power(inputs[0], Number(2) if sign else inputs[1])
+                exponent = Number(2) if sign else inputs[1]
+                elements = OPS[node.op].op_class == "elementwise" and self._is_of_elements(node)
+                return Power(inputs[0], Prefix("⊙", exponent) if elements else exponent)
+            case "transpose":
+                return Power(inputs[0], Sign("⊤"))
+            case "inverse root":
+                return Power(inputs[0], Fraction(Number(-1), inputs[1]))
+            case "inverse" if which := node.get("triangular"):
+                return Call("solve", tuple(inputs), str(which))
+            case "inverse":
+                return Infix("·", Power(inputs[0], Number(-1)), inputs[1])
             case "root":
                 return Root(*inputs)
             case "same":
                 return inputs[0]
             case "second":
                 return inputs[1]
+            case "sign" if node.op == "filled":
+                return Sign("𝟏") if node["value"] else Number(0)
             case "sign":
                 return Number(0) if sign == "0" else Sign(sign)
             case "sample":
@@ -196,6 +225,13 @@ class Formulas:
                 return self._call(node, sign or node.op, inputs)
             case _:
                 assert_never(layout)
+
+    def _is_of_elements(self, node: Node) -> bool:
+        """Whether arithmetic is of each element, where a reader could take it for matrices'."""
+        types = [self._nodes[i].type for i in node.inputs]
+        whole = [t for t in types if t.is_field and t.per == "element"]
+        both = len(whole) == len(types) or node.op in ("pow", "square")
+        return node.type.domain in self._multiplied and bool(whole) and both
 
     def _part(self, node: Node) -> str:
         per = node.get("per")
@@ -217,6 +253,14 @@ class Formulas:
                 return Call(name, (Words(f'"{node["pattern"]}"'), inputs[0]))
             case "blocks":
                 return Call(name, (inputs[1], inputs[0]))
+            case "arange":
+                return Call(name, (Words(str(node["lengths"])),))
+            case "argsort":
+                order = (Words("descending"),) if node["descending"] else ()
+                return Call(name, (*inputs, *order))
+            case "take":
+                parts = {-2: "rows", -1: "columns"}[int(node["axis"])]
+                return Call(name, tuple(inputs), "" if node.type.is_vector else parts)
             case "unblocks":
                 return Call(name, (inputs[0],))
             case "extent":

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..graph import Graph, Node, Region, walk
-from ..ops import OPS
+from ..ops import MAKERS, OPS
 from .formula import Formulas, literal
 from .plain import TextWriter
 from .tree import Cases, Formula, Number, Symbol
@@ -20,7 +20,10 @@ _SHORT = 14
 """A formula that is no longer than this may be said twice."""
 
 _NEVER = ("const", "nan", "parameter", "input", "state", "argument", "point", "loss", "examples")
-_NEVER_ALONE = ("zeros", "ones", "full", "copy", "restrict", "rank_as", "float", "extern_init")
+_NEVER_ALONE = (
+    *("zeros", "ones", "full", "copy", "restrict", "rank_as", "float", "extern_init"),
+    *(*MAKERS, "onto_matrix", "onto_vector"),
+)
 _PLACEHOLDER = Symbol("xx")
 
 

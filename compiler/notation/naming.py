@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..graph import Graph, Node, Region, index
 from ..records import Slot
-from .formula import Formulas, literal
+from .formula import Formulas, literal, loss_sign
 from .lines import Lines, is_debiased
 from .symbols import Names, Role, hatted, symbol
 from .tree import Formula, Symbol, Time
@@ -29,7 +29,11 @@ class Naming:
         self.weights = self.names.take(symbol("w"))
         self.count = self.names.take(Symbol("t"))
         ops = {node.op for node in self.nodes.values()}
-        for sign in ("L", *("F" for _ in ops & {"outputs"}), *("B" for _ in ops & {"examples"})):
+        for sign in (
+            loss_sign(graph),
+            *("F" for _ in ops & {"outputs"}),
+            *("B" for _ in ops & {"examples"}),
+        ):
             self.names.take(Symbol(sign))
         self.parameters = {
             h.name: self.names.take(symbol(h.name, "hyperparameter")) for h in graph.hyperparameters

@@ -1,7 +1,7 @@
 """Formulas in one line of Unicode."""
 
 from .symbols import LETTERS
-from .tree import Cases, Formula, Number, Symbol
+from .tree import Cases, Formula, Fraction, Number, Sign, Symbol
 from .writer import ATOM, POWER, PRODUCT, QUOTIENT, Writer, decimal
 
 _BELOW = dict(zip("0123456789+-t,aehijklmnoprsuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ,ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛᵤᵥₓ", strict=True))
@@ -61,6 +61,13 @@ class TextWriter(Writer):
                 return shown + "".join(_ABOVE[c] for c in digits), POWER
         if exponent == Symbol("t"):
             return f"{shown}ᵗ", POWER
+        if exponent == Sign("⊤"):
+            return f"{shown}ᵀ", POWER
+        if isinstance(exponent, Fraction):
+            return (
+                f"{shown}^({self.write(exponent.above)}/{self.write(exponent.below, ATOM)})",
+                POWER,
+            )
         return f"{shown}^{self.write(exponent, ATOM)}", POWER
 
     def _root(self, operand: Formula) -> str:

@@ -76,6 +76,12 @@ SIGNS: dict[str, tuple[str, str]] = {
     "U[0, 1)": ("U[0, 1)", r"\mathcal{U}[0, 1)"),
     "±1": ("±1", r"\pm 1"),
     "𝟏": ("𝟏", r"\mathbf{1}"),
+    "⊤": ("ᵀ", r"\top"),
+    "I": ("I", "I"),
+    "ℒ": ("ℒ", r"\mathcal{L}"),
+    "∇ℒ": ("∇ℒ", r"\nabla \mathcal{L}"),
+    "∇²ℒ": ("∇²ℒ", r"\nabla^2 \mathcal{L}"),
+    "∇ℒᵢ": ("∇ℒᵢ", r"\nabla \mathcal{L}_i"),
     "∞": ("∞", r"\infty"),
     "π": ("π", r"\pi"),
     "min": ("min", r"\min"),
@@ -107,12 +113,13 @@ RELATIONS: dict[str, tuple[str, int]] = {
     "matches": (r"\text{ matches }", 6),
     "+": ("+", 10),
     "-": ("-", 10),
+    "⊙": (r"\odot", 11),
     "·": ("", 12),
     "mod": (r"\bmod", 12),
 }
 """What stands between two operands: in LaTeX, and how tightly it binds."""
 
-PREFIXES: dict[str, tuple[str, int]] = {"-": ("-", 13), "¬": (r"\neg ", 3)}
+PREFIXES: dict[str, tuple[str, int]] = {"-": ("-", 13), "¬": (r"\neg ", 3), "⊙": (r"\odot ", 13)}
 """What stands before an operand: in LaTeX, and how tightly it binds."""
 
 _STEMS = ("b", "eps", "mu", "nu")

@@ -8,6 +8,7 @@ from .curvature import curvature
 from .dead_code import dead_code
 from .factor import factor
 from .fold import fold
+from .gram import gram
 from .hoist import hoist
 from .join import join
 from .settle import settle
@@ -23,6 +24,8 @@ PIPELINE: tuple[Pass, ...] = (
     join,
     cse,  # of what is in one choice now; before curvature, which looks for the same direction twice
     curvature,
+    gram,  # after cse, for the same reason; before factor, which writes sums in another way
+    cse,  # of parameters that a loop asked for itself
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     spread,  # after cse, which would merge again what it takes apart

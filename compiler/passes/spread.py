@@ -11,7 +11,6 @@ from ..graph import Graph, Node, Region, index
 from ..ops import MAKERS
 from .rewrite import Replaced, over_regions, renamed, with_regions
 
-
 _FREE = ("transpose", *MAKERS)
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
-from ..graph import Node, is_plain_mean
+from ..graph import Node, is_plain_mean, rounds
 from ..ops import CALL, MAKERS, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
-from .layout import Labelled, Piece, call, flat, tuple_of
+from .layout import Labelled, Piece, call, flat, list_of, tuple_of
 
 Name = Callable[[int], str | None]
 """The variable that holds a value, or None for a value that is printed where it is used."""
@@ -160,6 +160,8 @@ class Expressions:
         if "{" in op.python:
             return op.python.format(self.operand(node.inputs[0], CALL))
         operands: list[Piece] = [self.operand(i) for i in node.inputs]
+        if node.op == "gram_loop":
+            return call(op.python, operands[0], *self._rounds(node))
         if node.op in MAKERS:
             named = iter(operands[1:])
             words = str(node["lengths"]).split()
@@ -171,6 +173,21 @@ class Expressions:
             operands[-1] = Labelled("otherwise=", operands[-1])
         more = (Labelled(f"{key}=", literal(value)[0]) for key, value in known.items())
         return call(op.python, *operands, *more)
+
+    def _rounds(self, node: Node) -> list[Piece]:
+        """The polynomials of a `gram_loop` in lists, one polynomial for each round."""
+        lists: list[Piece] = []
+        single: list[Piece] = []
+        for times, coefficients in rounds(node):
+            polynomial = tuple_of([self.operand(i) for i in coefficients])
+            number = self._nodes[times]
+            if number.op == "const" and number["value"] == 1:
+                single.append(polynomial)
+                continue
+            lists += [list_of(single)] if single else []
+            single = []
+            lists.append(list_of([polynomial], f" * {self.operand(times, 13)}"))
+        return [*lists, list_of(single)] if single else lists
 
     def _sizes(self, node: Node) -> list[str]:
         return str(node["sizes"]).split()

@@ -59,6 +59,11 @@ def tuple_of(elements: Sequence[Piece]) -> Piece:
     return Group("(", tuple(elements), ")", lone_comma=True)
 
 
+def list_of(elements: Sequence[Piece], after: str = "") -> Piece:
+    """A list, and what is done with it."""
+    return Group("[", tuple(elements), f"]{after}")
+
+
 def flat(piece: Piece) -> str:
     """The piece on one line."""
     match piece:

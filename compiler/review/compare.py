@@ -10,6 +10,7 @@ from ..budget.tensors import Tree
 from ..graph import Graph
 from ..meaning.normal import same_map
 from ..records import Slot, Term
+from ..types import lengths
 from . import declared
 from .costs import costs, costs_for
 from .outline import Outline
@@ -109,6 +110,8 @@ def _slot_name(slot: Slot) -> str:
 
 def _kept_as(slot: Slot) -> str:
     match slot.type.kind, slot.type.per:
+        case "field", "element" if slot.type.dims is not None:
+            what = f"{slot.type} [{', '.join(lengths(slot.type.dims))}] for each matrix"
         case "field", "element":
             what = "a number for each weight"
         case "field", int(axis):

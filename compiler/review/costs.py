@@ -39,7 +39,10 @@ def _figures(graph: Graph) -> dict[str, str]:
     except BudgetError:
         # Nothing is known before a hyperparameter has a value.
         oracles = {}
-    return {"state bytes per weight": summary(graph).state, **oracles}
+    found = summary(graph)
+    state = {"state bytes per weight": found.state}
+    matrices = {"state bytes per matrix": found.matrices} if found.matrices else {}
+    return {**state, **matrices, **oracles}
 
 
 def _oracles(found: Budget) -> dict[str, str]:

@@ -180,7 +180,7 @@ SPECIMENS = {
     }
     optimizer one() {
       group lists where ndim < 2 { tune step 0.1 }
-      group grids where shape is [a, b, c] view "a b c -> c a b" { precondition own() tune step 0.1 }
+      group grids where ndim == 3 view "a b c -> c a b" { precondition own()  tune step 0.1 }
       group rest { precondition own()  tune step 0.1 }
     }
     """,

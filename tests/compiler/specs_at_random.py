@@ -25,6 +25,8 @@ class Names:
     flags: list[str] = field(default_factory=list)
     signal: str = "g"
     sizes: tuple[str, ...] = ()
+    squares: list[str] = field(default_factory=list)
+    """Names of matrices of [rows, rows], where `sizes` are [rows, cols]."""
     alone: bool = False
     """Whether nothing may look at all the tensors at once."""
 
@@ -33,7 +35,7 @@ class Names:
         return f"{stem}{self.count[0]}"
 
     def inner(self, **changes: object) -> "Names":
-        copies = {"fields": [*self.fields], "scalars": [*self.scalars]}
+        copies = {name: [*getattr(self, name)] for name in ("fields", "scalars", "squares")}
         copies["changing"] = dict(changes.pop("changing", self.changing))
         return replace(self, **copies, **changes)
 
@@ -95,6 +97,8 @@ class Names:
             asks += [f"cg({d} => ggn({d}) + {d}, tanh({x}), 2)", f"thrice({d} => ggn({d}), {x})"]
             asks += [f"thrice({d} => tanh({d} + hvp({y})), {x})"]
         asks += [f"{x} * {size} / 4" for size in self.sizes]
+        if self.sizes:
+            asks += [f"tanh({self.square(depth - 1)} @ {x})", f"{x} / (1 + {self.parts()})"]
         axes = [str(axis) for axis in range(len(self.sizes))]
         part = self.pick("tensor", "unit", "row", "column", "matrix", *axes, *axes)
         return self.pick(
@@ -113,6 +117,36 @@ class Names:
             f"(zeros({x}) + ones(w) * {y})",
             *asks,
             *(["0.1 * normal(w)", "tanh(uniform(w))"] if self.random else []),
+        )
+
+    def square(self, depth: int = 1) -> str:
+        """A matrix of [rows, rows] whose numbers are small."""
+        rows, x = self.sizes[0], self.field(0)
+        if depth == 0:
+            return self.pick(f"eye({rows})", f"tanh({x} @ {x}.T)", *self.squares)
+        m, y = self.square(depth - 1), self.field(0)
+        positive = f"(eye({rows}) + tanh({y}) @ tanh({y}).T)"
+        near = f"(eye({rows}) + 0.1 * tanh({m}))"
+        return self.pick(
+            f"tanh({m}).T",
+            f"(0.5 * {m} - tanh({x} @ {y}.T))",
+            f"{m} @ ({m} + eye({rows})) / (1 + norm({m}, per = matrix)^2)",
+            f"inverse_root({positive}, 4)",
+            f"matrix_power({positive}, 0.3, otherwise = {m})",
+            f"solve({positive}, {m})",
+            f'solve(cholesky({positive}), {m}, triangular = "lower")',
+            f"orthonormal({near})",
+            f"polar({near})",
+            f"diag(diag({m}) / (1 + norm(diag({m}), per = matrix)))",
+            f"(tril({m}) - triu({m}))",
+            f"take({m}, argsort(diag({near})), axis = {self.pick('0', '1')})",
+        )
+
+    def parts(self) -> str:
+        """A positive number of each matrix."""
+        m = self.square()
+        return self.pick(
+            f"trace({m})^2", f"norm({m}, per = tensor)", f"abs(max({m}, per = matrix))"
         )
 
     def outputs(self, depth: int = 1) -> str:
@@ -137,6 +171,7 @@ class Names:
         choices = ["let", "let", "scalar", "update", "update", "var"]
         kept = not (self.in_loop or self.alone)
         choices += ["state", "scalar state", "coarse state", "history"] if kept else []
+        choices += ["square", *(["square state"] if kept else [])] if self.sizes else []
         if depth:
             choices += ["if", "every", "repeat", "when"]
             choices += [] if self.alone else ["turn"]
@@ -166,6 +201,18 @@ class Names:
         name = self.fresh("m")
         self.fields.append(name)
         self.changing[name] = "field"
+        return f"state {name} = {value}"
+
+    def _square(self, depth: int) -> str:
+        value, name = self.square(), self.fresh("S")
+        self.squares.append(name)
+        return f"{name} = {value}"
+
+    def _square_state(self, depth: int) -> str:
+        rows, name = self.sizes[0], self.fresh("P")
+        value = self.pick(f"zeros({rows}, {rows})", f"0.5 * eye({rows})", self.square())
+        self.squares.append(name)
+        self.changing[name] = "square"
         return f"state {name} = {value}"
 
     def _coarse_state(self, depth: int) -> str:
@@ -205,6 +252,8 @@ class Names:
         name = self.pick(*self.changing)
         if self.changing[name] == "scalar":
             return f"{name} <- tanh({self.scalar()})"
+        if self.changing[name] == "square":
+            return f"{name} <- tanh({self.square()})"
         return f"{name} <- tanh({self.field()})"
 
     def _if(self, depth: int) -> str:
@@ -217,7 +266,7 @@ class Names:
         return f"every 2 {{ {self._inside(depth)} }}"
 
     def _turn(self, depth: int) -> str:
-        kept = {name: kind for name, kind in self.changing.items() if kind == "field"}
+        kept = {name: kind for name, kind in self.changing.items() if kind != "scalar"}
         own = {"alone": True, "oracles": False, "random": False, "changing": kept}
         return f"every 2 staggered {{ {self._inside(depth, **own)} }}"
 
@@ -229,7 +278,7 @@ class Names:
     def _when(self, depth: int) -> str:
         predicate = self.pick("ndim >= 2", "size == 4", 'path matches "kernel"', "not ndim == 1")
         # What is one number for all tensors cannot change for some of them.
-        kept = {name: kind for name, kind in self.changing.items() if kind == "field"}
+        kept = {name: kind for name, kind in self.changing.items() if kind != "scalar"}
         sizes = self.sizes
         if not sizes and self.draw(st.booleans()):
             sizes = self.fresh("rows"), self.fresh("cols")
@@ -339,3 +388,27 @@ def _variant(draw: st.DrawFn, lines: str) -> str:
         )
     )
     return f"optimizer other from one with (lr = 0.05) {{ {edits} }}"
+
+
+@st.composite
+def specs_of_matrices(draw: st.DrawFn) -> str:
+    """The text of an optimizer whose rule is about matrices."""
+    names = Names(draw, ["g"], ["a"], oracles=False, sizes=("rows", "cols"))
+    body = names.block(draw(st.integers(2, 5)), 1)
+    result = f"return tanh({names.square()} @ g) + 0.3 * tanh({names.field()})"
+    view = draw(st.sampled_from(VIEWS[:2]))
+    return f"""
+    {THRICE}
+    rule precondition own(a) {{
+      when g is [.., rows, cols] {{
+        {body}
+        {result}
+      }} else {{
+        return g
+      }}
+    }}
+    optimizer one(lr = 0.1, a = 0.4) {{
+      group first where ndim == 2 {view} {{ precondition own(a)  tune step lr }}
+      group rest {{ precondition own(a)  tune step lr }}
+    }}
+    """

@@ -1,11 +1,10 @@
 """Matrices: what an op means in NumPy and at run time, and programs that have them all."""
 
-from functools import partial
-
 import jax
 import numpy as np
 import pytest
-from agreement import agree, net, specimen
+from agreement import agree, bowl
+from specimens import SPECIMENS
 
 from optc import runtime as rt
 from optc.compiler import matrices
@@ -68,3 +67,18 @@ def test_a_function_of_a_matrix_is_what_its_meaning_is(name, more, a):
         expected = getattr(matrices, name)(a, *more)
     scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * scale)
+
+
+def test_what_is_not_finite_keeps_what_stands_otherwise():
+    a, kept = SQUARE["spoilt"], positive(4, *LEADING)
+    for name, more in (("inverse_root", (4,)), ("eigenbasis", ()), ("cholesky", ())):
+        found = getattr(matrices, name)(a, *more, otherwise=kept)
+        np.testing.assert_array_equal(found[0, 0], kept[0, 0])
+        np.testing.assert_array_equal(found[1, 2], kept[1, 2])
+        alone = getattr(matrices, name)(a[0, 1], *more)
+        np.testing.assert_allclose(found[0, 1], alone, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["matrices", "vectors"])
+def test_matrices_of_all_ranks_run_as_their_graph_says(name):
+    agree(SPECIMENS[name], bowl())

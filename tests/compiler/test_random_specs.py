@@ -2,10 +2,11 @@
 
 from agreement import agree, assert_same, graph_of, interpret, mistakes, specimen
 from hypothesis import HealthCheck, Phase, given, settings
-from specs_at_random import specs
+from specs_at_random import specs, specs_of_matrices
 
 from optc.compiler.driver import print_program
 from optc.compiler.graph import Graph
+from optc.compiler.passes import PIPELINE
 from optc.compiler.passes.cse import cse
 from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.fold import fold
@@ -30,6 +31,25 @@ def test_a_random_spec_runs_as_its_graph_says(text):
     agree(case, steps=3)
     if "flag" in case.program.hyperparameters:
         agree(case, steps=2, flag=False)
+
+
+@settings(TRIED, max_examples=3)
+@given(specs_of_matrices())
+def test_random_matrices_run_as_their_graph_says(text):
+    assert mistakes(text) == []
+    agree(specimen(text), steps=3)
+
+
+@settings(TRIED, max_examples=12)
+@given(specs_of_matrices())
+def test_passes_keep_what_random_matrices_mean(text):
+    """Factors are taken out of fields, so that they are rounded in another order."""
+    graph = graph_of(text)
+    before = interpret(graph, steps=2)
+    for run in PIPELINE:
+        graph = verify(run(graph))
+    assert_same(interpret(graph, steps=2), before, rtol=1e-8, atol=1e-11)
+    assert Graph.model_validate_json(graph.model_dump_json()) == graph
 
 
 @settings(TRIED, max_examples=36)

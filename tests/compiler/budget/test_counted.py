@@ -40,7 +40,29 @@ optimizer viewed(lr = 0.1) {
 }
 rule clip rows() { return g / max(norm(g, per = row), 1) }
 """
-PLAIN = {"elementwise", "reduction", "shape", "local", "fill", "leaf"}
+MULTIPLIED = """
+optimizer multiplied(lr = 0.1, rank: int = 3) {
+  group matrices where ndim >= 2 blocks of 4 {
+    precondition sketched(rank)
+    tune step lr
+  }
+  group rest { tune step lr }
+}
+rule precondition sketched(rank: int) {
+  when g is [.., rows, cols] {
+    state basis = ones(cols, rank)
+    basis <- 0.9 * basis + g.T @ (g @ basis)
+    v = diag(basis.T @ basis)
+    return g @ basis @ basis.T / trace(g @ g.T) + ones(rows, rank) @ diag(v) @ basis.T
+  } else { return g }
+}
+"""
+PLAIN = {"elementwise", "reduction", "shape", "matrix", "local", "fill", "leaf"}
+FACTORS = {
+    *("inverse_root", "matrix_power", "orthonormal", "polar", "eigenbasis", "eigenvalues"),
+    *("cholesky", "solve"),
+}
+"""What the interpreter leaves to LAPACK."""
 
 PRODUCTS = {2: 1, 3: 2}
 """What the whole powers of the library are made of."""
@@ -65,6 +87,16 @@ class Counting(Interpreter):
         seen = zip(inputs[0], self._mask(node), strict=True) if masked else ()
         self._noted(node, [x for x, inside in seen if inside] if masked else inputs[0])
         return super()._reduction(node, inputs)
+
+    def _algebra(self, node, inputs):
+        value = super()._algebra(node, inputs)
+        if node.op in ("matmul", "matvec"):
+            self.counted.append(2 * np.size(inputs[0]) * np.size(value) / inputs[0].shape[-2])
+            if inputs[0].ndim > 2:
+                self.counted[-1] /= np.prod(inputs[0].shape[:-2])
+        if node.op == "trace":
+            self.counted.append(np.size(value) * inputs[0].shape[-1])
+        return value
 
     def _noted(self, node, value, flops=None):
         tensors = value if isinstance(value, list) else [value]
@@ -91,7 +123,8 @@ def simplified(graph):
 
 def is_plain(graph):
     asked = {node.op for node in walk(graph.step) if OPS[node.op].op_class not in PLAIN}
-    return asked <= {"point", "loss", "grad"}
+    factors = {node.op for node in walk(graph.step)} & FACTORS
+    return asked <= {"point", "loss", "grad"} and not factors
 
 
 def count(graph):
@@ -109,6 +142,7 @@ def count(graph):
 
 GRAPHS = {name: find(name) for name in library.names("optimizer")}
 GRAPHS["viewed"] = Located(Source("<string>", VIEWED))
+GRAPHS["multiplied"] = Located(Source("<string>", MULTIPLIED))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
