@@ -98,7 +98,6 @@ class Scope:
         own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
         return outer | own
 
-
     def numbers(self, ctx: "Context") -> dict[str, Term]:
         """The names that stand for whole numbers which are known when a program is bound."""
         outer = self.outer.numbers(ctx) if self.outer else {}

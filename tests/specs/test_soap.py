@@ -4,10 +4,13 @@ Gradients are in the order of 1 and steps some hundredths. A factor of a matrix 
 found up to 2^-53 c in float64; c is below 1e3 here after the first gradients.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from interpreted import Run, flat, stages, steps, trace
 from references import deviation, recorded
+from shipped import program
 
 ROUNDING = 1e-12
 
@@ -205,3 +208,13 @@ def test_a_statistic_that_is_not_finite_keeps_the_bases():
         before = run.slot("QL")[0] if run.count else None
         run.step([g])
     np.testing.assert_array_equal(run.slot("QL")[0], before)
+
+
+def test_bases_of_narrow_weights_are_kept_in_32_bits():
+    """A basis of bfloat16 is orthogonal up to 2^-9 only, and its next refresh starts from that."""
+    weights = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
+    slots = jax.eval_shape(program("soap")().init, weights).slots["precondition"]
+    kept = {name: str(slots[name]["w"].dtype) for name in ("L", "QL", "R", "QR", "mu", "nu")}
+    assert kept == dict.fromkeys(("L", "QL", "R", "QR"), "float32") | dict.fromkeys(
+        ("mu", "nu"), "bfloat16"
+    )
