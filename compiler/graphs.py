@@ -60,9 +60,8 @@ class Summary:
     @property
     def matrices(self) -> str:
         """The bytes for each matrix beside those: `8 rows^2 + 4 cols * rank`; empty for none."""
-        return " + ".join(
-            f"{width} {_product(dims)}" for dims, width in self.state_bytes_per_matrix
-        )
+        parts = (f"{width} {_product(dims)}" for dims, width in self.state_bytes_per_matrix)
+        return " + ".join(parts)
 
 
 def lowered_graph(

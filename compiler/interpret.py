@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import histories, matrices, rearrange, spectral, turns
 from .constants import value_of
 from .graph import Graph, Node, Region, rounds
-from .ops import MAKERS, OPS, knots
+from .ops import FISHER, MAKERS, OPS, knots
 from .parts import axes
 from .predicate import bound, holds
 from .records import Scalar
@@ -61,8 +61,17 @@ class Oracles(Protocol):
         matrix has its units as columns.
         """
 
+    def fisher_factors(self, at: Fields, axis: int, rounds: tuple[int, ...]) -> Fields:
+        """For each matrix of a layer, the factor of its Fisher matrix that meets one axis of it.
+
+        Labels are drawn another time in each round; of other tensors it is not asked.
+        """
+
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch."""
+
+    def measured(self, at: Fields, name: str, axis: int, like: Fields) -> Fields:
+        """What the model measures, for each tensor of `like` along an axis of it."""
 
 
 Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
@@ -392,6 +401,9 @@ class Interpreter:
         assert self.oracles is not None
         if node.op == "examples":
             return float(len(self.oracles.per_example_grad(inputs[0])))
+        if node.op == "measured":
+            at, like, name = inputs
+            return self.oracles.measured(at, str(name), int(node["per"]), like)
         if node.op == "feature_alignment":
             at, fields, _, power, pearson, *_ = inputs
             pairs = zip(self.oracles.feature_covariance(at), fields, strict=True)
@@ -399,6 +411,11 @@ class Interpreter:
                 None if x is None else spectral.alignment(found, x, float(power), bool(pearson))
                 for found, x in pairs
             ]
+        if node.op in FISHER:
+            rounds = tuple(int(i) for i in inputs[1:])
+            found = self.oracles.fisher_factors(inputs[0], FISHER.index(node.op), rounds)
+            pairs = zip(found, self._mask(node), strict=True)
+            return [x if inside else None for x, inside in pairs]
         if node.op == "sampled_outputs_grad":
             rounds = tuple(int(i) for i in inputs[1:])
             return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)

@@ -422,6 +422,11 @@ ORACLES = (
         "{0}.feature_alignment({1})",
         ("call", "ρ"),
     ),
+    Op("fisher_rows", "oracle", ("any",), "float", "", "{0}.fisher_rows({1})", ("call", "F₁")),
+    Op(
+        "fisher_columns", "oracle", ("any",), "float", "", "{0}.fisher_columns({1})", ("call", "F₂")
+    ),
+    Op("measured", "oracle", ("any", "any", "any"), "float", "", "{0}.measured({1})"),
     Op("examples", "oracle", ("any",), "float", "", "{0}.examples", ("sign", "B")),
     Op(
         "per_example_grad",
@@ -456,11 +461,14 @@ ORACLES = (
 )
 """Questions to the objective. `point` linearises it once; the others ask at that point, but for
 `per_example_mean`, which asks the answer of `per_example_grad`: its region is a function of one
-example's gradient."""
+example's gradient.
+
+`measured` is what the model measures under a name, its third input, for the tensors of a field: one
+number for each place of the axis `per`."""
 
 ASKED = (
     *("loss", "grad", "outputs", "outputs_grad", "sampled_outputs_grad", "pullback"),
-    "feature_alignment",
+    *("feature_alignment", "fisher_rows", "fisher_columns"),
     *("hvp", "curvature", "ggn", "ggn_curvature", "per_example_grad"),
 )
 """The questions that are counted, where it is said what a step costs."""
@@ -508,7 +516,10 @@ OPS: dict[str, Op] = {
 """Every op by its name."""
 
 
-_DRAWING = ("hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment")
+FISHER = ("fisher_rows", "fisher_columns")
+"""The factors of a layer's block of the Fisher matrix that meet a side of its weight."""
+
+_DRAWING = ("hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment", *FISHER)
 
 
 def draws(op: Op) -> bool:

@@ -55,28 +55,28 @@ OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "
 
 
 def predicate(
-    expr: syntax.Expr, report: Diagnostics, dimensions: Mapping[str, Term] = _NONE
+    expr: syntax.Expr, report: Diagnostics, names: Mapping[str, Term] = _NONE
 ) -> Term | None:
     """The predicate that `expr` says, or None where it was reported as wrong.
 
-    `dimensions` are the names that a `when g is [rows, cols]` around it gave to axes, and the
-    `int` parameters of a rule.
+    `names` are those that a `when g is [rows, cols]` around it gave to axes, and the `int`
+    parameters of a rule.
     """
     match expr:
-        case syntax.Name() if expr.id in dimensions:
-            return dimensions[expr.id]
+        case syntax.Name() if expr.id in names:
+            return names[expr.id]
         case syntax.Name() if expr.id in TENSOR_NAMES:
             return Term(op=expr.id)
         case syntax.Number() | syntax.String() | syntax.Bool():
             return Term(op="literal", arguments=(expr.value,))
         case syntax.Unary(op="not"):
-            inner = predicate(expr.operand, report, dimensions)
+            inner = predicate(expr.operand, report, names)
             return inner and Term(op="not", arguments=(inner,))
         case syntax.Binary(op="matches"):
             return _matches(expr, report)
         case syntax.Binary() if expr.op in OPERATORS and expr.op not in "+-*/%^":
-            left = predicate(expr.left, report, dimensions)
-            right = predicate(expr.right, report, dimensions)
+            left = predicate(expr.left, report, names)
+            right = predicate(expr.right, report, names)
             both = left and right and Term(op=OPERATORS[expr.op], arguments=(left, right))
             return both or None
         case syntax.IsShape(value=syntax.Name(id="shape")):

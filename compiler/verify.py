@@ -10,6 +10,7 @@ ARITY_FREE = {
     *("filled", "eye", "arange", "inverse_root", "matrix_power", "orthonormal", "polar"),
     *("eigenbasis", "eigenvalues", "cholesky", "solve", "gram_loop"),
     *("extern", "extern_init", "hutchinson", "xtrace", "sampled_outputs_grad", "feature_alignment"),
+    *("fisher_rows", "fisher_columns"),
 }
 """Ops that take more inputs than their row says: carried values, rounds, sizes, arguments."""
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .alignment import Covariance, alignment, covariance
 from .curvature import curvature
 from .examples import Examples
-from .field import Field, scalar_dtype, widen
-from .layers import Covariance, alignment, covariance
+from .field import Field, Mask, scalar_dtype, widen
+from .kronecker import Side, moment, rows
 from .objective import Beside, Inputs, Objective
 from .outputs import check_outputs
 from .reduce import dot
@@ -39,6 +40,8 @@ FUNCTIONS = frozenset(
         "per_example_grad",
         "feature_alignment",
         "feature_covariance",
+        "fisher_rows",
+        "fisher_columns",
     }
 )
 """The oracles that are functions."""
@@ -83,6 +86,8 @@ class _Evaluation:
             found["loss"] = found["loss"].astype(scalar_dtype())
         if "grad" in found:
             found["grad"] = self._field(found["grad"])
+        if "measured" in wanted:
+            found["measured"] = self._objective.measurements(found["beside"].aux)
         if "examples" in wanted:
             found["examples"] = jnp.asarray(
                 self._objective.examples(self._inputs.batch), scalar_dtype()
@@ -162,6 +167,36 @@ class _Evaluation:
     ) -> Field:
         return alignment(self.feature_covariance(key, samples), x, power, pearson)
 
+    def fisher_rows(self, key: jax.Array, where: Mask) -> Field:
+        return self._fisher(key, 0, where)
+
+    def fisher_columns(self, key: jax.Array, where: Mask) -> Field:
+        return self._fisher(key, 1, where)
+
+    def _fisher(self, key: jax.Array, side: Side, where: Mask) -> Field:
+        objective, (batch, own, model_state) = self._objective, self._inputs
+        examples = objective.examples(batch)
+        draws = _key_of_each(key, examples)
+        keys = None if own is None else _key_of_each(own, examples)
+        wanted = where.members(self._tree)
+
+        def one(example: PyTree, own: jax.Array | None, draw: jax.Array) -> Any:
+            alone = objective.batch_of_one(example, batch)
+            inputs = Inputs(alone, own, model_state)
+
+            def model(x: Tensors) -> PyTree:
+                return objective.model(self._tree.unflatten(x), inputs)[0]
+
+            def slope(outputs: PyTree) -> PyTree:
+                drawn = objective.sampled(outputs, alone, draw)
+                return jax.grad(objective.loss_of)(outputs, drawn)
+
+            return rows(model, slope, self._tensors, side, wanted)
+
+        axes = objective.axes(batch), None if own is None else 0, 0
+        found = jax.vmap(one, in_axes=axes)(batch, keys, draws)
+        return Field.of([None if x is None else moment(x) for x in found], self._tree)
+
     def _evaluate(self, x: Tensors, wanted: frozenset[str]) -> tuple[dict[str, Any], Any]:
         """The values, and the pullback of the outputs where it was made (else None)."""
         if self._objective.split:
@@ -170,7 +205,7 @@ class _Evaluation:
         if "grad" in wanted:
             value = jax.value_and_grad(self._model, has_aux=True)
             (found["loss"], found["beside"]), found["grad"] = value(x)
-        elif "loss" in wanted:
+        elif wanted & {"loss", "measured"}:
             found["loss"], found["beside"] = self._model(x)
         return found, None
 
@@ -179,7 +214,7 @@ class _Evaluation:
         pull: Any = None
         if wanted & {"pullback", "grad"}:
             found["outputs"], pull, found["beside"] = jax.vjp(self._model, x, has_aux=True)
-        elif wanted & {"loss", "outputs", "outputs_grad"}:
+        elif wanted & {"loss", "outputs", "outputs_grad", "measured"}:
             found["outputs"], found["beside"] = self._model(x)
         if wanted & _OF_OUTPUTS:
             check_outputs(found["outputs"])

@@ -113,6 +113,12 @@ class Mask:
 
     flags: tuple[bool, ...]
 
+    def members(self, tree: Tree) -> tuple[bool, ...]:
+        """A flag for each weight tensor, whatever the places are."""
+        chosen = zip(tree.places, self.flags, strict=True)
+        here = {i for place, flag in chosen if flag for i in place.members}
+        return tuple(i in here for i in range(len(tree.leaves)))
+
     def __and__(self, other: "Mask") -> "Mask":
         return Mask(tuple(a and b for a, b in zip(self.flags, other.flags, strict=True)))
 

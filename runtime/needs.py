@@ -25,6 +25,7 @@ _CONDITIONS = (
             {
                 *("outputs", "outputs_grad", "pullback", "ggn", "ggn_curvature"),
                 *("sampled_outputs_grad", "feature_alignment"),
+                *("fisher_rows", "fisher_columns"),
             }
         ),
         lambda objective: objective.split,
@@ -32,13 +33,25 @@ _CONDITIONS = (
         "give them apart: optc.Objective(outputs=..., loss=...)",
     ),
     _Condition(
-        frozenset({"examples", "per_example_grad", "feature_alignment"}),
+        frozenset(
+            {
+                *("examples", "per_example_grad", "feature_alignment"),
+                *("fisher_rows", "fisher_columns"),
+            }
+        ),
         lambda objective: objective.batch_axis is not None,
         "the examples of a batch",
         "say where they are: optc.Objective(..., batch_axis=0)",
     ),
     _Condition(
-        frozenset({"sampled_outputs_grad"}),
+        frozenset({"measured"}),
+        lambda objective: objective.measured is not None,
+        "what the model measures of its layers",
+        "give it: optc.Objective(..., aux=True, measured=f) with f(aux) that returns a tree like "
+        "the weights that ends in the names of the measurements",
+    ),
+    _Condition(
+        frozenset({"sampled_outputs_grad", "fisher_rows", "fisher_columns"}),
         lambda objective: objective.sampler is not None,
         "labels drawn from the model",
         "give what draws them: optc.Objective(..., sampler=f) with "

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .measured import Measured, measurements
 from .tree import PyTree, path_text
 
 Sampler: TypeAlias = Callable[[PyTree, PyTree, jax.Array], PyTree]
@@ -55,6 +56,9 @@ class Objective:
     gives their means: the values of the whole batch, in the memory of a slice.
     `remat` is True, to keep no intermediate values between evaluation and derivative, or a policy
     of `jax.checkpoint_policies`, which keeps some.
+    `measured=m` with `m(aux)` that returns what the model measures of its layers, a tree that is
+    built like the weights with the names of the measurements at its end, for optimizers that ask
+    for it. Of several micro-batches the largest counts.
     `sampler=s` with `s(outputs, batch, key)` that returns the batch with labels drawn from the
     model's own distribution, for optimizers that estimate a Fisher matrix.
 
@@ -70,9 +74,10 @@ class Objective:
     micro_batches: int = 1
     remat: bool | Callable[..., Any] = False
     sampler: Sampler | None = None
+    measured: Callable[[Any], PyTree] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("loss", "outputs", "sampler"):
+        for name in ("loss", "outputs", "sampler", "measured"):
             function = getattr(self, name)
             if not callable(function) and (name == "loss" or function is not None):
                 found = type(function).__name__
@@ -97,6 +102,11 @@ class Objective:
             raise ValueError(
                 "`micro_batches` slices a batch along the axis of its examples; "
                 "say which: optc.Objective(..., batch_axis=0)"
+            )
+        if self.measured is not None and not self.aux:
+            raise ValueError(
+                "`measured` reads what the model returns beside its value; "
+                "say that it does: optc.Objective(..., aux=True)"
             )
         if self.sampler is not None and not self.split:
             raise ValueError(
@@ -148,6 +158,11 @@ class Objective:
         """The batch with labels that the sampler draws for some outputs of the model."""
         assert self.sampler is not None, "needs are checked where objectives come in"
         return self.sampler(outputs, batch, key)
+
+    def measurements(self, aux: Any) -> Measured:
+        """What the model measured, of what it returned beside its value."""
+        assert self.measured is not None, "needs are checked where objectives come in"
+        return measurements(self.measured(aux))
 
     def axes(self, batch: PyTree) -> PyTree:
         """For each array of a batch, the axis of the examples, or None where it has none."""

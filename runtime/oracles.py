@@ -7,6 +7,7 @@ float32.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,9 @@ from jax.typing import ArrayLike
 
 from .evaluation import evaluate
 from .examples import Examples
-from .field import Field, cast, scalar_dtype
+from .field import Field, Mask, cast, scalar_dtype
+from .kronecker import NoLayerError, no_layer
+from .measured import measured
 from .objective import Beside, Inputs, Objective
 from .outputs import outputs_field, outputs_tree
 from .slices import evaluate_slices
@@ -84,6 +87,8 @@ class Oracles:
         if at_weights and self.beside is None:
             self.beside = beside
         asked = {name: found[name] for name in wanted}
+        for name in wanted & {"fisher_rows", "fisher_columns"}:
+            asked[name] = self._fisher(found[name], self._needs.get(name, "the program"))
         return Point(_with_outputs_as_fields(asked) | known)
 
     def loss_at(self, params: PyTree) -> jax.Array:
@@ -92,6 +97,18 @@ class Oracles:
         point = Field.of(tree.flatten(params, "the weights"), tree)
         loss: jax.Array = self._evaluate(point, frozenset({"loss"}))["loss"]
         return loss
+
+    def _fisher(
+        self, factor: Callable[[jax.Array, Mask], Field], stage: str
+    ) -> Callable[[jax.Array, int, Mask], Field]:
+        def asked(key: jax.Array, site: int, where: Mask) -> Field:
+            try:
+                return factor(jax.random.fold_in(key, site), where)
+            except NoLayerError as error:
+                leaf = self._weights.tree.leaves[error.weight]
+                raise ValueError(no_layer(leaf.path, error.why, stage)) from None
+
+        return asked
 
     def _evaluate(self, point: Field, wanted: frozenset[str]) -> dict[str, Any]:
         if self._objective is None:
@@ -132,6 +149,12 @@ class Point:
     """The Gauss-Newton product: J'BJ v with B the Hessian of the loss in the outputs."""
     feature_alignment: Callable[[jax.Array, int, Field, int, ArrayLike, bool], Field]
     """How a field is aligned with what the outputs depend on, from a key at a site."""
+    fisher_rows: Callable[[jax.Array, int, Mask], Field]
+    """Of the layers of some tensors, the Fisher matrix's factor that meets their rows."""
+    fisher_columns: Callable[[jax.Array, int, Mask], Field]
+    """The one that meets their columns."""
+    measured: Callable[[str, int, Field], Field]
+    """What the model measures by name: for each tensor of a field, numbers along an axis."""
     examples: jax.Array
     """The number of examples in the batch."""
     per_example_grad: Callable[[], Examples]
@@ -152,6 +175,8 @@ def _with_outputs_as_fields(found: dict[str, Any]) -> dict[str, Any]:
     if "pullback" in found:
         pull = found["pullback"]
         found["pullback"] = lambda cotangent: pull(outputs_tree(cotangent))
+    if "measured" in found:
+        found["measured"] = partial(measured, found["measured"])
     if "feature_alignment" in found:
         aligned = found["feature_alignment"]
         found["feature_alignment"] = lambda key, site, *asked: aligned(

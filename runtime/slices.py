@@ -7,6 +7,7 @@ slice lies on all of them as the batch does.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,10 +16,10 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from .alignment import Covariance, alignment
 from .evaluation import FUNCTIONS, Tensors, evaluate
 from .examples import Examples
-from .field import Field, scalar_dtype
-from .layers import Covariance, alignment
+from .field import Field, Mask, scalar_dtype
 from .objective import Beside, Inputs, Objective
 from .tree import PyTree, Tree, path_text
 
@@ -39,7 +40,7 @@ def evaluate_slices(
     return found | {name: slices.function(name) for name in wanted & FUNCTIONS}
 
 
-_VALUES = frozenset({"loss", "grad", "outputs", "outputs_grad"})
+_VALUES = frozenset({"loss", "grad", "outputs", "outputs_grad", "measured"})
 
 
 class _Slices:
@@ -73,6 +74,9 @@ class _Slices:
             found["outputs"] = self._together(stacked["outputs"])
         if "outputs_grad" in stacked:
             found["outputs_grad"] = self._together(self._shares(stacked["outputs_grad"]))
+        if "measured" in stacked:
+            largest = {key: jnp.max(x, axis=0) for key, x in stacked["measured"].items()}
+            found["measured"] = largest
         beside: Beside = stacked["beside"]
         found["beside"] = beside._replace(model_state=_mean_state(beside.model_state))
         return found
@@ -86,6 +90,8 @@ class _Slices:
                 return self._sampled_outputs_grad
             case "feature_alignment":
                 return self._feature_alignment
+            case "fisher_rows" | "fisher_columns":
+                return partial(self._fisher, oracle)
             case "per_example_grad":
                 return lambda: _ExamplesInSlices(self)
             case _:
@@ -120,6 +126,13 @@ class _Slices:
             return ask(jax.random.fold_in(key, k), samples), None
 
         return alignment(self._means(one)[0], x, power, pearson)
+
+    def _fisher(self, oracle: str, key: jax.Array, where: Mask) -> Field:
+        draw = partial(jax.random.fold_in, key)
+        factor: Field = self._means(
+            lambda k: (self._ask(k, frozenset({oracle}))[oracle](draw(k), where), None)
+        )[0]
+        return factor
 
     def _shares(self, derivatives: PyTree) -> PyTree:
         """Derivatives of the loss of a slice, which counts to the whole one as one of so many."""

@@ -143,6 +143,8 @@ class _Shapes:
                 return whole
             case "nans" | "feature_alignment":
                 return (1,) * len(whole)
+            case "measured":
+                return shape_of_parts(whole, node["per"])
             case "view" | "unview" | "blocks" | "unblocks":
                 return whole
             case "history":

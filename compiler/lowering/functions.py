@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from ...grammar import syntax
-from ...grammar.diagnostic import declare
 from ...grammar.source import Span
-from ..ops import OPS
-from ..records import Term
-from ..types import ONE_FOR_ALL, OUTPUTS, PERS, SCALAR, Per, Type, shape
+from ..ops import FISHER, OPS
+from ..types import ONE_FOR_ALL, OUTPUTS, SCALAR, Per, Type, shape
 from . import expressions, shapes
 from .arguments import match
 from .builder import MISTAKE, Value
@@ -16,7 +14,9 @@ from .context import Context, Scope, Site
 from .examples import mean_of, per_example_mean
 from .histories import HISTORIES, of_history
 from .knots import interpolate
+from .layers import fisher_factor
 from .matrices import MATRICES, filled, of_matrices
+from .measured import measured
 from .operators import feature_alignment, lanczos, matrix_function, quadrature, trace
 from .oracles import (
     PRODUCTS,
@@ -25,22 +25,8 @@ from .oracles import (
     ask,
     refuse_in_condition,
 )
+from .parts import part
 from .regions import refuse_in_turn, refuse_to_keep
-
-NO_AXIS = declare(
-    "no-axis",
-    "an axis that some tensors may not have",
-    """
-    `per = 0`, `per = 1`, ... give one number for each place of an axis. The tensors must be sure to
-    have it: by a `when` around the line, or by the group's `view`.
-
-        when g is [rows, cols] {
-          return g / sqrt(min(max(g^2, per = 0), max(g^2, per = 1)))
-        } else {
-          return sign(g)
-        }
-    """,
-)
 
 _OPERATORS_ONLY = {
     "add", "sub", "mul", "div", "mod", "pow", "neg", "float",
@@ -70,7 +56,7 @@ RANDOM = ("normal", "rademacher", "uniform")
 FILLS = ("zeros", "ones")
 FUNCTIONS = {
     *ELEMENTWISE, *REDUCTIONS, *RANDOM, *FILLS, *RESULTS, *HISTORIES, *SPECTRAL, *MATRICES,
-    "per_example_mean",
+    "per_example_mean", "measured", *FISHER,
 }  # fmt: skip
 """Every function of the language."""
 
@@ -93,6 +79,10 @@ def language_function(
         return of_history(ctx, site, scope, expr, name)
     if function == "per_example_mean":
         return per_example_mean(ctx, site, scope, expr, name)
+    if function in FISHER:
+        return fisher_factor(ctx, site, scope, expr, name)
+    if function == "measured":
+        return measured(ctx, site, scope, expr, name)
     if function in SPECTRAL:
         return SPECTRAL[function](ctx, site, scope, expr, name)
     return _oracle(ctx, site, scope, expr, name)
@@ -204,7 +194,7 @@ def _reduction(
             return MISTAKE
         whole = [ctx.restricted(v) for v in values]
         return ctx.node(op, whole, Type("scalar", dtype), name=name)
-    per = _per(ctx, matched["per"].value, function)
+    per = part(ctx, matched["per"].value, function)
     if per is None:
         return MISTAKE
     if any(v.type.is_vector for v in values):
@@ -235,29 +225,6 @@ def _not_reducible(value: Value, op: str) -> str | None:
     if value.type.has_tensors and (value.type.dtype == "bool") == (wanted == "bool"):
         return None
     return "a field of conditions" if wanted == "bool" else "a field"
-
-
-def _per(ctx: Context, expr: syntax.Expr, function: str) -> Per | None:
-    match expr:
-        case syntax.Name(id="tensor" | "unit" | "row" | "column" | "matrix" as per):
-            return per
-        case syntax.Name():
-            ctx.unknown(expr, PERS, "is not a part of a tensor")
-        case syntax.Number(value=int(axis)):
-            number = Term(op="literal", arguments=(axis,))
-            if ctx.sure(Term(op="gt", arguments=(Term(op="ndim"), number))):
-                return axis
-            message = f"`{function}` per axis {axis}, where a tensor may have {_axes(axis)}"
-            help = f"do it in a `when` for enough axes: `when ndim > {axis} {{ ... }}`"
-            ctx.report.add(NO_AXIS.at(expr.span, message, label="no such axis", help=help))
-        case _:
-            message = "`per` takes one of tensor, unit, row, column, matrix, or an axis: 0, 1, ..."
-            ctx.mistyped(expr.span, message)
-    return None
-
-
-def _axes(count: int) -> str:
-    return "no axes" if count == 0 else "one axis" if count == 1 else f"{count} axes"
 
 
 def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:

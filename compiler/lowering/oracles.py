@@ -14,7 +14,8 @@ ORACLE_OF_SOME = declare(
     """
     Oracles evaluate the whole model, so they belong to stages that see all tensors: outside
     groups, and without `where`. Ask in a stage before the groups and keep the answer in a state or
-    a named value, or let the rule act on all tensors.
+    a named value, or let the rule act on all tensors. What `fisher_rows` and `fisher_columns` ask
+    is of each layer alone, so they may stand there too, but not in a `view`.
     """,
 )
 ORACLE_AFTER_ACCUMULATE = declare(
@@ -90,19 +91,37 @@ def refuse_in_condition(ctx: Context, at: syntax.Node, what: str) -> bool:
     return True
 
 
-def point_of(ctx: Context, oracle: str, at: Value, call: syntax.Node) -> Value:
-    """The linearisation that an oracle asks, where it may ask."""
+def point_of(
+    ctx: Context, oracle: str, at: Value, call: syntax.Node, *, of_some: bool = False
+) -> Value:
+    """The linearisation that an oracle asks, where it may ask.
+
+    `of_some` is for one that may ask in a stage that sees only some tensors.
+    """
     if at.type.is_unknown or refuse_to_ask(ctx, call, f"`{oracle}` is asked"):
         return MISTAKE
-    if ctx.domain != 0:
+    if ctx.domain != 0 and not of_some:
         message = f"`{oracle}` asks the whole model, and this stage sees only some tensors"
         ctx.blame(ORACLE_OF_SOME, call.span, message, "asked here")
         return MISTAKE
-    if ctx.accumulated:
-        message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
-        ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
+    if _refuse_accumulated(ctx, oracle, call):
         return MISTAKE
     return _point(ctx, at, private=oracle in _PREPARED)
+
+
+def weights_point(ctx: Context, oracle: str, call: syntax.Node) -> Value:
+    """The linearisation at the weights, for what may also be asked for some tensors only."""
+    if refuse_to_ask(ctx, call, f"`{oracle}` is asked") or _refuse_accumulated(ctx, oracle, call):
+        return MISTAKE
+    return _point(ctx, ctx.input("input", "w", FIELD, "w"), private=False)
+
+
+def _refuse_accumulated(ctx: Context, oracle: str, call: syntax.Node) -> bool:
+    if not ctx.accumulated:
+        return False
+    message = f"`{oracle}` below `accumulate` would see the last micro-batch only"
+    ctx.blame(ORACLE_AFTER_ACCUMULATE, call.span, message, "asked here")
+    return True
 
 
 def _point(ctx: Context, at: Value, private: bool) -> Value:

@@ -228,7 +228,8 @@ def _known_at_start(ctx: Context, site: Site, scope: Scope, initial: syntax.Expr
 
 _ASKING = {
     *(*RESULTS, *OPERATORS, "per_example_mean"),
-    *("normal", "rademacher", "uniform", "feature_alignment"),
+    *("normal", "rademacher", "uniform", "feature_alignment", "measured"),
+    *("fisher_rows", "fisher_columns"),
 }
 """Functions that have an answer in a step only."""
 

@@ -395,7 +395,11 @@ class Formulas:
                 result = self._body(region, [self._values.get(region.arguments[0])])[0]
                 of = [values[0], result.value]
                 return self._atom(node, node.op, str(result.form), of=of)
-            case "sampled_outputs_grad" | "feature_alignment":
+            case "measured":
+                found = self._atom(node, node.op, node["per"], of=values)
+                arrangement = inputs[1].form.arrangement if inputs[1].form else ""
+                return Formula(found.value, Form((str(node["per"]),), arrangement))
+            case "sampled_outputs_grad" | "feature_alignment" | "fisher_rows" | "fisher_columns":
                 site = self._sites[int(node["site"])]
                 return self._atom(node, node.op, self._region, site, of=values)
             case _:

@@ -103,9 +103,19 @@ class Batch:
         """No tensor is a layer's matrix."""
         return [None for _ in at]
 
+    def fisher_factors(self, at: Fields, axis: int, rounds: tuple[int, ...]) -> Fields:
+        """No tensor is a layer's matrix: what stands for a factor is of gradients, and positive."""
+        drawn = self.pullback(at, self.sampled_outputs_grad(at, 0, rounds))
+        sides = (g if axis == 0 else g.T for g in drawn)
+        return [g @ g.T + np.eye(len(g)) if np.ndim(g) == 2 else None for g in sides]
+
     def per_example_grad(self, at: Fields) -> list[Fields]:
         """The gradient of each example of the batch: their mean is the gradient."""
         return [self._one(example).grad(at) for example in range(EXAMPLES)]
+
+    def measured(self, at: Fields, name: str, axis: int, like: Fields) -> Fields:
+        """How large the numbers at each place of an axis are, whatever is measured."""
+        return [None if x is None else _sizes(x, axis, len(name)) for x in like]
 
     def _gauss_newton(self, at: Fields, v: Array) -> Array:
         slope, r = _slope(_flat(at)), self._rest(at)
@@ -227,6 +237,11 @@ def _array(shape: Shape, one: Callable[[], float]) -> Array:
 
 def _flat(fields: Fields) -> Array:
     return np.concatenate([np.ravel(x) for x in fields])
+
+
+def _sizes(x: Array, axis: int, unit: int) -> Array:
+    others = tuple(each for each in range(np.ndim(x)) if each != axis)
+    return np.asarray(unit * np.sum(np.abs(x), axis=others, keepdims=True))
 
 
 def _slope(x: Array) -> Array:

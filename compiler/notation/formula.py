@@ -265,6 +265,8 @@ class Formulas:
                 return Call(name, (inputs[0],))
             case "extent":
                 return Call(name, (inputs[0], Words(f"axis {node['axis']}")))
+            case "measured":
+                return Call(name, (inputs[2],), self._part(node))
             case "extern":
                 given = self._arguments(node, inputs[3:])
                 return Call(self._path(node), (*inputs[:2], *given))

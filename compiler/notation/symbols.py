@@ -69,6 +69,8 @@ SIGNS: dict[str, tuple[str, str]] = {
     "∇²L": ("∇²L", r"\nabla^2 L"),
     "∇ℓ": ("∇ℓ", r"\nabla \ell"),
     "∇ℓₛ": ("∇ℓₛ", r"\nabla \ell_s"),
+    "F₁": ("F₁", "F_1"),
+    "F₂": ("F₂", "F_2"),
     "∇Lᵢ": ("∇Lᵢ", r"\nabla L_i"),
     "Jᵀ": ("Jᵀ", r"J^\top"),
     "N(0, I)": ("N(0, I)", r"\mathcal{N}(0, I)"),

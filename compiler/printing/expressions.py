@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
 from ..graph import Node, is_plain_mean, rounds
-from ..ops import CALL, MAKERS, OPS, draws, knots
+from ..ops import CALL, FISHER, MAKERS, OPS, draws, knots
 from ..quoting import quoted
 from ..records import Scalar
 from .layout import Labelled, Piece, call, flat, list_of, tuple_of
@@ -87,10 +87,17 @@ class Expressions:
         if node.op == "sampled_outputs_grad":
             asked = (self.operand(node.inputs[0]), self._key(node.inputs[1:]), str(node["site"]))
             return op.python.format(*asked)
+        if node.op in FISHER:
+            mask = self._name(-node.type.domain) or ""
+            drawn = ", ".join((self._key(node.inputs[1:]), str(node["site"]), mask))
+            return op.python.format(self.operand(node.inputs[0]), drawn)
         if node.op == "feature_alignment":
             point, *more = (self.operand(i) for i in node.inputs[: op.arity])
             key = self._key(node.inputs[op.arity :])
             return op.python.format(point, ", ".join((key, str(node["site"]), *more)))
+        if node.op == "measured":
+            point, like, what = (self.operand(i) for i in node.inputs)
+            return op.python.format(point, ", ".join((what, str(node["per"]), like)))
         if op.op_class == "reduction":
             return self._reduction(node)
         if op.op_class == "fill":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..graph import Graph, Node
-from ..ops import ASKED, OPS
+from ..ops import ASKED, FISHER, OPS
 from ..plan import Kernel, Plan, is_constant
 from ..quoting import quoted
 from ..records import View
@@ -23,7 +23,7 @@ from .layout import (
 )
 from .statements import Names
 
-ASKS = (*ASKED, "examples")
+ASKS = (*ASKED, "examples", "measured")
 """What a point of the objective can be asked, in the order in which it is printed."""
 
 
@@ -146,7 +146,8 @@ class Function:
 
 def fills(node: Node) -> bool:
     """Whether a node makes a field for its own tensor set, whose variable it then reads."""
-    return OPS[node.op].op_class in ("fill", "random") and node.op != "copy"
+    makes = OPS[node.op].op_class in ("fill", "random") and node.op != "copy"
+    return makes or node.op in FISHER
 
 
 def view_piece(view: View, parameter: str) -> Piece:

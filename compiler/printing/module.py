@@ -52,7 +52,7 @@ def needs(graph: Graph) -> dict[str, str]:
     for node in walk(graph.step):
         oracle = {"curvature": "hvp", "ggn_curvature": "ggn"}.get(node.op, node.op)
         idle = node.op == "loss" and node.id in reported and node.id not in used
-        if node.op in (*ASKED, "examples") and not idle:
+        if node.op in (*ASKED, "examples", "measured") and not idle:
             found.setdefault(oracle, _asker(graph, node))
     return found
 
@@ -366,7 +366,7 @@ class _Module:
             "doc=__doc__",
             f"source_file={quoted(graph.file)}",
             "hyperparameters=HYPERPARAMETERS",
-            Labelled("needs=", mapping(_quoted_values(needs(graph)))),
+            Labelled("needs=", mapping(_worded_values(needs(graph)))),
             "init=init",
             "step=step",
         ]
@@ -391,8 +391,8 @@ def _slots(entries: list[tuple[str, str, Piece]]) -> Piece:
     return mapping([(stage, mapping(slots)) for stage, slots in stages.items()])
 
 
-def _quoted_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
-    return [(key, quoted(value)) for key, value in entries.items()]
+def _worded_values(entries: dict[str, str]) -> list[tuple[str, Piece]]:
+    return [(key, worded(value)) for key, value in entries.items()]
 
 
 def _hyperparameter(parameter: Hyperparameter) -> Piece:

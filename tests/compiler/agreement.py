@@ -28,7 +28,8 @@ from optc.compiler.locate import Located
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.render import render_text
 from optc.grammar.source import Source
-from optc.runtime.layers import covariance
+from optc.runtime import kronecker
+from optc.runtime.alignment import covariance
 from optc.runtime.random import wrap_key
 from optc.runtime.tree import Tree
 
@@ -63,7 +64,18 @@ class Model:
 
     @cached_property
     def objective(self) -> rt.Objective:
-        return rt.Objective(outputs=self.outputs, loss=self.loss, batch_axis=0, sampler=self.sample)
+        def measuring(params, batch):
+            found = self.outputs(params, batch)
+            return found, {"largest": jnp.max(jnp.abs(ravel_pytree(found)[0]))}
+
+        return rt.Objective(
+            outputs=measuring,
+            loss=self.loss,
+            batch_axis=0,
+            sampler=self.sample,
+            aux=True,
+            measured=lambda aux: aux,
+        )
 
     def batch(self, step: int) -> Any:
         return self.batches[step % len(self.batches)]
@@ -109,9 +121,35 @@ class Model:
 
             return jax.tree.map(lambda x: jnp.mean(x, axis=0), jax.vmap(one)(batch))
 
+        def factor(side, batch, w, key):
+            def one(example, key):
+                example = jax.tree.map(lambda x: x[None], example)
+
+                def slope(found):
+                    return jax.grad(self.loss)(found, self.sample(found, example, key))
+
+                asked = tuple(x.ndim == 2 for x in w)
+                return kronecker.rows(lambda w: given(example, w), slope, w, side, asked)
+
+            keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(size_of(batch)))
+            return tuple(
+                None if x is None else kronecker.moment(x) for x in jax.vmap(one)(batch, keys)
+            )
+
+        def fisher_rows(batch, w, key):
+            return factor(0, batch, w, key)
+
+        def fisher_columns(batch, w, key):
+            return factor(1, batch, w, key)
+
         functions = (outputs, loss, outputs_grad, sampled_outputs_grad)
-        functions += (pullback, grad, hvp, ggn, feature_covariance)
+        functions += (pullback, grad, hvp, ggn, feature_covariance, fisher_rows, fisher_columns)
         return {f.__name__: jax.jit(f, compiler_options=FAST) for f in functions}
+
+
+def size_of(batch: Any) -> int:
+    """The number of examples."""
+    return len(jax.tree.leaves(batch)[0])
 
 
 class Asked:
@@ -126,7 +164,9 @@ class Asked:
     def _ask(self, oracle: str, at: Any, *more: Any) -> Any:
         self.counts[oracle] = self.counts.get(oracle, 0) + 1
         found = self._model.asked[oracle](self._batch, tuple(at), *more)
-        return [np.asarray(x) for x in found] if isinstance(found, tuple) else np.asarray(found)
+        if isinstance(found, tuple):
+            return [None if x is None else np.asarray(x) for x in found]
+        return np.asarray(found)
 
     def loss(self, at):
         return float(self._ask("loss", at))
@@ -150,10 +190,26 @@ class Asked:
         return self._ask("ggn", at, tuple(vector))
 
     def sampled_outputs_grad(self, at, site, rounds):
+        return self._ask("sampled_outputs_grad", at, self._drawn(site, rounds))
+
+    def fisher_factors(self, at, axis, rounds):
+        oracle = ("fisher_rows", "fisher_columns")[axis]
+        return self._ask(oracle, at, self._drawn(0, rounds))
+
+    def _drawn(self, site, rounds):
         key = self._key
         for number in (*rounds, site):
             key = jax.random.fold_in(key, number)
-        return self._ask("sampled_outputs_grad", at, key)
+        return key
+
+    def measured(self, at, name, axis, like):
+        """The largest output, for each place of the axis."""
+        largest = np.max(np.abs(self._model.asked["outputs"](self._batch, tuple(at))))
+        shapes = [None if x is None else [1] * np.ndim(x) for x in like]
+        for x, shape in zip(like, shapes, strict=True):
+            if shape is not None:
+                shape[axis] = np.shape(x)[axis]
+        return [None if shape is None else np.full(shape, largest) for shape in shapes]
 
     def feature_covariance(self, at):
         found = self._model.asked["feature_covariance"](self._batch, tuple(at))
@@ -161,7 +217,7 @@ class Asked:
         return [None if k is None else (np.asarray(k), units) for k, units in rows]
 
     def per_example_grad(self, at):
-        grad, size = self._model.asked["grad"], len(jax.tree.leaves(self._batch)[0])
+        grad, size = self._model.asked["grad"], size_of(self._batch)
         places = [slice(i, i + 1) for i in range(size)]
         examples = [jax.tree.map(itemgetter(place), self._batch) for place in places]
         return [[np.asarray(x) for x in grad(one, tuple(at))] for one in examples]

@@ -64,6 +64,20 @@ SPECIMENS = {
       observe feature_alignment(w, 64, 1, true) as aligned
     }
     """,
+    "what the model measures": """
+    rule precondition own() {
+      when ndim >= 2 {
+        size = measured("largest", per = 1)
+        return where(size > 0.5, g / size, measured("largest", per = 0) * g)
+      } else {
+        return g
+      }
+    }
+    optimizer one() {
+      group wide where ndim == 2 view "a b -> b a" { precondition own()  tune step 0.1 }
+      group rest { precondition own()  tune step 0.1 }
+    }
+    """,
     "random fields": """
     rule perturb noise() {
       var total = g

@@ -24,6 +24,7 @@ OBJECTIVE = optc.Objective(
     batch_axis=0,
     remat=True,
     sampler=lambda outputs, batch, key: batch,
+    measured=lambda aux: {},
 )
 
 

@@ -42,6 +42,10 @@ LOOSER = {
 """Tolerances in float64 where it is the twin that loses digits."""
 
 
+NEVER_EMPTY = ("muon_optax", "muon_optax_dion")
+"""Claims whose twin divides by the number of rows in Python, where an empty matrix has none."""
+
+
 def params_of_claims(stride):
     """Every claim as a parameter; CI takes each `stride`-th."""
     return [
@@ -138,6 +142,8 @@ def assert_close(found, expected, tolerance, floor=0.0):
 def compare(item, chosen, program, expected, dtype, tolerance):
     """Hold both transformations against each other over the series."""
     inputs = series(dtype)
+    if item.name.id in NEVER_EMPTY:
+        inputs = tuple({**tree, "empty": None} for tree in inputs[:2]) + inputs[2:]
     found = updates(program.transform(), inputs)
     assert_close(found, updates(expected, inputs), tolerance, rounding(item, inputs))
 

@@ -70,7 +70,13 @@ def drawn(outputs, batch, key):
     return batch | {"y": jax.random.categorical(key, outputs)}
 
 
-OBJECTIVE = optc.Objective(outputs=outputs, loss=criterion, batch_axis=0, sampler=drawn)
+def measuring(params, batch):
+    return outputs(params, batch), {}
+
+
+OBJECTIVE = optc.Objective(
+    outputs=measuring, loss=criterion, batch_axis=0, sampler=drawn, aux=True, measured=dict
+)
 
 
 @cache

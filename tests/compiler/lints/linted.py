@@ -99,6 +99,9 @@ class Noise:
     def per_example_grad(self, at):
         return self._examples
 
+    def measured(self, at, name, axis, like):
+        return [None for _ in like]
+
 
 def draw(op: str, site: int, rounds: tuple[int, ...], like: list[Any] | None) -> Any:
     """Random fields and numbers, the same for the same question."""
