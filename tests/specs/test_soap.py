@@ -218,3 +218,19 @@ def test_bases_of_narrow_weights_are_kept_in_32_bits():
     assert kept == dict.fromkeys(("L", "QL", "R", "QR"), "float32") | dict.fromkeys(
         ("mu", "nu"), "bfloat16"
     )
+
+
+def test_staggered_matrices_renew_their_bases_at_steps_of_their_own():
+    """Two of one shape, in turns of four steps; a matrix alone has the turn that plain SOAP has."""
+    given = gradients(3, 3, number=9)
+    rule = "soap(refresh = 4, staggered = true)"
+    np.testing.assert_array_equal(moved(rule, given), moved("soap(refresh = 4)", given))
+    run = Run(stages(f"precondition {rule}", "tune step 1.0"), [np.zeros((3, 3))] * 2)
+    run.step([given[0], given[0].T])
+    renewed = [[], []]
+    for t, g in enumerate(given[1:], 2):
+        before = run.slot("QL")
+        run.step([g, g.T])
+        for place, turns in enumerate(renewed):
+            turns += [t] * bool((before[place] != run.slot("QL")[place]).any())
+    assert renewed == [[5, 9], [2, 6]]
