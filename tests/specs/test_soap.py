@@ -144,7 +144,7 @@ def test_refreshes_of_one_matrix_converge_to_its_eigenvectors_by_eigenvalue():
 rule precondition refreshed() {
   when g is [rows, cols] {
     state Q = eye(rows)
-    Q <- improved_basis(g @ g.T, Q, rows)
+    Q <- improved_basis(g @ g.T, Q)
     return Q @ zeros(g)
   } else {
     return g

@@ -44,7 +44,7 @@ def test_operations_that_change_nothing_go(value):
 
 def test_a_transpose_of_a_transpose_is_what_it_was():
     graph = graph_of(
-        "rule precondition own() {\n  when g is [rows, cols] { return g @ (g.T @ g.T.T) }"
+        "rule precondition own() {\n  when g is [rows, cols] { n = 2 * g  return n @ (n.T @ n.T.T) }"
         ' else { error "matrices" }\n}\n'
         "optimizer one() { group all where ndim == 2 { precondition own()  tune step 1 } }"
     )
