@@ -313,6 +313,8 @@ class _Module:
                 piece = value(id)
                 if slot.dtype is not None:
                     piece = call("rt.stored", piece, quoted(slot.dtype))
+                elif slot.wide:
+                    piece = call("rt.widened", piece)
                 pieces.append((slot.stage, slot.name, piece))
             return _slots(pieces)
 
