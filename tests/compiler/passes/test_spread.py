@@ -6,6 +6,7 @@ from agreement import assert_same, graph_of, interpret
 
 from optc.compiler.graph import index
 from optc.compiler.passes.cse import cse
+from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.spread import spread
 from optc.compiler.verify import verify
 
@@ -27,7 +28,7 @@ optimizer one() { precondition own()  tune step 0.1 }
 
 
 def test_each_use_has_its_own_and_a_name_is_kept():
-    merged = cse(graph_of(SPEC))
+    merged = dead_code(cse(graph_of(SPEC)))
     nodes = index(verify(spread(merged)))
     uses = Counter(source for node in nodes.values() for source in set(node.inputs))
     free = [n for n in nodes.values() if n.op in ("transpose", "eye")]
@@ -39,5 +40,5 @@ def test_each_use_has_its_own_and_a_name_is_kept():
 
 
 def test_every_bit_is_kept():
-    merged = cse(graph_of(SPEC))
+    merged = dead_code(cse(graph_of(SPEC)))
     assert_same(interpret(spread(merged)), interpret(merged), rtol=0, atol=0)
