@@ -35,7 +35,7 @@ class Stacked:
         """A tree built like the weights, with None where the slot has no tensor."""
         found: list[Any] = [None] * len(self.beside.leaves)
         for place, x, axes in zip(self.beside.places, self.tensors, self.axes, strict=True):
-            members = place.unstack(x, 0 if x is None else x.ndim - axes)
+            members = self.beside.members_of(place, x, 0 if x is None else x.ndim - axes)
             for i, member in zip(place.members, members, strict=True):
                 found[i] = member
         return self.beside.unflatten(found)
