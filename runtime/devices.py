@@ -17,7 +17,7 @@ def placed_like(x: jax.Array, made: jax.Array) -> jax.Array:
     """
     if jax.device_count() == 1 or not isinstance(x, jax.core.Tracer):
         return made
-    tied: jax.Array = shard_alike(x, made)[1]
+    tied: jax.Array = shard_alike(x, made)[1]  # type: ignore[no-untyped-call]  # jax has none
     return tied
 
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.export
 
 from .field import Field
 from .tree import PyTree, Tree
+from .written import read, written
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -62,6 +64,14 @@ class Stacked:
 def _shape(x: Any) -> str:
     shape = getattr(x, "shape", None)
     return type(x).__name__ if shape is None else f"{x.dtype}[{','.join(map(str, shape))}]"
+
+
+jax.export.register_pytree_node_serialization(
+    Stacked,
+    serialized_name="optc.runtime.Stacked",
+    serialize_auxdata=written,
+    deserialize_auxdata=read,
+)
 
 
 def has_stacks(tree: Tree, arrays: Sequence[Any]) -> bool:

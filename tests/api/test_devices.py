@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent / "several_devices.py"
 @pytest.mark.parametrize(
     ("kind", "wide"),
     [
-        ("auto", "0"),
+        ("steps", "0"),
         pytest.param("auto", "1", marks=pytest.mark.rest),
         pytest.param("explicit", "1", marks=pytest.mark.rest),
     ],

@@ -1,6 +1,7 @@
 """Matrices in stacks: the same optimizer in another form, on one device."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -192,6 +193,14 @@ def test_a_stacked_state_is_donated(stacked, params):
     compiled = step.lower(params, state, BATCH, OBJECTIVE, None, None).compile()
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((params, state)))
     assert compiled.memory_analysis().alias_size_in_bytes >= size
+
+
+def test_a_stacked_state_travels_with_an_exported_step(stacked, params):
+    optimizer, state = stacked(), stacked().init(params)
+    exported = jax.export.export(jax.jit(lambda state: optimizer.set(state, lr=0.5)))(state)
+    found = jax.export.deserialize(exported.serialize()).call(state)
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    assert found.slots["hidden.precondition"]["mu"].tree[0]["none"] is None
 
 
 def test_a_spec_and_its_caller_say_how_matrices_are_lifted(params):
