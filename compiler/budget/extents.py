@@ -16,6 +16,7 @@ from ..ops import OPS
 from ..parts import shape_of_parts
 from . import algebra
 from .members import Members, Row
+from .numbers import Numbers
 from .places import places
 
 Shape = tuple[int, ...]
@@ -26,7 +27,8 @@ class Extents:
     """How many numbers values have over all tensors.
 
     `elements` has each value that is a field or a history, and `reduced` for each reduction what
-    it goes over. `algebra` has the operations of each matrix op.
+    it goes over. `algebra` has the operations of each matrix op, and `kept` the shapes of what
+    staggered work changes, by its node and a tensor's sort.
     `slots` has the shapes of the slots of fields and histories, by their number and a tensor's
     sort, and `places` the size of each history, by the node that makes it.
     """
@@ -34,6 +36,7 @@ class Extents:
     elements: Counter[int] = field(default_factory=Counter)
     reduced: Counter[int] = field(default_factory=Counter)
     algebra: dict[int, float] = field(default_factory=dict)
+    kept: dict[tuple[int, int], tuple[Shape, ...]] = field(default_factory=dict)
     slots: dict[tuple[int, int], Shape] = field(default_factory=dict)
     places: dict[int, int] = field(default_factory=dict)
 
@@ -43,6 +46,7 @@ def extents(graph: Graph, members: Members) -> Extents:
     found = Extents(places=places(graph, members.values))
     nodes = [*walk(graph.start), *walk(graph.step)]
     known = {node.id: node for node in nodes}
+    numbers = Numbers(nodes, members.values)
     for sort, row in members.sorts.items():
         count = members.counts[sort]
         shapes = _Shapes(graph, members, row, known, found.places)
@@ -53,8 +57,11 @@ def extents(graph: Graph, members: Members) -> Extents:
             if OPS[node.op].op_class == "reduction":
                 over = shapes.reduced(node)
                 found.reduced[node.id] += 0 if over is None else count * prod(over)
+            if node.op == "stagger" and (kept := shapes.inputs(node)):
+                found.kept[node.id, sort] = tuple(kept)
             if OPS[node.op].op_class == "matrix" and shape is not None:
-                flops = count * algebra.flops(node, shapes.inputs(node))
+                given = [numbers.of(i) for i in node.inputs]
+                flops = count * algebra.flops(node, shapes.inputs(node), given)
                 found.algebra[node.id] = found.algebra.get(node.id, 0) + flops
         for number, shape in shapes.slots().items():
             found.slots[number, sort] = shape

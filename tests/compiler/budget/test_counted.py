@@ -60,9 +60,9 @@ rule precondition sketched(rank: int) {
 PLAIN = {"elementwise", "reduction", "shape", "matrix", "local", "fill", "leaf"}
 FACTORS = {
     *("inverse_root", "matrix_power", "orthonormal", "polar", "eigenbasis", "eigenvalues"),
-    *("cholesky", "solve"),
+    *("cholesky", "solve", "gram_loop"),
 }
-"""What the interpreter leaves to LAPACK."""
+"""What the interpreter leaves to functions of its own."""
 
 PRODUCTS = {2: 1, 3: 2}
 """What the whole powers of the library are made of."""
@@ -94,6 +94,17 @@ class Counting(Interpreter):
             self.counted.append(2 * np.size(inputs[0]) * np.size(value) / inputs[0].shape[-2])
             if inputs[0].ndim > 2:
                 self.counted[-1] /= np.prod(inputs[0].shape[:-2])
+        if node.op == "gram_loop":
+            small, large = sorted(inputs[0].shape[-2:])
+            places = np.size(inputs[0]) / (small * large)
+            left = inputs[-1] if node.get("first") else np.inf
+            given = iter(inputs[1:])
+            for size in map(int, str(node["sizes"]).split()):
+                times = min(next(given), left)
+                left -= times
+                [next(given) for _ in range(size)]
+                one = 4 * small**2 * large + 2 * (size - 2) * small**3
+                self.counted.append(times * places * one)
         if node.op == "trace":
             self.counted.append(np.size(value) * inputs[0].shape[-1])
         return value
@@ -161,4 +172,4 @@ def test_operations_are_those_that_the_interpreter_does():
 
 def test_all_that_is_counted_as_a_question_is_an_oracle():
     oracles = {op.name for op in OPS.values() if op.op_class == "oracle"}
-    assert oracles - set(ASKED) == {"point", "examples", "per_example_mean"}
+    assert oracles - set(ASKED) == {"point", "examples", "per_example_mean", "measured"}
