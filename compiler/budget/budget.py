@@ -17,6 +17,7 @@ from .members import Finding, Members, Row
 from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
 from .schema import plain
+from .staggered import Staggered, staggered
 from .tensors import Tensor, Tree
 from .text import text
 from .work import Work, work
@@ -67,6 +68,7 @@ class Budget:
     state: StateBytes
     work: Work
     verdicts: tuple[Verdict, ...]
+    staggered: tuple[Staggered, ...] = ()
 
     @cached_property
     def weights(self) -> int:
@@ -137,6 +139,7 @@ def budget(
         state=state,
         work=worked,
         verdicts=(),
+        staggered=staggered(executed, members, sizes),
     )
     quantities = {
         "state_bytes": found.state_bytes,

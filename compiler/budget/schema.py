@@ -6,6 +6,7 @@ from ..finite import finite
 from .claims import Verdict
 from .memory import SlotBytes
 from .rates import Said
+from .staggered import Staggered
 
 if TYPE_CHECKING:
     from .budget import Budget, Line, Share
@@ -40,6 +41,7 @@ def plain(budget: "Budget") -> dict[str, object]:
         "uncounted": list(budget.work.uncounted),
         "oracles": dict(budget.oracles),
         "groups": [_share(share) for share in budget.groups],
+        "staggered": [_staggered(each, budget) for each in budget.staggered],
         "tensors": [_line(line) for line in budget.table],
         "left_out": list(budget.tree.left_out),
         "findings": [
@@ -76,6 +78,15 @@ def _share(share: "Share") -> dict[str, object]:
         "tensors": share.tensors,
         "weights": share.weights,
         "state_bytes": share.state_bytes,
+    }
+
+
+def _staggered(staggered: Staggered, budget: "Budget") -> dict[str, object]:
+    turns = zip(budget.table, staggered.turns, strict=True)
+    return {
+        "stage": staggered.stage,
+        "period": staggered.period,
+        "turns": {line.tensor.path: turn for line, turn in turns if turn is not None},
     }
 
 

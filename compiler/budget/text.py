@@ -24,6 +24,7 @@ def text(budget: "Budget", every: bool = False) -> str:
         [f"! {finding.message}" for finding in budget.findings],
         _state(budget),
         _work(budget),
+        _staggered(budget),
         [line for verdict in budget.verdicts for line in _verdict(verdict)],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
@@ -143,6 +144,15 @@ def _work(budget: "Budget") -> list[str]:
     if budget.work.uncounted:
         lines.append(f"without what optax does in {', '.join(budget.work.uncounted)}")
     return lines
+
+
+def _staggered(budget: "Budget") -> list[str]:
+    rows = [("staggered", "period", "tensors", "at a step")]
+    for each in budget.staggered:
+        least, most = each.together
+        together = f"{most}" if least == most else f"{least} to {most}"
+        rows.append((f"  {each.stage}", f"{each.period:,}", f"{each.tensors:,}", together))
+    return _table(rows, "<>>>") if budget.staggered else []
 
 
 def _verdict(verdict: Verdict) -> list[str]:

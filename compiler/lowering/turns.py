@@ -48,7 +48,7 @@ def refuse_for_all(ctx: Context, update: syntax.Update, binding: Binding, info: 
     if turn is None or info.type.is_field or binding.cell >= turn.outer:
         return False
     message = f"`{update.name.id}` is {info.type} for all tensors, which have turns of their own"
-    others = [Label(binding.span, "declared here")] if binding.span else []
+    others = (Label(binding.span, "declared here"),) if binding.span else ()
     help = "let it be a field, or change it outside"
     ctx.report.add(STAGGERED.at(update.name.span, message, help=help, others=others))
     return True

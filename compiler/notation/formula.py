@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
+from .. import matrices
 from ..graph import Graph, Node, index, is_plain_mean, rounds
 from ..ops import OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
 from ..records import TRUE, Refusal, Scalar, Term
+from ..types import lengths
 from .plain import TextWriter
 from .symbols import symbol
 from .tree import (
@@ -257,14 +259,15 @@ class Formulas:
             case "gram_loop":
                 return Call(name, (inputs[0], *self._rounds(node)))
             case "interpolate":
-                points = [Words(f"({x:g}, {y:g})") for x, y in knots(node)]
+                points = [Words(f"({_digits(x)}, {_digits(y)})") for x, y in knots(node)]
                 return Call(name, (*inputs, *points))
             case "view" | "unview":
                 return Call(name, (Words(f'"{node["pattern"]}"'), inputs[0]))
             case "blocks":
                 return Call(name, (inputs[1], inputs[0]))
             case "arange":
-                return Call(name, (Words(str(node["lengths"])),))
+                dim = matrices.parsed(str(node["lengths"]))
+                return Call(name, (Words(*lengths((dim,))),))
             case "argsort":
                 order = (Words("descending"),) if node["descending"] else ()
                 return Call(name, (*inputs, *order))
@@ -330,6 +333,11 @@ class Formulas:
         named = [Infix("=", Sign(n), value) for n, value in zip(names, given, strict=False)]
         literals = [(k[1:], v) for k, v in node.attributes if k.startswith("=")]
         return [*named, *(Infix("=", Sign(name), literal(value)) for name, value in literals)]
+
+
+def _digits(x: float) -> str:
+    """All the digits of a number, and no more."""
+    return repr(x).removesuffix(".0")
 
 
 def _flat(cases: Cases) -> Cases:

@@ -217,8 +217,8 @@ class _Body:
                     head += rf" \textbf{{while}} ${_WRITER.write(condition)}$"
                 return [self._row(indent, head), *self._body(body, indent + 1, stage)]
             case Turns(period, body):
-                number = _WRITER.write(period)
-                head = rf"\textbf{{every}} ${number}$ \textbf{{steps}}, each tensor in its turn"
+                shown = _WRITER.write(period)
+                head = rf"\textbf{{every}} ${shown}$ \textbf{{steps}}, each tensor in its turn"
                 return [self._row(indent, head), *self._body(body, indent + 1, stage)]
             case Where(tensors, inner):
                 rows = [self._row(indent, rf"\textbf{{for}} {escaped(tensors)} \textbf{{do}}")]

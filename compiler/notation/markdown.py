@@ -187,9 +187,9 @@ def _statement(
             head = rf"{space}\textbf{{repeat }} {_WRITER.write(count)} \textbf{{ times}}{tested}"
             return [head, *_inner(body, indent, stage, file)]
         case Turns(period, body):
-            number = _WRITER.write(period)
+            shown = _WRITER.write(period)
             words = (
-                rf"\textbf{{every }} {number} \textbf{{ steps}}\text{{, each tensor in its turn}}"
+                rf"\textbf{{every }} {shown} \textbf{{ steps}}\text{{, each tensor in its turn}}"
             )
             return [space + words, *_inner(body, indent, stage, file)]
         case Where(tensors, inner):

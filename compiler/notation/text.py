@@ -158,8 +158,8 @@ class _Body:
                 head = _hanging(f"{space}repeat {_WRITER.write(count)} times{tested}:", "  ")
                 return head + self.rows(body, indent + 1, stage)
             case Turns(period, body):
-                head = f"{space}every {_WRITER.write(period)} steps, each tensor in its turn:"
-                return [*_hanging(head, "  "), *self.rows(body, indent + 1, stage)]
+                words = f"{space}every {_WRITER.write(period)} steps, each tensor in its turn:"
+                return [*_hanging(words, "  "), *self.rows(body, indent + 1, stage)]
             case Where(tensors, inner):
                 rows = _hanging(f"{space}for {tensors}:", "  ")
                 for each in inner:

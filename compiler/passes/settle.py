@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..graph import Graph, Node, Region
-from ..records import TRUE, Refusal
+from ..rearrange import rank
+from ..records import Refusal
 from .rewrite import over_regions, with_regions
 
 
@@ -19,7 +20,9 @@ def settle(graph: Graph) -> Graph:
     moved = {
         number: domain.parent
         for number, domain in enumerate(domains)
-        if domain.view != domains[domain.parent].view and domain.predicate == TRUE
+        if domain.view is not None
+        and domain.view != domains[domain.parent].view
+        and domain.predicate == rank(domain.view)
     }
     if not moved:
         return graph

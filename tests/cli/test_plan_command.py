@@ -65,9 +65,18 @@ def test_json_has_what_other_tools_need(optc, small):
     }
 
 
+STAGGERED = """
+optimizer lazy() { precondition late()  tune step 0.1 }
+rule precondition late() {
+  state kept = zeros(g)
+  every 5 staggered { kept <- g }
+  return kept
+}
+"""
 FIELDS = {
     "schema optimizer params ok hyperparameters weights weight_bytes state_bytes state left_out "
-    "flops_per_weight flops at_most uncounted oracles groups tensors findings assertions",
+    "flops_per_weight flops at_most uncounted oracles groups staggered tensors findings assertions",
+    "stage period turns",
     "slots hyperparameters count key",
     "stage name dtype tensors bytes groups",
     "group bytes",
@@ -87,6 +96,8 @@ def test_the_fields_are_those_of_schema_1(optc, small, tmp_path):
     objects = [plan, plan["state"], *plan["state"]["slots"], *plan["state"]["slots"][0]["groups"]]
     objects += [*plan["groups"], *plan["tensors"], *plan["findings"], *plan["assertions"]]
     objects += [tensor["rate"] for tensor in plan["tensors"] if tensor["rate"]]
+    spec.write_text(STAGGERED, encoding="utf-8")
+    objects += json.loads(optc("plan", spec, "--params", small, "--format", "json")[1])["staggered"]
     assert {frozenset(found) for found in objects} == {frozenset(f.split()) for f in FIELDS}
 
 

@@ -14,6 +14,7 @@ from optc.compiler.driver import compile_spec
 from optc.compiler.graph import Node
 from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import Located
+from optc.compiler.turns import turns
 from optc.compiler.types import FIELD
 from optc.grammar.source import Source
 
@@ -108,6 +109,39 @@ def test_a_root_is_a_basis_and_two_products_once_in_a_period():
         - planned(without.replace("VIEW", "").replace("STAGGERED", "")).work.total
     )
     assert more == 11 * (2 * 6**3 + 3**3) / 4
+
+
+def test_a_plan_knows_the_turns_that_the_interpreter_takes():
+    text = spec(staggered="staggered")
+    (found,) = planned(text).staggered
+    # P is 6 x 6 for two tensors, a class of two chunks, and 3 x 3 for one.
+    assert (found.stage, found.period) == ("grid.precondition", 4)
+    assert (
+        found.turns == tuple(turns([((6, 6),), ((6, 6),), ((3, 3),), None], 4)) == (0, 1, 2, None)
+    )
+    assert (found.tensors, found.together) == (3, (0, 1))
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (5, 60)])
+def test_rounds_by_a_gram_matrix_are_products_on_the_smaller_side(shape):
+    text = """
+    optimizer made(n: int = 3) { precondition polar_by(n) where ndim == 2  tune step 1 }
+    rule precondition polar_by(n: int) {
+      when g is [rows, cols] {
+        var y = g
+        repeat n {
+          a = y @ y.T
+          y <- 3 * y + (-3 * a + a @ a) @ y
+        }
+        return y
+      } else { return g }
+    }
+    """
+    graph = lowered_graph(Located(Source("<string>", text)))[0]
+    found = budget(graph, Tree.of("tree", [Tensor("w", shape)]))
+    small, large = sorted(shape)
+    gram, power, product = 2 * small**2 * large, 2 * small**3, 2 * small**2 * large
+    assert found.work.flops["precondition"] == 3 * (gram + power + product)
 
 
 def test_what_only_the_first_step_does_counts_nothing():

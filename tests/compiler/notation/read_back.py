@@ -1,6 +1,7 @@
 """A reader of text boxes: it knows nothing of graphs, and runs what a person reads.
 
-A field is one flat array, so a box is only run on weights that are one tensor.
+A field is one array, so a box is only run on weights that are one tensor: a flat one, or a matrix.
+Two matrices side by side are a product then, as they are in a box that has products of matrices.
 """
 
 import re
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from optc.compiler import matrices
 
 _SMALL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ", "0123456789+-t")
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵗ"
@@ -28,8 +31,26 @@ FUNCTIONS: dict[str, Callable] = {
     "clamp": np.clip,
     "finite": np.isfinite,
 }
+FUNCTIONS |= {
+    **{name: getattr(matrices, name) for name in ("polar", "eigenbasis", "triu", "tril", "trace")},
+    **{
+        f"take_{name}": lambda x, i, a=axis: matrices.take(x, i, axis=a)
+        for name, axis in (("rows", -2), ("columns", -1))
+    },
+    "interpolate": lambda x, *points: np.interp(x, *zip(*points, strict=True)),
+    "orth": matrices.orthonormal,
+    "chol": matrices.cholesky,
+    "tr": lambda a: np.trace(a),
+    "diag": lambda a: matrices.diagonal(a) if np.ndim(a) == 2 else matrices.diagonal_matrix(a),
+    "argsort": lambda v, descending=False: matrices.argsort(v, descending=descending),
+    "arange": lambda n: np.arange(int(n)),
+    "length": lambda x, axis: float(np.shape(x)[axis]),
+    "norm_matrix": _norm,
+}
 # The weights are one tensor.
 FUNCTIONS |= {f"{name}_tensor": FUNCTIONS[name] for name in ("sum", "mean", "max", "min")}
+
+_ASKS_TENSORS = re.compile(r"\(?(not )?\(?(group|ndim|rows|cols|size|path)\b")
 
 TITLES = ("given", "state", "groups", "refused", "to begin", "step t = 1, 2, ...", "to evaluate")
 
@@ -41,6 +62,51 @@ COMPARISONS = {
     "=": np.equal,
     "≠": np.not_equal,
 }
+
+
+@dataclass
+class Identity:
+    """A number times the identity, of whatever size there is."""
+
+    scale: float = 1.0
+
+    __array_ufunc__ = None  # so that NumPy leaves a sum to it
+
+    def of(self, size: int):
+        return self.scale * np.eye(size)
+
+    def __truediv__(self, other):
+        return Identity(self.scale / other)
+
+    def __add__(self, other):
+        return self.of(len(other)) + other if np.ndim(other) else Identity(self.scale + other)
+
+    __radd__ = __add__
+
+
+class Each(float):
+    """The exponent of a power of each element."""
+
+
+def times(x, y):
+    """A product: of matrices where both are."""
+    for one, other in ((x, y), (y, x)):
+        if isinstance(one, Identity):
+            scaled = isinstance(other, Identity) or np.ndim(other) == 0
+            factor = other.scale if isinstance(other, Identity) else other
+            return Identity(one.scale * factor) if scaled else one.scale * other
+    if np.ndim(x) == 2 and np.ndim(y) and np.shape(x)[-1] > 1 and np.shape(y) != (1, 1):
+        return x @ y
+    return x * y
+
+
+def raised_to(x, exponent):
+    """A power: of a matrix, but where the exponent says that it is one of each element."""
+    if isinstance(x, Identity):
+        return Identity(x.scale**exponent)
+    if isinstance(exponent, Each) or np.ndim(x) < 2:
+        return np.power(x, exponent)
+    return matrices.matrix_power(x, exponent)
 
 
 @dataclass
@@ -77,7 +143,10 @@ class Expression:
         value = self._sum()
         for sign, compare in COMPARISONS.items():
             if self._take(sign):
-                return compare(value, self._sum())
+                other = self._sum()
+                if isinstance(value, str):
+                    return (value == other) == (sign == "=")
+                return compare(value, other)
         return value
 
     def _sum(self):
@@ -92,7 +161,13 @@ class Expression:
 
     def _quotient(self):
         value = self._product()
-        return value / self._power() if self._take("/") else value
+        while True:
+            if self._take("/"):
+                value = value / self._power()
+            elif self._take("⊙"):
+                value = np.multiply(value, self._product())
+            else:
+                return value
 
     def _product(self):
         if self._take("−"):
@@ -100,7 +175,7 @@ class Expression:
         value = self._power()
         while True:
             if self._take("·") or self._is_factor():
-                value = value * self._power()
+                value = times(value, self._power())
             elif self._take("mod "):
                 value = np.mod(value, self._power())
             else:
@@ -123,10 +198,15 @@ class Expression:
             self.place += 1
         if raised:
             shown = raised.translate(_SMALL)
+            if shown == "-1" and np.ndim(value) == 2:
+                return np.linalg.inv(value)
             return value ** (self.values["t"] if shown == "t" else float(shown))
+        if self.text.startswith("ᵀ", self.place):
+            self.place += 1
+            value = value.T if np.ndim(value) == 2 else value
         if self.text.startswith("^", self.place):
             self.place += 1
-            return np.power(value, self._atom())
+            return raised_to(value, self._atom())
         return value
 
     def _atom(self):
@@ -137,7 +217,7 @@ class Expression:
                 self.place += len(name) + 1
                 return self.functions[name](*self._until(")"))
         for opening, closing, meaning in (
-            ("(", ")", lambda x: x),
+            ("(", ")", lambda *xs: xs[0] if len(xs) == 1 else xs),
             ("‖", "‖", _norm),
             ("⟨", "⟩", lambda x, y: np.sum(x * y)),
             ("|", "|", np.abs),
@@ -145,8 +225,13 @@ class Expression:
             if rest.startswith(opening):
                 self.place += 1
                 value = meaning(*self._until(closing))
-                self.place += len("_tensor") * self.text.startswith("_tensor", self.place)
-                return value
+                return self._per(value)
+        if quoted := re.match('"([^"]*)"', rest):
+            self.place += quoted.end()
+            return quoted[1]
+        if rest.startswith("⊙"):
+            self.place += 1
+            return Each(self._atom())
         if rest.startswith("√"):
             self.place += 1
             return np.sqrt(self._atom())
@@ -165,6 +250,12 @@ class Expression:
                 self.place += len(name)
                 return self.values[name]
         raise AssertionError(f"nothing is called like the start of {rest!r}")
+
+    def _per(self, value):
+        """A norm of the one tensor, which is the one matrix too."""
+        for part in ("_tensor", "_matrix"):
+            self.place += len(part) * self.text.startswith(part, self.place)
+        return value
 
     def _until(self, closing: str) -> list:
         values = [self._either()]
@@ -197,6 +288,8 @@ class Reader:
     slots: dict[str, str] = field(default_factory=dict)
     observed: dict[str, float] = field(default_factory=dict)
     count: int = 0
+    facts: dict[str, object] = field(default_factory=dict)
+    """What is asked of tensors: `group NAME` is in `groups`."""
 
     def __post_init__(self) -> None:
         given = self._section("given")
@@ -204,12 +297,14 @@ class Reader:
         self._start = self._section("to begin")
         self._step = self._section("step t = 1, 2, ...")
         self._evaluation = self._section("to evaluate")
-        self.values |= {"π": np.pi, "∞": np.inf, "true": True, "false": False}
+        self.values |= {"π": np.pi, "∞": np.inf, "true": True, "false": False, "I": Identity()}
+        self.values |= {"axis -2": -2, "axis -1": -1, "descending": True}
         self.functions = FUNCTIONS | self.functions
         for row in given:
             symbol, rest = (part.strip() for part in row.split(" = ", 1))
             self.values[symbol] = self._value(re.split(" {2,}", rest)[0])
-        self._states = [(row.split(" = ", 1)) for row in state]
+        rows = [row for row in state if _depth(row) == 4]  # what goes on has more before it
+        self._states = [row.split(" = ", 1) for row in rows]
 
     def _section(self, title: str) -> list[str]:
         """The rows below a title, as far as the next one."""
@@ -262,8 +357,6 @@ class Reader:
         return self.values["θ_eval"]
 
     def _value(self, text: str):
-        if text.startswith('"'):
-            return text
         return Expression(text.strip(), self.values, self.functions).read()
 
     def _run(self, rows: list[str]) -> None:
@@ -283,6 +376,11 @@ class Reader:
                 if not done:
                     done = bool(self._value(text[8:].removesuffix(":")))
                     self._run(inner if done else [])
+            elif text.startswith("for "):
+                self._run(inner if self._holds(text[4:].removesuffix(":")) else [])
+            elif text.startswith("every "):
+                period = int(self._value(text.removeprefix("every ").partition(" steps")[0]))
+                self._run(inner if (self.count - 1) % period == 0 else [])
             elif text == "else:":
                 self._run([] if done else inner)
             elif text.startswith("repeat "):
@@ -317,12 +415,25 @@ class Reader:
         self.values |= zip(targets, found, strict=True)
 
     def _cases(self, rows: list[str]):
-        *first, last = (row.strip() for row in rows)
-        chosen = self._value(last.removesuffix("otherwise").strip())
-        for row in reversed(first):
-            value, _, condition = row.rpartition(" if ")
-            chosen = np.where(self._value(condition), self._value(value.strip()), chosen)
-        return chosen
+        """A choice; a side that is for other tensors may speak of what was never worked out."""
+        first, *rest = (row.strip() for row in rows)
+        if not rest:
+            return self._value(first.removesuffix("otherwise").strip())
+        value, _, condition = first.rpartition(" if ")
+        if _ASKS_TENSORS.match(condition):
+            return self._value(value.strip()) if self._holds(condition) else self._cases(rest)
+        found, other = self._value(value.strip()), self._cases(rest)
+        if condition == "finite":
+            return found if isinstance(found, Identity) or np.all(np.isfinite(found)) else other
+        return np.where(self._value(condition), found, other)
+
+    def _holds(self, words: str) -> bool:
+        """Whether words about tensors hold for this one."""
+        for sign, python in (("≥", ">="), ("≤", "<="), ("≠", "!="), (" = ", " == ")):
+            words = words.replace(sign, python)
+        words = re.sub(r"group (\w+)", r"('\1' in groups)", words)
+        words = re.sub(r'path matches ("[^"]*")', r"search(\1, path)", words)
+        return bool(eval(words, {"__builtins__": {}, "search": re.search, **self.facts}))
 
 
 def _joined(rows: list[str]) -> Iterator[str]:
@@ -330,7 +441,7 @@ def _joined(rows: list[str]) -> Iterator[str]:
     held = ""
     for row in rows:
         starts = re.search(r"[←∼]", row) or re.match(
-            r" *(if|else|repeat|with|report|for|nothing)\b", row
+            r" *(if|else|repeat|every|with|report|for|nothing)\b", row
         )
         if held and not starts:
             held += " " + row.strip()
