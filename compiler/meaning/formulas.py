@@ -50,6 +50,11 @@ class Form:
         dims = self.dims if self.dims is not None else other.dims
         return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)), dims)
 
+    def __str__(self) -> str:
+        # Locks of programs without matrices know nothing of dimensions.
+        dims = "" if self.dims is None else f", dims={self.dims!r}"
+        return f"Form(pers={self.pers!r}, arrangement={self.arrangement!r}{dims})"
+
 
 _ELEMENTS = Form(("element",))
 
