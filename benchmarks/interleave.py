@@ -19,6 +19,9 @@ Seconds: TypeAlias = tuple[float, ...]
 Variant: TypeAlias = Callable[[], Seconds]
 """Takes one sample."""
 
+companions: set[int] = set()
+"""Processes that work for a variant: what they use of the machine is not foreign."""
+
 _FOREIGN = 0.06
 _FEWEST = 5
 _LONGEST = 2
@@ -132,7 +135,16 @@ def _busy() -> float:
 
 def _own() -> float:
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    ended = times.children_user + times.children_system
+    return times.user + times.system + ended + sum(map(_used, companions))
+
+
+def _used(process: int) -> float:
+    """Seconds for which processors have worked for a process that has not ended."""
+    with open(f"/proc/{process}/stat") as file:
+        _, _, after_name = file.read().rpartition(")")
+    user, system = after_name.split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _of(function: Callable[[], object], finish: Callable[[object], object], repeats: int) -> float:

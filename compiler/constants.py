@@ -1,6 +1,6 @@
 """Values of expressions that are known without running anything."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..grammar import syntax
@@ -52,6 +52,18 @@ def apply(meaning: Callable[..., Any], *operands: Scalar) -> Scalar | None:
 def _small_power(base: Any, exponent: Any) -> bool:
     # Exact integer powers can fill the memory: 9 ** 9 ** 9.
     return bool(abs(exponent) <= 1024 and abs(base) <= 1e100)
+
+
+def interpolated(points: Sequence[tuple[float, float]], x: float) -> float:
+    """The value at x of the straight lines between the points, and beside them that of an end."""
+    (x0, y0), *others = points
+    if x <= x0:
+        return y0
+    for x1, y1 in others:
+        if x < x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+        x0, y0 = x1, y1
+    return y0
 
 
 def evaluate(expr: syntax.Expr, names: Mapping[str, Scalar]) -> Scalar | None:

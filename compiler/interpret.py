@@ -349,7 +349,7 @@ class Interpreter:
         if node.op == "gram_loop":
             values = dict(zip(node.inputs, inputs, strict=True))
             given = [(int(values[n]), [values[i] for i in c]) for n, c in rounds(node)]
-            return matrices.gram_loop(inputs[0], given)
+            return matrices.gram_loop(inputs[0], given, inputs[-1] if node.get("first") else None)
         known: dict[str, Any] = dict(node.attributes)
         if known.pop("otherwise", False):
             *inputs, known["otherwise"] = inputs

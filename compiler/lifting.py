@@ -26,14 +26,14 @@ WAYS = ("auto", "tensors", "stacked")
 
 def lifting(lines: Iterable[syntax.Element], report: Diagnostics) -> str:
     """The way that an optimizer's lines say; "auto" where none does."""
-    first, *others = [line for line in lines if isinstance(line, syntax.Lifting)] or [None]
-    if first is None:
+    found = [line for line in lines if isinstance(line, syntax.Lifting)]
+    if not found:
         return WAYS[0]
+    first, *others = found
     for line in others:
-        if line is not None:
-            message = "an optimizer says once how its matrices are lifted"
-            said = (Label(first.span, "said here"),)
-            report.add(BAD_LIFTING.at(line.span, message, label="again", others=said))
+        message = "an optimizer says once how its matrices are lifted"
+        said = (Label(first.span, "said here"),)
+        report.add(BAD_LIFTING.at(line.span, message, label="again", others=said))
     way = first.way
     if way.id not in WAYS:
         known = ", ".join(f"`{each}`" for each in WAYS)

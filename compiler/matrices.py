@@ -6,6 +6,7 @@ positive are noise below epsilon times the largest: roots and powers take them f
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -169,16 +170,20 @@ def solve(a: Array, b: Array, otherwise: Array | None = None, triangular: str = 
     return found if otherwise is None else _or(found, otherwise, np.ndim(a) - 2)
 
 
-def gram_loop(y: Array, rounds: Iterable[tuple[int, Sequence[float]]]) -> Array:
-    """So many rounds y <- p(yy')y, with the coefficients of p, and then those of the next sort."""
-    for times, coefficients in rounds:
-        for _ in range(times):
-            gram = y @ transpose(y)
-            term, total = y, coefficients[0] * y
-            for coefficient in coefficients[1:]:
-                term = gram @ term
-                total = total + coefficient * term
-            y = total
+def gram_loop(
+    y: Array, rounds: Iterable[tuple[int, Sequence[float]]], first: int | None = None
+) -> Array:
+    """So many rounds y <- p(yy')y, with the coefficients of p, and then those of the next sort.
+
+    Only the first few are done, if `first` says so.
+    """
+    for coefficients in islice(chain.from_iterable(repeat(c, n) for n, c in rounds), first):
+        gram = y @ transpose(y)
+        term, total = y, coefficients[0] * y
+        for coefficient in coefficients[1:]:
+            term = gram @ term
+            total = total + coefficient * term
+        y = total
     return np.asarray(y)
 
 

@@ -337,7 +337,8 @@ attribute `otherwise` have a last input that stands for what is not finite. `ont
 numbers of a matrix the rank of a vector, and `onto_matrix` those of a vector that of a matrix.
 
 `gram_loop`, which only a pass makes, is rounds y <- p(yy')y of a matrix y. For each sort of round
-it takes their number and the coefficients of p, as many as the attribute `sizes` says."""
+it takes their number and the coefficients of p, as many as the attribute `sizes` says. With the
+attribute `first` the last input says how many of all these rounds are done."""
 
 MAKERS = ("filled", "eye", "arange")
 """Ops that make a tensor of nothing but a shape."""

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from .arrange import View
-from .tree import Leaf, Place, Split, Tree
+from .devices import Split, placed_like
+from .tree import Leaf, Place, Tree
 
 Tensor: TypeAlias = jax.Array | None
 """One tensor of a field; None where the field has none."""
@@ -182,7 +182,9 @@ def full(w: Field, value: jax.Array | float, where: Mask | None = None) -> Field
     """One number everywhere, shaped and placed like the weights, on the tensors of a mask."""
     flags = where.flags if where else (True,) * len(w.like)
     made = (
-        jnp.full_like(x, value, dtype=compute_dtype(x.dtype)) if keep and x is not None else None
+        placed_like(x, jnp.full_like(x, value, dtype=compute_dtype(x.dtype)))
+        if keep and x is not None
+        else None
         for x, keep in zip(w.like, flags, strict=True)
     )
     return Field(tuple(made), w.tree)
@@ -193,7 +195,7 @@ def nans(w: Field, where: Mask | None = None) -> Field:
     flags = where.flags if where else (True,) * len(w.like)
 
     def made(place: Place, x: jax.Array) -> jax.Array:
-        stack = (place.size,) if place.is_stack else ()
+        stack = (len(place.rows),) if place.is_stack else ()
         shape = stack + (1,) * (x.ndim - len(stack))
         return jnp.full(shape, jnp.nan, compute_dtype(x.dtype))
 
@@ -271,7 +273,7 @@ class _Lifted:
         rows = []
         for place, row in zip(tree.places, zip(*columns, strict=False), strict=True):
             dtype = casts.dtype(row)
-            fn = self._stacked(args, tree.split) if place.is_stack else self._plain(args)
+            fn = self._stacked(args, tree.open_split) if place.is_stack else self._plain(args)
             rows.append(None if dtype is None else fn(*casts.cast(row, dtype)))
         results = next((_count(row) for row in rows if row is not None), self._results)
         if results is None:
@@ -289,7 +291,6 @@ class _Lifted:
     def _stacked(self, args: tuple[Any, ...], split: Split | None) -> Callable[..., Any]:
         static = _static(args)
         stacks = frozenset(i for i, x in enumerate(args) if isinstance(x, Field))
-        split = None if split is None or split.axis in _manual_axes() else split
         key = (static, stacks, split)
         if key not in self._jitted:
             made = partial(_over_stack, _exact(self._fn), static, stacks, split)
@@ -299,11 +300,6 @@ class _Lifted:
 
 def _static(args: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(i for i, x in enumerate(args) if isinstance(x, Mask | bool | int | str))
-
-
-def _manual_axes() -> frozenset[str]:
-    """The axes of a mesh for which the program already runs on one device, in a shard_map."""
-    return frozenset(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def _over_stack(
@@ -322,15 +318,7 @@ def _over_stack(
 
     run = jax.vmap(one, in_axes=tuple(0 if i in stacks else None for i in given))
     if split is not None:
-        parts, whole = (PartitionSpec(*axes) for axes in ((split.axis,), ()))  # type: ignore[no-untyped-call]  # jax has none
-        run = jax.shard_map(
-            run,
-            mesh=split.mesh,
-            in_specs=tuple(parts if i in stacks else whole for i in given),
-            out_specs=parts,
-            axis_names={split.axis},
-            check_vma=False,
-        )
+        run = split.over(run, tuple(i in stacks for i in given))
     return run(*(args[i] for i in given))
 
 

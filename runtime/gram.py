@@ -45,15 +45,20 @@ WRITTEN_OUT = 8
 
 
 def gram_loop(
-    y: jax.Array, *rounds: Sequence[Polynomial], precision: Precision | None = None
+    y: jax.Array,
+    *rounds: Sequence[Polynomial],
+    first: int | None = None,
+    precision: Precision | None = None,
 ) -> jax.Array:
     """The matrix after y <- p(yy')y for each polynomial p in turn, of one list after the other.
+
+    Only the `first` few of them count, if there are more.
 
     `precision` says how matrices are multiplied. Left to itself it is exactly on CPU; elsewhere in
     bfloat16 with float32 sums, if the polynomials are known to let rounding grow little enough.
     """
     y = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-    polynomials = [polynomial for each in rounds for polynomial in each]
+    polynomials = [polynomial for each in rounds for polynomial in each][:first]
     precision = precision or _precision(y, polynomials)
     rows, columns = y.shape[-2:]
     multiply = _Multiply(precision, rows <= columns)

@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias, get_args
 
 import jax
 
+from .devices import Split
 from .field import Field, Mask
 from .hyperparameters import Value
-from .tree import Place, Split, Tree
+from .tree import Place, Tree
 
 Way: TypeAlias = Literal["auto", "tensors", "stacked"]
 """How matrices are lifted: tensor by tensor, in stacks, or as the backend has it best."""
@@ -90,7 +91,7 @@ def lifted(
         classes.setdefault(alike if any(flags[i] for flags in works) else i, []).append(i)
     parts = lifting.split.devices if lifting.split else 1
     places = tuple(
-        Place(tree.leaves[members[0]], tuple(members), _size(len(members), parts))
+        Place(tree.leaves[members[0]], tuple(members), _rows(members, parts))
         for members in classes.values()
     )
     if not any(place.is_stack for place in places):
@@ -98,6 +99,15 @@ def lifted(
     return replace(tree, lifted=places, split=lifting.split)
 
 
-def _size(members: int, parts: int) -> int:
-    """The length of a stack's first axis: a multiple of the devices that share it."""
-    return 0 if members == 1 else -(-members // parts) * parts
+def _rows(members: Sequence[int], parts: int) -> tuple[int, ...]:
+    """The members along a stack's first axis, whose equal parts lie on one device each.
+
+    They are dealt to the devices in turn, so that those that follow each other, which have their
+    turns together in staggered work, lie on different ones.
+    """
+    if len(members) == 1:
+        return ()
+    each = -(-len(members) // parts)
+    return tuple(
+        members[(row * parts + part) % len(members)] for part in range(parts) for row in range(each)
+    )

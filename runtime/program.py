@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from .border import apart, enter, leave, next_weights, reported
+from .devices import on_their_mesh
 from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
@@ -281,7 +282,8 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        slots = self.program.fresh_slots(enter(params, self._lift), self._static | floats)
+        w = enter(params, self._lift)
+        slots = on_their_mesh(self.program.fresh_slots(w, self._static | floats), w.members)
         slots = apart(slots, (params, floats))
         drawn = self.program.random or key is not None
         data = key_data(key) if drawn else None

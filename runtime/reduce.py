@@ -8,6 +8,7 @@ that chooses no tensor then changes nothing.
 The names are those of the language, hence of some builtins: use them as `rt.sum`.
 """
 
+import builtins
 from collections.abc import Callable
 from functools import partial, reduce
 from typing import Literal, TypeAlias
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .field import Field, Tensor, cast
+from .field import Field, cast
 
 Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"] | int
 """What one value of a reduction inside a tensor stands for; an axis for each place of it."""
@@ -25,45 +26,44 @@ Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"] | int
 
 def norm(x: Field) -> jax.Array:
     """The Euclidean norm of all elements."""
-    return jnp.sqrt(_joined(lax.add, 0.0, [_sum_of_squares(t) for t in _present(x)]))
+    return jnp.sqrt(_joined(lax.add, 0.0, _parts(_sum_of_squares, x)))
 
 
 def dot(x: Field, y: Field) -> jax.Array:
     """The inner product over the tensors that both have."""
-    pairs = zip(_trimmed(x), _trimmed(y), strict=True)
-    parts = [_sum_of_products(a, b) for a, b in pairs if a is not None and b is not None]
-    return _joined(lax.add, 0.0, parts)
+    return _joined(lax.add, 0.0, _parts(_sum_of_products, x, y))
 
 
 def sum(x: Field) -> jax.Array:
     """The sum of all elements."""
-    return _joined(lax.add, 0.0, [_sum(t) for t in _present(x)])
+    return _joined(lax.add, 0.0, _parts(_sum, x))
 
 
 def mean(x: Field) -> jax.Array:
     """The mean of all elements."""
-    size = np.sum([t.size for t in _present(x)], dtype=float)
+    pairs = zip(x.tree.places, x.tensors, strict=True)
+    size = np.sum([place.size(t) for place, t in pairs if t is not None], dtype=float)
     return sum(x) / float(np.maximum(size, 1))
 
 
 def max(x: Field) -> jax.Array:
     """The greatest element."""
-    return _joined(lax.max, -jnp.inf, [_max(t) for t in _present(x)])
+    return _joined(lax.max, -jnp.inf, _parts(_max, x))
 
 
 def min(x: Field) -> jax.Array:
     """The least element."""
-    return _joined(lax.min, jnp.inf, [_min(t) for t in _present(x)])
+    return _joined(lax.min, jnp.inf, _parts(_min, x))
 
 
 def all(x: Field) -> jax.Array:
     """Whether all elements are true."""
-    return _joined(lax.bitwise_and, True, [_all(t) for t in _present(x)])
+    return _joined(lax.bitwise_and, True, _parts(_all, x))
 
 
 def any(x: Field) -> jax.Array:
     """Whether some element is true."""
-    return _joined(lax.bitwise_or, False, [_any(t) for t in _present(x)])
+    return _joined(lax.bitwise_or, False, _parts(_any, x))
 
 
 def norm_per(x: jax.Array, per: Per) -> jax.Array:
@@ -106,14 +106,21 @@ _all = jax.jit(jnp.all)
 _any = jax.jit(jnp.any)
 
 
-def _present(x: Field) -> list[jax.Array]:
-    return [tensor for tensor in _trimmed(x) if tensor is not None]
+def _parts(one: Callable[..., jax.Array], *fields: Field) -> list[jax.Array]:
+    """What `one` gives of the tensors that all fields have; of a stack as a whole.
 
-
-def _trimmed(x: Field) -> list[Tensor]:
-    """The tensors, with each member of a stack once."""
-    pairs = zip(x.tree.places, x.tensors, strict=True)
-    return [None if tensor is None else place.trimmed(tensor) for place, tensor in pairs]
+    A stack in which members lie twice is reduced one by one, so that each of them counts once.
+    """
+    found: list[jax.Array] = []
+    tree = fields[0].tree
+    for place, *tensors in zip(tree.places, *(field.tensors for field in fields), strict=True):
+        if not builtins.all(x is not None for x in tensors):
+            continue
+        if len(place.rows) > len(place.members):
+            found += tree.members_of(place, jax.vmap(one)(*tensors))
+        else:
+            found.append(one(*tensors))
+    return found
 
 
 def _joined(

@@ -90,8 +90,8 @@ def xtrace(operator: Operator, key: jax.Array, site: int, w: Field, samples: int
     It applies the operator to `samples` fields twice. Where that is as many as there are numbers
     it applies it to each unit vector instead, and is exact.
     """
-    pairs = zip(w.tree.places, w.like, strict=True)
-    count = min(samples, sum(place.trimmed(x).size for place, x in pairs if x is not None))
+    there = zip(w.tree.places, w.like, strict=True)
+    count = min(samples, sum(place.size(x) for place, x in there if x is not None))
     estimate = stochtrace.leave_one_out_xtrace()
 
     def draw(i: jax.Array) -> Field:

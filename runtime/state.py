@@ -126,7 +126,8 @@ class Layout:
             elif stored.arrays is not None:
                 pairs = zip(slot.tensors, stored.arrays, strict=True)
                 tensors = [x if kept is None else _left(x, kept.dtype) for x, kept in pairs]
-                outside.append(shown(Field(tensors, slot.tree)))
+                placed = map(slot.tree.parted, slot.tree.places, tensors)
+                outside.append(shown(Field(tuple(placed), slot.tree)))
             else:
                 outside.append(jnp.asarray(slot, stored.dtype))
         made: Slots = self.structure.unflatten(outside)

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .devices import Split
+
 PyTree: TypeAlias = Any
 """Any nesting of containers that JAX knows, with arrays at its leaves."""
 
@@ -55,19 +57,19 @@ class Leaf:
 class Place:
     """What a field has one array for: a weight tensor, or several of one shape and dtype.
 
-    `members` are their indices among the leaves, and `leaf` is the first of them. Where `size` is
-    not 0 the array is a stack with so many along its first axis; where that is more than there
-    are members, the members come again from the first on.
+    `members` are their indices among the leaves, and `leaf` is the first of them. A stack has
+    `rows`: which of the leaves lies at each place of the first axis. Where devices share a stack
+    evenly, some members lie there twice, and the first time counts.
     """
 
     leaf: Leaf
     members: tuple[int, ...]
-    size: int = 0
+    rows: tuple[int, ...] = ()
 
     @property
     def is_stack(self) -> bool:
         """Whether the array has a first axis of members."""
-        return self.size > 0
+        return bool(self.rows)
 
     @property
     def name(self) -> str:
@@ -75,38 +77,24 @@ class Place:
         more = len(self.members) - 1
         return f"{self.leaf.path} + {more}" if more else self.leaf.path
 
+    def size(self, x: jax.Array) -> int:
+        """The number of elements of the array here, with those of each member once."""
+        return x.size * len(self.members) // max(len(self.rows), 1)
+
     def stack(self, tensors: Sequence[Any]) -> Any:
         """The array here, of the tensors of all leaves; None where those here are not there."""
-        found = [tensors[i] for i in self.members]
-        if found[0] is None:
+        if tensors[self.members[0]] is None:
             return None
         if not self.is_stack:
-            return found[0]
-        return jnp.stack([found[i % len(found)] for i in range(self.size)])
+            return tensors[self.members[0]]
+        return jnp.stack([tensors[i] for i in self.rows])
 
     def unstack(self, x: Any, axis: int = 0) -> list[Any]:
         """The tensor of each member, of the array here; the members lie along `axis`."""
         if x is None or not self.is_stack:
             return [x] * len(self.members)
-        count = len(self.members)
-        return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
-
-    def trimmed(self, x: jax.Array) -> jax.Array:
-        """The array here with each member once."""
-        return x[: len(self.members)] if self.size > len(self.members) else x
-
-
-@dataclass(frozen=True)
-class Split:
-    """The axis of a mesh of devices over which stacks are split."""
-
-    mesh: jax.sharding.Mesh
-    axis: str
-
-    @property
-    def devices(self) -> int:
-        """How many parts a stack has."""
-        return int(self.mesh.shape[self.axis])
+        rows = (self.rows.index(i) for i in self.members)
+        return [lax.index_in_dim(x, row, axis, keepdims=False) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -137,7 +125,7 @@ class Tree:
         """The array of each place, of one tensor for each leaf."""
         if not self.lifted:
             return tuple(tensors)
-        return tuple(place.stack(tensors) for place in self.places)
+        return tuple(self.parted(place, place.stack(tensors)) for place in self.places)
 
     def unstack(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """One tensor for each leaf, of the array of each place."""
@@ -145,7 +133,7 @@ class Tree:
             return tuple(arrays)
         found: list[Any] = [None] * len(self.leaves)
         for place, x in zip(self.places, arrays, strict=True):
-            for i, tensor in zip(place.members, place.unstack(x), strict=True):
+            for i, tensor in zip(place.members, self.members_of(place, x), strict=True):
                 found[i] = tensor
         return tuple(found)
 
@@ -164,6 +152,21 @@ class Tree:
             leaves.append(Leaf(path, tensor.shape, tensor.dtype.name))
             tensors.append(tensor)
         return cls(structure, tuple(leaves)), tuple(tensors)
+
+    def members_of(self, place: Place, x: Any) -> list[Any]:
+        """The tensor of each member of a place, whole on every device."""
+        split = self.open_split
+        return place.unstack(x if x is None or split is None else split.whole(x))
+
+    def parted(self, place: Place, x: Any) -> Any:
+        """The array of a place as devices share it: a stack in parts."""
+        split = self.open_split if place.is_stack else None
+        return x if x is None or split is None else split.parted(x)
+
+    @property
+    def open_split(self) -> Split | None:
+        """How devices share the stacks here and now."""
+        return self.split if self.split is not None and self.split.is_open else None
 
     def flatten(self, tree: PyTree, name: str) -> list[Any]:
         """What `tree` holds at the place of each weight tensor; None where it holds nothing.

@@ -9,16 +9,18 @@ smallest, the first of equals. The cost of a tensor is the size of each kept val
 of its last axis, as for the products and factorisations of matrices.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from .field import Field, Mask, cast
-from .tree import Leaf, Tree
+from .tree import Leaf, Place, Tree
 
 _Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 """The shapes of what is kept for one tensor."""
@@ -42,62 +44,142 @@ def staggered(
     if period < 1:
         raise ValueError(f"the period of staggered work is {period}; it must be at least 1")
     fields = (kept,) if isinstance(kept, Field) else kept
-    places = list(zip(*(field.tensors for field in fields), strict=True))
-    turn = turns(tuple(None if x[0] is None else tuple(y.shape for y in x) for x in places), period)
-    due = {each: (t - 1) % period == each for each in {*turn} if each is not None}
-    work = _Work(fresh, args, fields[0].tree)
+    tree = fields[0].tree
+    columns = [field.tensors for field in fields]
+    olds = list(zip(*columns, strict=True)) if columns else []
+    turn = _turns_of(tree, olds, period)
+    work = _Work(fresh, args, tree, period, (t - 1) % period)
     made = [
-        olds if each is None else work(place, due[each], olds)
-        for place, (each, olds) in enumerate(zip(turn, places, strict=True))
+        before if before[0] is None else work(place, turn, before)
+        for place, before in enumerate(olds)
     ]
     results = zip(*made, strict=True) if made else ((),) * len(fields)
     found = tuple(Field(x, field.tree) for x, field in zip(results, fields, strict=True))
     return found[0] if isinstance(kept, Field) else found
 
 
-class _Work:
-    """Staggered work on one tensor, traced once for tensors of equal shape, dtype and sets."""
+def _turns_of(tree: Tree, kept: Sequence[tuple[Any, ...]], period: int) -> tuple[int | None, ...]:
+    """The turn of each weight tensor, however some of them are stacked."""
+    shapes: list[_Shapes | None] = [None] * len(tree.leaves)
+    for place, arrays in zip(tree.places, kept, strict=True):
+        if arrays[0] is not None:
+            alone = 1 if place.is_stack else 0
+            for member in place.members:
+                shapes[member] = tuple(x.shape[alone:] for x in arrays)
+    return turns(tuple(shapes), period)
 
-    def __init__(self, fresh: Callable[..., Any], args: tuple[Any, ...], tree: Tree) -> None:
+
+class _Work:
+    """Staggered work on one place, traced once for places of equal shape, dtype and sets."""
+
+    def __init__(
+        self,
+        fresh: Callable[..., Any],
+        args: tuple[Any, ...],
+        tree: Tree,
+        period: int,
+        now: jax.Array | int,
+    ) -> None:
         self._fresh = fresh
         self._args = args
-        self._leaves = tree.leaves
+        self._tree = tree
+        self._period = period
+        self._now = jnp.asarray(now)
         self._jitted: dict[Any, Callable[..., Any]] = {}
 
-    def __call__(self, place: int, due: jax.Array | bool, olds: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The values of one tensor after the step."""
-        leaf = self._leaves[place]
-        flags = tuple(arg.flags[place] for arg in self._args if isinstance(arg, Mask))
-        key = leaf.shape, leaf.dtype, flags
-        if key not in self._jitted:
-            alone = Tree(_ALONE, (Leaf("", leaf.shape, leaf.dtype),))
-            self._jitted[key] = jax.jit(self._one(alone, flags))
-        tensors = [arg.tensors[place] for arg in self._args if isinstance(arg, Field)]
-        return tuple(self._jitted[key](due, olds, tensors))
+    def __call__(
+        self, index: int, turn: Sequence[int | None], olds: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """What is kept at one place after the step, by the turn of each weight tensor."""
+        place = self._tree.places[index]
+        flags = tuple(arg.flags[index] for arg in self._args if isinstance(arg, Mask))
+        tensors = [arg.tensors[index] for arg in self._args if isinstance(arg, Field)]
+        if not place.is_stack:
+            key = place.leaf.shape, place.leaf.dtype, flags
+            if key not in self._jitted:
+                self._jitted[key] = jax.jit(self._one(_alone(place.leaf), flags))
+            due = self._now == turn[place.members[0]]
+            return tuple(self._jitted[key](due, olds, tensors))
+        split = self._tree.open_split
+        table = _table(place, turn, self._period, split.devices if split else 1)
+        several = place.leaf.shape, place.leaf.dtype, flags, table.shape, len(place.rows)
+        if several not in self._jitted:
+            few = self._few(_some(place.leaf, table.shape[-1]), flags)
+            over = few if split is None else split.over(few, (True, False, True, True))
+            self._jitted[several] = jax.jit(over)
+        return tuple(self._jitted[several](table, self._now, olds, tensors))
 
     def _one(self, alone: Tree, flags: tuple[bool, ...]) -> Callable[..., Any]:
-        def work(due: jax.Array, olds: tuple[Any, ...], tensors: list[Any]) -> Any:
-            own, here = iter(tensors), iter(flags)
-            given = [self._told(arg, alone, own, here) for arg in self._args]
+        """What is kept for a tensor after the step, where it is `due`."""
 
+        def work(due: jax.Array, olds: tuple[Any, ...], tensors: list[Any]) -> Any:
             def anew() -> tuple[Any, ...]:
-                made = self._fresh(*given)
-                news = (made,) if isinstance(made, Field) else made
-                pairs = zip(news, olds, strict=True)
-                return tuple(cast(new.tensors[0], old.dtype) for new, old in pairs)
+                news = self._anew(alone, flags, tensors)
+                return tuple(cast(new, old.dtype) for new, old in zip(news, olds, strict=True))
 
             return lax.cond(due, anew, lambda: olds)
 
         return work
 
-    def _told(self, arg: Any, alone: Tree, own: Any, here: Any) -> Any:
+    def _few(self, some: Tree, flags: tuple[bool, ...]) -> Callable[..., Any]:
+        """What is kept for a stack, or a device's part of it, after those that are due had a turn.
+
+        `table` has the rows for each turn, the last of them again where there are fewer, and -1
+        where there is none.
+        """
+
+        def work(table: jax.Array, now: jax.Array, olds: tuple[Any, ...], stacks: list[Any]) -> Any:
+            rows = table[0, now]
+
+            def anew() -> tuple[Any, ...]:
+                tensors = [None if x is None else x[rows] for x in stacks]
+                news = self._anew(some, flags, tensors)
+                return tuple(
+                    old.at[rows].set(cast(new, old.dtype))
+                    for new, old in zip(news, olds, strict=True)
+                )
+
+            return lax.cond(rows[0] >= 0, anew, lambda: olds)
+
+        return work
+
+    def _anew(self, tree: Tree, flags: tuple[bool, ...], tensors: list[Any]) -> list[Any]:
+        """The new values of what a place of this tree keeps."""
+        own, here = iter(tensors), iter(flags)
+        made = self._fresh(*(self._told(arg, tree, own, here) for arg in self._args))
+        return [field.tensors[0] for field in ((made,) if isinstance(made, Field) else made)]
+
+    def _told(self, arg: Any, tree: Tree, own: Iterator[Any], here: Iterator[bool]) -> Any:
         match arg:
             case Field():
-                return Field((next(own),), alone, arg.declared)
+                return Field((next(own),), tree, arg.declared)
             case Mask():
                 return Mask((next(here),))
             case _:
                 return arg
+
+
+def _alone(leaf: Leaf) -> Tree:
+    return Tree(_ALONE, (Leaf("", leaf.shape, leaf.dtype),))
+
+
+def _some(leaf: Leaf, count: int) -> Tree:
+    """So many tensors like one, in a stack."""
+    rows = tuple(range(count))
+    own = Leaf("", leaf.shape, leaf.dtype)
+    return Tree(jax.tree.structure([0] * count), (own,) * count, (Place(own, rows, rows),))
+
+
+def _table(place: Place, turn: Sequence[int | None], period: int, parts: int) -> Any:
+    """For each part of a stack and each turn, the rows of the part that have it."""
+    size = len(place.rows) // parts
+    firsts = {member: place.rows.index(member) for member in place.members}
+    found: list[list[list[int]]] = [[[] for _ in range(period)] for _ in range(parts)]
+    for member, row in firsts.items():
+        found[row // size][turn[member] or 0].append(row % size)
+    most = max(len(rows) for part in found for rows in part)
+    filled = [[(rows + rows[-1:] * most)[:most] or [-1] * most for rows in part] for part in found]
+    return np.array(filled, np.int32)
 
 
 @lru_cache

@@ -20,7 +20,7 @@ STRIDE = 40
 @cache
 def part() -> frozenset[str]:
     """The names that CI takes."""
-    ops = {name: _ops(name) for name in OPTIMIZERS}
+    ops = {name: operations(name) for name in OPTIMIZERS}
     missing = frozenset().union(*ops.values())
     chosen: set[str] = set()
     while missing:
@@ -32,7 +32,9 @@ def part() -> frozenset[str]:
     return frozenset(chosen) | frozenset(others[::STRIDE])
 
 
-def _ops(name: str) -> frozenset[str]:
+@cache
+def operations(name: str) -> frozenset[str]:
+    """The ops of a step."""
     graph = compile_spec(find(name)).graph
     return frozenset(node.op for node in walk(graph.step))
 

@@ -1,8 +1,8 @@
 """Scalars of a graph that are known without data: at one step, for one tensor."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from ..constants import apply
+from ..constants import apply, interpolated
 from ..graph import Node
 from ..ops import OPS, knots
 from ..records import Scalar
@@ -66,7 +66,7 @@ class Numbers:
                 return self._item(node)
             case "interpolate":
                 x = self.of(node.inputs[0])
-                return None if x is None else _interpolated(knots(node), float(x))
+                return None if x is None else interpolated(knots(node), float(x))
             case "clamp":
                 x, low, high = (self.of(i) for i in node.inputs)
                 if x is None or low is None or high is None:
@@ -91,14 +91,3 @@ class Numbers:
         if chosen is None:
             return None
         return self.of(choice.regions[0 if chosen else 1].results[int(node["index"])])
-
-
-def _interpolated(points: Sequence[tuple[float, float]], x: float) -> float:
-    (x0, y0), *others = points
-    if x <= x0:
-        return y0
-    for x1, y1 in others:
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-        x0, y0 = x1, y1
-    return y0

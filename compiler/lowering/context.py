@@ -164,6 +164,7 @@ class Context(Builder):
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
     lengths: dict[Dim, syntax.Name] = field(default_factory=dict)
+    decided: dict[tuple[int, Term, int, tuple[Term, ...]], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -247,6 +248,12 @@ class Context(Builder):
 
     def sure(self, term: Term) -> bool:
         """Whether `term` holds for each tensor of the current domain, whatever the weights are."""
+        asked = (self.domain, term, len(self.refusals), tuple(self.assumed))
+        if asked not in self.decided:
+            self.decided[asked] = self._is_sure(term)
+        return self.decided[asked]
+
+    def _is_sure(self, term: Term) -> bool:
         chain, number = [self.domain], self.domain
         while number:
             number = self.domains[number].parent

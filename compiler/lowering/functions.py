@@ -230,8 +230,10 @@ def _not_reducible(value: Value, op: str) -> str | None:
 def _fill(ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None) -> Value:
     assert isinstance(expr.function, syntax.Name)
     function = expr.function.id
-    if function in FILLS and (made := filled(ctx, site, scope, expr, name)) is not None:
-        return made
+    shown = f"like_{name or function}" if function in RANDOM else name
+    if (made := filled(ctx, site, scope, expr, shown)) is not None:
+        drawn = function in RANDOM and not made.type.is_unknown
+        return _drawn(ctx, expr, function, made, made.type, name) if drawn else made
     if function in RANDOM and not expr.arguments:
         # What it is given is not looked at: every draw has the weights before its rounds.
         like = ctx.input("input", "w", Type("field"), "w")

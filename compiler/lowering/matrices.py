@@ -49,10 +49,13 @@ def of_matrices(
 def filled(
     ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
 ) -> Value | None:
-    """`zeros(m, n)`, `ones(n)`: matrices and vectors; None where a call is no such one."""
+    """`zeros(m, n)`, `ones(n)`, and what `normal(m, n)` is shaped like; None for other calls."""
     assert isinstance(expr.function, syntax.Name)
     function = expr.function.id
     if len(expr.arguments) not in (1, 2) or any(a.name for a in expr.arguments):
+        return None
+    first = expr.arguments[0].value
+    if len(expr.arguments) == 1 and not isinstance(first, syntax.Name | syntax.Number):
         return None
     values = [expressions.expression(ctx, site, scope, a.value) for a in expr.arguments]
     if len(values) == 1 and (values[0].type.is_unknown or not _is_length(ctx, values[0])):
@@ -63,7 +66,7 @@ def filled(
     dims = tuple(each for each in lengths if each is not None)
     if len(dims) < len(lengths) or not shapes.has_matrices(ctx, expr.span, function):
         return MISTAKE
-    return made(ctx, "filled", dims, name, value=0.0 if function == "zeros" else 1.0)
+    return made(ctx, "filled", dims, name, value=1.0 if function == "ones" else 0.0)
 
 
 def _is_length(ctx: Context, value: Value) -> bool:

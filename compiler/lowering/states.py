@@ -284,7 +284,9 @@ def _blank(ctx: Context, type: Type) -> Value:
     with ctx.in_frame(ctx.start):
         if not type.is_field:
             return ctx.constant(0.0 if type.dtype == "float" else False)
-        zeros = ctx.node("zeros", (_shaped(ctx, type),), replace(type, dtype="float"))
+        zeros = _shaped(ctx, type)
+        if type.dims is None or type.per != "element":
+            zeros = ctx.node("zeros", (zeros,), replace(type, dtype="float"))
         if type.dtype == "float":
             return zeros
         never = ctx.apply("lt", zeros, zeros)
@@ -300,12 +302,13 @@ def _shaped(ctx: Context, type: Type) -> Value:
     """A value for `zeros` and `ones`, which look at shapes only."""
     if type.is_scalar:
         return ctx.constant(0.0)
-    if type.dims is not None and type.per == "element":
-        return made(ctx, "filled", type.dims, value=0.0)
+    whole = ctx.weights
+    if type.dims is not None:
+        whole = made(ctx, "filled", type.dims, value=0.0)
     if not type.is_field or type.per == "element":
-        return ctx.weights
-    part = Type("field", "float", type.per, ctx.domain)
-    return ctx.node("sum", (ctx.weights,), part, attributes={"per": type.per})
+        return whole
+    part = Type("field", "float", type.per, ctx.domain, dims=type.dims)
+    return ctx.node("sum", (whole,), part, attributes={"per": type.per})
 
 
 def _names_of(expr: syntax.Expr) -> list[str]:

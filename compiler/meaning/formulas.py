@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..graph import Graph, Node, Region, index, walk
-from ..ops import MAKERS, OPS, knots
+from ..ops import OPS, knots
 from ..records import Hyperparameter, Term
 from ..types import Dims, Type
 from .algebra import Algebra
 from .arrangements import Arrangements
 from .operations import Operations
+from .products import Products
 from .terms import Terms
 from .values import BELOW_ONE, NONNEGATIVE, POSITIVE, Value
 
@@ -93,6 +94,8 @@ class Formulas:
         nodes = [node for region in graph.regions() for node in walk(region)]
         sites = {int(site) for node in nodes if (site := node.get("site")) is not None}
         self._views = Arrangements(algebra)
+        self._products = Products(algebra)
+        self._multiplies = any(node.op in ("matmul", "transpose") for node in nodes)
         self._sites = {site: place for place, site in enumerate(sorted(sites))}
         self._region = ""
         self._depth = 0
@@ -209,6 +212,10 @@ class Formulas:
         if node.op == "interpolate":
             table = [self._operations.literal(float(y)) for pair in knots(node) for y in pair]
             return Formula(self._atom(node, node.op, of=[*values, *table]).value, form)
+        if self._multiplies and node.op in ("add", "sub") and node.type.is_field:
+            sign = 1 if node.op == "add" else -1
+            x, y = values
+            return Formula(self._products.added(x, y, str(form), sign), form)
         found = self._operations.apply(op or node.op, *values)
         return Formula(found, form if node.type.has_tensors else None)
 
@@ -321,12 +328,38 @@ class Formulas:
 
     def _matrix(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         form = _form(node.type)
-        if node.op == "filled":
-            return Formula(self._operations.literal(node["value"]), form)
-        of = [x.value for x in inputs] if node.op not in MAKERS else []
-        forms = [str(x.form) for x in inputs]
-        found = self._atom(node, node.op, node.attributes, forms, str(form), of=of)
-        return Formula(found.value, form)
+        return Formula(self._algebraic(node, inputs, str(form)), form)
+
+    def _algebraic(self, node: Node, inputs: Sequence[Formula], form: str) -> Value:
+        """A matrix op on one tensor."""
+        values, forms = [x.value for x in inputs], [str(x.form) for x in inputs]
+        match node.op:
+            case "filled":
+                return self._operations.literal(node["value"])
+            case "eye":
+                return self._products.identity(form)
+            case "arange":
+                return self._algebra.atom("arange", form, of=values[1:], scalar=False)
+            case "onto_matrix" | "onto_vector":
+                return values[0]
+            case "matmul" | "matvec":
+                x, y = values
+                return self._products.product(x, y, (forms[0], forms[1]), form)
+            case "transpose":
+                return self._products.transposed(values[0], forms[0], form)
+            case "solve":
+                a, *of = values
+                x, more = of[0], [a, *of[1:]]
+                if "otherwise" in dict(node.attributes):
+                    return self._algebra.atom(
+                        "solve", node.attributes, form, of=values, scalar=False
+                    )
+                return self._products.linear("solve", x, (forms[1], form), node.attributes, more)
+            case "trace" | "diagonal" | "diagonal_matrix" | "triu" | "tril" | "take":
+                x, *more = values
+                return self._products.linear(node.op, x, (forms[0], form), node.attributes, more)
+            case _:
+                return self._products.factor(node.op, values, form, dict(node.attributes))
 
     def _fill(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         form = inputs[0].form or _form(node.type)

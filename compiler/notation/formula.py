@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from .. import matrices
-from ..graph import Graph, Node, index, is_plain_mean
+from ..graph import Graph, Node, index, is_plain_mean, rounds
 from ..ops import OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
 from ..records import TRUE, Refusal, Scalar, Term
@@ -154,6 +154,14 @@ def spoken(term: Term, binding: int = 0) -> str:
     return f"({text})" if strength < binding else text
 
 
+_MOST_PARTS = 6
+
+
+def _power_of_s(coefficient: Formula, exponent: int) -> Formula:
+    s = Symbol("s")
+    return Infix("·", coefficient, s if exponent == 1 else Power(s, Number(exponent)))
+
+
 class Formulas:
     """Writes values of a graph out, down to those that `known` has a formula for."""
 
@@ -248,6 +256,8 @@ class Formulas:
                 if not chosen:
                     return inputs[0]
                 return _flat(Cases(((inputs[0], Words(chosen)),), inputs[1]))
+            case "gram_loop":
+                return Call(name, (inputs[0], *self._rounds(node)))
             case "interpolate":
                 points = [Words(f"({_digits(x)}, {_digits(y)})") for x, y in knots(node)]
                 return Call(name, (*inputs, *points))
@@ -288,6 +298,25 @@ class Formulas:
                 return Call("mean", (*self._functions(node), *inputs), "examples")
             case _:
                 return Call(name, tuple(inputs), self._part(node))
+
+    def _rounds(self, node: Node) -> list[Formula]:
+        """How many rounds there are, and what each makes of a singular value."""
+        parts: list[Formula] = []
+        for times, coefficients in rounds(node):
+            first, *others = map(self.use, coefficients)
+            total = _power_of_s(first, 1)
+            for place, coefficient in enumerate(others):
+                sign = "+"
+                if isinstance(coefficient, Number) and coefficient.value < 0:
+                    sign, coefficient = "-", Number(-coefficient.value)
+                total = Infix(sign, total, _power_of_s(coefficient, 2 * place + 3))
+            singular = Infix("↦", Symbol("s"), total)
+            parts += [self.use(times), singular]
+        first = self.use(node.inputs[-1])
+        most = [Infix("≤", Words("rounds"), first)] if node.get("first") else []
+        if len(parts) > _MOST_PARTS:
+            return [*parts[:_MOST_PARTS], Words("and others"), *most]
+        return [*parts, *most]
 
     def _functions(self, node: Node) -> list[Formula]:
         """The functions of one value that a node has as its regions."""

@@ -6,6 +6,7 @@ from ..graph import Graph
 from .cse import cse
 from .curvature import curvature
 from .dead_code import dead_code
+from .diagonal import diagonal
 from .factor import factor
 from .fold import fold
 from .gram import gram
@@ -26,6 +27,7 @@ PIPELINE: tuple[Pass, ...] = (
     curvature,
     gram,  # after cse, for the same reason; before factor, which writes sums in another way
     cse,  # of parameters that a loop asked for itself
+    diagonal,  # after cse, for the same reason
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     spread,  # after cse, which would merge again what it takes apart

@@ -6,15 +6,18 @@ each other, become one op `gram_loop`, and the runtime chooses how it is done. A
 as it was written.
 
 Needs: equal values merged. Guarantees: the same values up to rounding; what is used elsewhere too
-stays. Where the coefficients of a loop change with its scalars, its number of rounds is a literal.
+stays. Where the coefficients of a loop change with its scalars, its number of rounds is a literal
+or a parameter with an upper bound.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
+from math import ceil, floor, inf
 
 from ..graph import Graph, Node, Region, index, walk
+from ..records import Hyperparameter, Scalar
 from .dead_code import dead_code
 from .polynomials import Coefficients, Number, Numbers, Polynomials, Value, literal
 from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
@@ -34,7 +37,8 @@ Rounds = Sequence[tuple[Number | int, Coefficients]]
 class Made:
     """A matrix that is made by rounds of the matrix `start`; nothing else uses that if `alone`.
 
-    `nodes` are scalars that are made for them, and are to stand before.
+    `nodes` are scalars that are made for them, and are to stand before. Only as many of the rounds
+    are done as the value `first` says, if there is one.
     """
 
     start: int
@@ -42,6 +46,7 @@ class Made:
     nodes: tuple[Node, ...]
     alone: bool
     loop: bool = False
+    first: int | None = None
 
 
 def gram(graph: Graph) -> Graph:
@@ -53,12 +58,16 @@ def gram(graph: Graph) -> Graph:
     for region in graph.regions():
         uses.update(region.results)
         uses.update(i for node in walk(region) for r in node.regions for i in r.results)
-    return dead_code(over_regions(graph, _Recognising(nodes, uses).region))
+    bounds = {h.name: _most(h) for h in graph.hyperparameters}
+    return dead_code(over_regions(graph, _Recognising(nodes, uses, bounds).region))
 
 
 class _Recognising:
-    def __init__(self, nodes: Mapping[int, Node], uses: "Counter[int]") -> None:
+    def __init__(
+        self, nodes: Mapping[int, Node], uses: "Counter[int]", bounds: Mapping[str, int | None]
+    ) -> None:
         self.nodes = nodes
+        self.bounds = bounds
         self.uses = uses
         self.ids = count(max(nodes) + 1)
         self.replaced: Replaced = {}
@@ -96,8 +105,13 @@ class _Recognising:
         for times, coefficients in rounds:
             inputs.append(numbers.whole(times) if isinstance(times, int) else numbers.id(times))
             inputs += [numbers.id(x) for x in coefficients]
-        sizes = " ".join(str(len(coefficients)) for _, coefficients in rounds)
-        update = {"op": "gram_loop", "inputs": tuple(inputs), "attributes": (("sizes", sizes),)}
+        attributes: dict[str, Scalar] = {
+            "sizes": " ".join(str(len(coefficients)) for _, coefficients in rounds)
+        }
+        if chain[-1].first is not None:
+            inputs.append(chain[-1].first)
+            attributes["first"] = True
+        update = {"op": "gram_loop", "inputs": tuple(inputs), "attributes": (*attributes.items(),)}
         before = [each for made in chain for each in made.nodes]
         return [*before, *numbers.made, node.model_copy(update=update)]
 
@@ -167,18 +181,31 @@ class _Recognising:
             if not chain or chain[0].start != argument or not lone:
                 return None
             chains[place] = chain
-        unrolling = _Unrolling(loop, chains, self.nodes, Numbers(self.ids, loop.stage))
-        found = unrolling.equal() or unrolling.written_out()
+        numbers = Numbers(self.ids, loop.stage)
+        unrolling = _Unrolling(loop, chains, self.nodes, numbers)
+        times = self.nodes[loop.inputs[0]]
+        first = most = None
+        if (found := unrolling.equal()) is None:
+            if times.op == "const":
+                most = int(times["value"])
+            elif times.op == "parameter" and not self._reads_scalars(loop, chains):
+                most, first = self.bounds[str(times["name"])], times.id
+            found = None if most is None or most > MOST_ROUNDS else unrolling.written_out(most)
         if found is None:
             return None
         rounds, scalars = found
         matrices = {
-            place: Made(start, rounds[place], (), self.uses[start] == 1, loop=True)
+            place: Made(start, rounds[place], (), self.uses[start] == 1, True, first)
             for place, start in enumerate(loop.inputs[1:])
             if place in rounds
         }
-        ids = {place: unrolling.numbers.id(x) for place, x in scalars.items()}
-        return _Loop(matrices, ids, tuple(unrolling.numbers.made))
+        ids = {place: numbers.id(x) for place, x in scalars.items()}
+        return _Loop(matrices, ids, tuple(numbers.made))
+
+    def _reads_scalars(self, loop: Node, chains: Mapping[int, list[Made]]) -> bool:
+        """Whether what a loop makes of its scalars is used behind it."""
+        items = (n for n in self.nodes.values() if n.op == "item" and n.inputs[0] == loop.id)
+        return any(int(item["index"]) not in chains for item in items)
 
 
 @dataclass(frozen=True)
@@ -206,7 +233,7 @@ class _Unrolling:
     ) -> None:
         made = [node for chain in chains.values() for each in chain for node in each.nodes]
         inside = [*loop.regions[0].nodes, *made]
-        self.numbers = numbers
+        self._numbers = numbers
         self._loop = loop
         self._chains = chains
         self._nodes = nodes
@@ -224,17 +251,14 @@ class _Unrolling:
             rounds[place] = [(Value(self._loop.inputs[0]), coefficients[0])]
         return (rounds, {}) if len(rounds) == len(self._loop.inputs) - 1 else None
 
-    def written_out(self) -> Found | None:
+    def written_out(self, times: int) -> Found | None:
         """So many rounds, each with its own coefficients."""
-        times = self._nodes[self._loop.inputs[0]]
-        if times.op != "const" or int(times["value"]) > MOST_ROUNDS:
-            return None
         body = self._loop.regions[0]
         round, *arguments = body.arguments
         starts = enumerate(self._loop.inputs[1:])
         scalars = {place: self._outer(i) for place, i in starts if place not in self._chains}
         rounds: dict[int, list[Coefficients]] = {place: [] for place in self._chains}
-        for number in range(int(times["value"])):
+        for number in range(times):
             given = {arguments[place]: x for place, x in scalars.items()}
             known = self._known({round: float(number), **given})
             for place, chain in self._chains.items():
@@ -256,7 +280,7 @@ class _Unrolling:
             inputs = [self._value(i, known) for i in node.inputs]
             found = [x for x in inputs if x is not None]
             if len(found) == len(inputs):
-                value = self.numbers.copy(node, found)
+                value = self._numbers.copy(node, found)
                 if value is not None:
                     known[node.id] = value
         return known
@@ -274,10 +298,19 @@ class _Unrolling:
         return tuple(x for x in found if x is not None) if None not in found else None
 
 
+def _most(parameter: Hyperparameter) -> int | None:
+    """The largest whole number that a parameter may be."""
+    if parameter.kind != "int" or parameter.high is None or parameter.high == inf:
+        return None
+    return ceil(parameter.high) - 1 if parameter.high_open else floor(parameter.high)
+
+
 def _followed(id: int, made: Mapping[int, Made]) -> list[Made]:
     """What is made one of the other, in order, until this value."""
     chain: list[Made] = []
     while (each := made.get(id)) is not None and (not chain or chain[0].alone):
+        if chain and (each.first, chain[0].first) != (None, None):
+            break
         chain.insert(0, each)
         id = each.start
     return chain

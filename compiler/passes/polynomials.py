@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 from typing import Literal, TypeAlias
 
-from ..constants import apply
+from ..constants import apply, interpolated
 from ..graph import Node
-from ..ops import OPS
+from ..ops import OPS, knots
 from ..types import INT, SCALAR, WHOLE
 
 MOST_DEGREE = 16
@@ -95,6 +95,8 @@ class Numbers:
             return None
         if node.op == "where" and isinstance(given[0], float):
             return given[1] if given[0] else given[2]
+        if node.op == "interpolate" and isinstance(given[0], float):
+            return interpolated(knots(node), given[0])
         literals = [x for x in given if isinstance(x, float)]
         if len(literals) == len(given):
             meaning = OPS[node.op].scalar

@@ -168,7 +168,8 @@ class Expressions:
             return op.python.format(self.operand(node.inputs[0], CALL))
         operands: list[Piece] = [self.operand(i) for i in node.inputs]
         if node.op == "gram_loop":
-            return call(op.python, operands[0], *self._rounds(node))
+            first = [Labelled("first=", operands[-1])] if node.get("first") else []
+            return call(op.python, operands[0], *self._rounds(node), *first)
         if node.op in MAKERS:
             named = iter(operands[1:])
             words = str(node["lengths"]).split()

@@ -182,12 +182,14 @@ SPECIMENS = {
         state mean = zeros(rows)
         L = g @ g.T + eye(rows)
         d = diag(L)
+        state peak = zeros(max(g.T @ g, per = row))
+        peak <- 0.5 * peak + max(g.T @ g, per = row)
         mean <- 0.5 * mean + eigenvalues(L) / max(d, per = matrix)
         B = eigenbasis(L)
         f = B @ diag(sqrt(mean)) @ B.T
         u = take(d, argsort(d, descending = true)) + L @ take(mean, argsort(mean), axis = 0)
         v = solve(L, u) / norm(u, per = tensor) + ones(rows) / dot(u, u, per = matrix)
-        return f @ g / norm(f) + diag(v) @ g
+        return f @ g / norm(f) + diag(v) @ g @ (1 / (peak + eye(cols)))
       } else {
         return g
       }

@@ -3,13 +3,15 @@
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from agreement import graph_of, mistakes
+from agreement import agree, graph_of, mistakes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optc import runtime as rt
-from optc.compiler.predicate import decider, holds, python
+from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.predicate import bound, decider, holds, python
 from optc.compiler.records import Term
 
 TENSORS = [
@@ -26,16 +28,26 @@ TENSORS = [
 ]
 
 
+PARAMETERS = {"limit": 3, "count": 1}
+
+
 def literal(value):
     return Term(op="literal", arguments=(value,))
 
 
+def parameter(name):
+    return Term(op="parameter", arguments=(name,))
+
+
 comparisons = st.one_of(
     st.builds(
-        lambda op, name, n: Term(op=op, arguments=(Term(op=name), literal(n))),
+        lambda op, name, n: Term(op=op, arguments=(Term(op=name), n)),
         st.sampled_from(("lt", "le", "gt", "ge", "eq", "ne")),
         st.sampled_from(("ndim", "size", "rows", "cols")),
-        st.integers(0, 12),
+        st.one_of(
+            st.builds(literal, st.integers(0, 12)),
+            st.builds(parameter, st.sampled_from(sorted(PARAMETERS))),
+        ),
     ),
     st.builds(
         lambda op, text: Term(op=op, arguments=(Term(op="path"), literal(text))),
@@ -60,7 +72,8 @@ terms = st.recursive(
 
 @given(terms, st.sampled_from(TENSORS))
 def test_the_printed_text_decides_alike(term, tensor):
-    printed = eval(python(term), {"tensor": SimpleNamespace(**tensor), "rt": rt})
+    names = {"tensor": SimpleNamespace(**tensor), "rt": rt, "h": PARAMETERS}
+    term, printed = bound(term, PARAMETERS), eval(python(term), names)
     assert printed == holds(term, tensor) == decider(term)(tensor)
 
 
@@ -125,3 +138,44 @@ def test_an_accepted_pattern_ends_soon_on_any_path(pattern):
 def test_what_does_not_choose_tensors_is_refused(where):
     text = f"optimizer one() {{ clip value(1) where {where}  tune step 0.1 }}"
     assert mistakes(text)[0].startswith("bad-predicate")
+
+
+CAPPED = """
+rule precondition capped(limit: int = 2) {
+  var u = g
+  when ndim >= 1 {
+    when rows <= limit {
+      state sum = zeros(g)
+      sum <- sum + g
+      u <- sum
+    } else {
+      u <- where(cols <= limit, 2, 3) * g
+    }
+  }
+  return u
+}
+optimizer one(limit: int = 2 in [0, inf)) { precondition capped(limit)  tune step 0.1 }
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 2, 9])
+def test_inside_a_rule_an_int_parameter_stands_for_a_literal(limit):
+    tensors = Tensors(["a", "b", "c"], ["float32"] * 3)
+    weights = [np.ones((3, 2)), np.ones(5), np.array(1.0)]
+    (slot,) = Interpreter(graph_of(CAPPED), tensors, {"limit": limit}).start(weights)
+    chosen = [limit >= 3, limit >= 1, False]
+    assert [x is not None for x in slot] == chosen
+
+
+def test_the_printed_program_chooses_by_the_parameter_too():
+    agree(CAPPED, limit=2)
+
+
+def test_a_float_parameter_chooses_no_tensors():
+    text = """
+    rule precondition capped(limit = 2) {
+      when ndim >= 1 and cols <= limit { return g } else { return 2 * g }
+    }
+    optimizer one() { precondition capped()  tune step 0.1 }
+    """
+    assert mistakes(text)[0].startswith("bad-predicate: `limit` is not a property of a tensor")

@@ -4,11 +4,14 @@ import jax
 import jax.export
 import numpy as np
 import pytest
-from part import optimizers
+from part import operations, optimizers
 from shipped import SPLIT, bits, make_batch, make_params, program
 
 REORDERED = ("sophia", "sophia_g")
 """XLA adds up what is asked inside a branch in another order when the branch was stored."""
+
+FACTORS = {"matrix_power", "inverse_root", "eigenbasis", "eigenvalues", "orthonormal", "polar"}
+"""A factorisation of a stored program is a choice by platform, around which XLA fuses otherwise."""
 
 
 @pytest.mark.parametrize("name", optimizers())
@@ -22,7 +25,7 @@ def test_an_exported_step_comes_back_bit_for_bit(name):
     found = jax.export.deserialize(exported.serialize()).call(params, state, batch)
     expected = step(params, state, batch)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    if name in REORDERED:
+    if name in REORDERED or operations(name) & FACTORS:
         for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(x, y, atol=8 * 2.0**-23 * np.max(np.abs(y), initial=0))
     else:

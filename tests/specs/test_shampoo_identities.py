@@ -89,6 +89,7 @@ def test_of_diagonal_matrices_it_is_adagrad():
         "shampoo(0.1)",
         "shampoo_squared(eps = 0.1)",
         "shampoo_capped(3, eps = 0.1)",
+        "shampoo_one_sided(eps = 0.1)",
         'distributed_shampoo(b2 = 0.9, eps = 0.1, graft = "sgd")',
     ],
 )
@@ -205,6 +206,13 @@ def test_a_long_side_has_no_factor_and_doubles_the_exponent_of_the_other():
     assert within(both, direction("shampoo(eps = 0)", g), SINGULAR)
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
+def test_with_one_side_the_first_step_is_that_of_two(shape):
+    (g,) = gradients(*shape)
+    both = direction("shampoo(eps = 0)", g)
+    assert within(direction("shampoo_one_sided(eps = 0)", g), both, SINGULAR)
+
+
 def test_blocks_are_the_whole_only_where_the_factors_have_blocks():
     whole, blocked = "distributed_shampoo", "distributed_shampoo_blocked"
     values = {"lr": 1.0, "b1": 0.0, "b3": 0.0, "eps": 0.1}
@@ -232,6 +240,7 @@ def test_blocks_are_the_whole_only_where_the_factors_have_blocks():
         "shampoo()",
         "shampoo_squared()",
         "shampoo_capped()",
+        "shampoo_one_sided()",
         "shampoo_adam()",
         'distributed_shampoo(graft = "adam")',
         "scalable_shampoo()",

@@ -94,6 +94,17 @@ class Counting(Interpreter):
             self.counted.append(2 * np.size(inputs[0]) * np.size(value) / inputs[0].shape[-2])
             if inputs[0].ndim > 2:
                 self.counted[-1] /= np.prod(inputs[0].shape[:-2])
+        if node.op == "gram_loop":
+            small, large = sorted(inputs[0].shape[-2:])
+            places = np.size(inputs[0]) / (small * large)
+            left = inputs[-1] if node.get("first") else np.inf
+            given = iter(inputs[1:])
+            for size in map(int, str(node["sizes"]).split()):
+                times = min(next(given), left)
+                left -= times
+                [next(given) for _ in range(size)]
+                one = 4 * small**2 * large + 2 * (size - 2) * small**3
+                self.counted.append(times * places * one)
         if node.op == "trace":
             self.counted.append(np.size(value) * inputs[0].shape[-1])
         return value

@@ -93,6 +93,11 @@ class Noise:
         # Of labels of the model's own: it does not grow with the gradient.
         return -self.outputs(at)
 
+    def fisher_factors(self, at, axis, rounds):
+        # Of labels of the model's own, too.
+        sides = (x if axis == 0 else x.T for x in at)
+        return [x @ x.T + np.eye(len(x)) if np.ndim(x) == 2 else None for x in sides]
+
     def pullback(self, at, cotangent):
         return self.grad(at)
 

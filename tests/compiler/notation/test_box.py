@@ -81,6 +81,15 @@ def test_the_graph_that_is_executed_has_a_box_too():
         complete(build(graph), graph)
 
 
+def test_an_iteration_by_a_gram_matrix_shows_what_becomes_of_singular_values():
+    executed = {
+        name: text(build(optimised(lowered_graph(find(name))[0])))
+        for name in ("muon", "muon_polar_express")
+    }
+    assert "iterate(y, 5, s ↦ 3.4445 s − 4.775 s³ + 2.0315 s⁵)" in executed["muon"]
+    assert "and others, rounds ≤ iterations)" in executed["muon_polar_express"]
+
+
 HOSTILE = '''
 """
 \\\\input{/etc/passwd} $$ \\\\end{document} <script>alert(1)</script> | [x](y) `a|b`.

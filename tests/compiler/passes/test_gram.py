@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 def source(lines, parameters="", functions=""):
     """A direction that is made by these lines of `y`, a matrix whose norm is 1."""
     body = "\n".join(f"      {line}" for line in lines.strip().split("\n"))
-    names = re.sub(r"[=:][^,]*", "", parameters)
+    names = ", ".join(re.findall(r"(\w+)[ :]* ?(?:int )?=", parameters))
     return f"""{functions}
 rule precondition own({parameters}) {{
   when g is [.., rows, cols] {{
@@ -136,6 +136,25 @@ y <- k * y"""
     assert recognised(source(lines)) == [[(1, (2.0, -0.5)), (2, (1.5, -0.5))]]
 
 
+TABLED = """
+var k = 1
+repeat n {
+  c = interpolate(k, 1, 2.0, 2, 1.5)
+  y <- where(k < 3, c, 1.25) * y - 0.5 * y @ y.T @ y
+  k <- k + 1
+}"""
+
+
+def test_a_parameter_with_a_bound_says_how_many_of_the_rounds_are_done():
+    rounds = [(1, (2.0, -0.5)), (1, (1.5, -0.5)), (6, (1.25, -0.5))]
+    assert recognised(source(TABLED, "n: int = 3 in [0, 8]")) == [rounds]
+    graph = merged(source(TABLED, "n: int = 3 in [0, inf)"))
+    assert dead_code(gram(graph)) == graph
+    outside = TABLED + "\ny <- k * y"
+    graph = merged(source(outside, "n: int = 3 in [0, 8]"))
+    assert dead_code(gram(graph)) == graph
+
+
 def test_a_loop_may_have_several_lines_and_several_matrices():
     lines = """
 var z = 0.5 * y
@@ -215,11 +234,11 @@ def test_a_printed_loop_agrees_with_the_interpreter():
     step = "func step(y, a, b, c) { r = y @ y.T  return a * y + (b * r + c * r @ r) @ y }"
     lines = """
 y <- step(y, 2, -1.5, 0.5)
-repeat n { y <- step(y, a, -3, 1) }
+repeat m { y <- step(y, a, -3, 1) }
 y <- step(y, 1, 2, 3)"""
-    text = source(lines, "n: int = 2, a = 2.5", step)
+    text = source(lines + TABLED, "m: int = 2, a = 2.5, n: int = 2 in [0, 3]", step)
     case = specimen(text)
-    agree(case, bowl(), steps=2)
+    agree(case, bowl(), steps=1)
     assert (
-        "rt.gram_loop(y, [(2.0, -1.5, 0.5)], [(a, -3.0, 1.0)] * n, [(1.0, 2.0, 3.0)])" in case.text
+        "rt.gram_loop(y, [(2.0, -1.5, 0.5)], [(a, -3.0, 1.0)] * m, [(1.0, 2.0, 3.0)])" in case.text
     )

@@ -1,0 +1,46 @@
+"""Steps that run in another process, by another interpreter, and are timed from here.
+
+For each line that it reads the script does as many steps as the line says, and prints how many
+seconds each took. It counts as a companion, so no sample is dropped because of it.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .interleave import companions
+
+
+class Elsewhere:
+    """A process that does steps when it is told to."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def steps(self, count: int) -> tuple[float, ...]:
+        """Do so many steps: how many seconds each took."""
+        return tuple(map(float, self.asked(str(count)).split()))
+
+    def asked(self, line: str) -> str:
+        """What the process answers."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(line, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self._process.args!r} has ended")
+        return answer
+
+
+@contextmanager
+def elsewhere(interpreter: str, script: str, *arguments: str) -> Iterator[Elsewhere]:
+    """A script of this folder, running until the block ends."""
+    command = [interpreter, str(Path(__file__).parent / script), *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        companions.add(process.pid)
+        yield Elsewhere(process)
+        companions.remove(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()

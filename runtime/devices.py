@@ -1,0 +1,120 @@
+"""Stacks that several devices share: each keeps and works out its part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax import lax
+from jax.experimental.shard_alike import shard_alike
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def placed_like(x: jax.Array, made: jax.Array) -> jax.Array:
+    """What was made of the shape of `x` alone, on the devices on which `x` lies.
+
+    In a traced function, such as `jax.jit(optimizer.init)`, nothing else ties the two together.
+    """
+    if jax.device_count() == 1 or not isinstance(x, jax.core.Tracer):
+        return made
+    tied: jax.Array = shard_alike(x, made)[1]
+    return tied
+
+
+def on_their_mesh(made: Any, weights: Any) -> Any:
+    """A tree of arrays of which none lies on one device alone where the weights lie on a mesh.
+
+    What is made of shapes alone, such as an identity, is on the default device; here it comes to
+    all devices, whole.
+    """
+    shardings = [x.sharding for x in jax.tree.leaves(weights) if not isinstance(x, jax.core.Tracer)]
+    meshes = [each.mesh for each in shardings if isinstance(each, NamedSharding)]
+    if not meshes or meshes[0].size == 1:
+        return made
+    whole = NamedSharding(meshes[0], _spec())
+
+    def place(x: jax.Array) -> jax.Array:
+        if isinstance(x, jax.core.Tracer) or len(x.sharding.device_set) > 1:
+            return x
+        placed: jax.Array = jax.device_put(x, whole)
+        return placed
+
+    return jax.tree.map(place, made)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The axis of a mesh of devices over which stacks are split."""
+
+    mesh: Mesh
+    axis: str
+
+    @property
+    def devices(self) -> int:
+        """How many parts a stack has."""
+        return int(self.mesh.shape[self.axis])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all devices run this: not where one does alone, in a shard_map of the caller."""
+        return self.axis not in jax.sharding.get_abstract_mesh().manual_axes
+
+    def over(self, work: Callable[..., Any], stacks: tuple[bool, ...]) -> Callable[..., Any]:
+        """Work on a part of each stack, done on all devices for theirs.
+
+        `stacks` says which arguments are stacks; the others are whole everywhere. The results are
+        stacks. What `work` speaks of besides its arguments is whole too.
+        """
+        shared = jax.shard_map(
+            work,
+            mesh=self.mesh,
+            in_specs=tuple(_spec(self.axis) if is_stack else _spec() for is_stack in stacks),
+            out_specs=_spec(self.axis),
+            axis_names={self.axis},
+            check_vma=False,
+        )
+
+        def run(*args: Any) -> Any:
+            rows = zip(args, stacks, strict=True)
+            return shared(
+                *(jax.tree.map(self.parted, x) if is_stack else x for x, is_stack in rows)
+            )
+
+        return run if self._is_explicit else shared
+
+    def parted(self, x: jax.Array) -> jax.Array:
+        """A stack in parts, one on each device."""
+        if self._is_explicit:
+            return self._moved(x, self.axis)
+        if isinstance(x, jax.core.Tracer):
+            return self._constrained(x)
+        sharding = x.sharding
+        others = sharding.spec[1:] if isinstance(sharding, NamedSharding) else ()
+        placed: jax.Array = jax.device_put(x, NamedSharding(self.mesh, _spec(self.axis, *others)))
+        return placed
+
+    def whole(self, x: jax.Array) -> jax.Array:
+        """A stack that is whole on every device, where its type says that it is not."""
+        return self._moved(x, None) if self._is_explicit else x
+
+    @property
+    def _is_explicit(self) -> bool:
+        """Whether shardings over the axis are part of types, and change only where it is said."""
+        types = dict(zip(self.mesh.axis_names, self.mesh.axis_types, strict=True))
+        return bool(types[self.axis] == AxisType.Explicit)
+
+    def _moved(self, x: jax.Array, first: str | None) -> jax.Array:
+        others = jax.typeof(x).sharding.spec[1:]
+        placed = NamedSharding(self.mesh, _spec(first, *others))
+        moved: jax.Array = jax.sharding.reshard(x, placed)  # type: ignore[no-untyped-call]  # jax has none
+        return moved
+
+    def _constrained(self, x: jax.Array) -> jax.Array:
+        free = [PartitionSpec.UNCONSTRAINED] * (x.ndim - 1)
+        placed = NamedSharding(self.mesh, _spec(self.axis, *free))
+        parted: jax.Array = lax.with_sharding_constraint(x, placed)  # type: ignore[no-untyped-call]  # jax has none
+        return parted
+
+
+def _spec(*axes: Any) -> Any:
+    return PartitionSpec(*axes)  # type: ignore[no-untyped-call]  # jax has none

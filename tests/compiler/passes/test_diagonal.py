@@ -1,0 +1,75 @@
+"""Diagonals and traces of products are taken without the products."""
+
+import pytest
+from agreement import assert_same, bowl, graph_of, interpret, specimen
+
+from optc.compiler.graph import walk
+from optc.compiler.passes.cse import cse
+from optc.compiler.passes.dead_code import dead_code
+from optc.compiler.passes.diagonal import diagonal
+from optc.compiler.verify import verify
+
+ROUNDING = 1e-13
+"""Sums of at most five products."""
+
+
+def source(result, *lines):
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"""
+rule precondition own() {{
+  when g is [rows, cols] {{
+{body}
+    return {result}
+  }} else {{
+    return g
+  }}
+}}
+optimizer one(lr = 0.1) {{
+  precondition own()
+  tune step lr
+}}
+"""
+
+
+def products(text):
+    """How many products there are before and after the pass, which keeps what is computed."""
+    graph = verify(dead_code(cse(graph_of(text))))
+    after = verify(diagonal(graph), lean=True)
+    assert verify(diagonal(after)) == after
+    one, other = (interpret(g, bowl(), 2) for g in (graph, after))
+    assert_same(other, one, rtol=ROUNDING, atol=ROUNDING)
+    return tuple(sum(node.op == "matmul" for node in walk(g.step)) for g in (graph, after))
+
+
+@pytest.mark.parametrize(
+    ("result", "before", "after"),
+    [
+        ("diag(diag(g @ g.T)) @ g", 2, 1),
+        ("g @ diag(diag(g.T @ (2 * g)))", 2, 1),
+        ("trace(g @ w.T) * g", 1, 0),
+        ("diag(diag(g @ (g.T @ w) @ w.T)) @ g", 4, 3),
+        ("take(g, argsort(diag(g.T @ w)), axis = 1)", 1, 0),
+    ],
+)
+def test_a_diagonal_of_a_product_needs_no_product(result, before, after):
+    assert products(source(result)) == (before, after)
+
+
+def test_a_product_that_is_used_elsewhere_stays():
+    assert products(source("diag(diag(p)) @ g + p @ g", "p = g @ g.T")) == (3, 3)
+
+
+def test_estimates_of_eigenvalues_share_their_product_with_the_iteration():
+    lines = (
+        "state P = eye(rows)",
+        "state Q = eye(rows)",
+        "P <- P + g @ g.T",
+        "image = P @ Q",
+        "Q <- take(image, argsort(diag(Q.T @ image)), axis = 1)",
+    )
+    assert products(source("Q @ g", *lines)) == (4, 3)
+
+
+def test_a_program_says_it_in_one_line():
+    text = source("g @ diag(diag(g.T @ w))")
+    assert 'rt.sum_per(g.mT * w.mT, "row")[..., 0]' in specimen(text).compiled.source
