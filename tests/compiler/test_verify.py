@@ -170,3 +170,13 @@ def test_a_value_without_a_use_is_refused_only_where_the_graph_should_be_lean(gr
     verify(with_node(graph, unused))
     with pytest.raises(InvalidGraphError, match=f"without a use: \\[{unused.id}\\]"):
         verify(with_node(graph, unused), lean=True)
+
+
+def test_staggered_work_makes_all_that_it_keeps():
+    graph = graph_of(SPECIMENS["turns"])
+    turn = next(n for n in walk(graph.step) if n.op == "stagger")
+    (region,) = turn.regions
+    fewer = {"regions": (region.model_copy(update={"results": region.results[1:]}),)}
+    broken = replaced(graph, lambda n: n.model_copy(update=fewer) if n.id == turn.id else n)
+    with pytest.raises(InvalidGraphError, match="keeps what it does not make"):
+        verify(broken)
