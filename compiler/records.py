@@ -97,13 +97,19 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 class Slot:
     """One state: `stage` and `name` are its keys in the program's state.
 
-    `dtype` is the stored dtype, None for the weight's (a scalar's is the default float).
+    `dtype` is the stored dtype, None for the weight's (a scalar's is the default float), which is
+    widened to 32 bits where the slot is `wide`.
     """
 
     stage: str
     name: str
     type: Type
     dtype: str | None = None
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has 32 bits at least: a basis is none, and a factor not positive, in less."""
+        return self.dtype is None and self.type.has_own_shape
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Type:
         return self.dims is not None and len(self.dims) == 1
 
     @property
+    def has_own_shape(self) -> bool:
+        """Whether its tensors have another shape than the weights, and not that of a transpose."""
+        return self.dims is not None and set(self.dims) != set(WHOLE)
+
+    @property
     def has_tensors(self) -> bool:
         """Whether it is computed tensor by tensor: a field, or model outputs."""
         return self.kind in ("field", "outputs")

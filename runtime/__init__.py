@@ -41,7 +41,7 @@ from .field import (
 )
 from .gram import gram_loop
 from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
-from .history import History, history, inverse_fisher, inverse_hessian, push, stored
+from .history import History, history, inverse_fisher, inverse_hessian, push, stored, widened
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
 from .matrix import (
@@ -186,6 +186,7 @@ __all__ = [
     "uniform",
     "unview",
     "view",
+    "widened",
     "xtrace",
     "zeros",
 ]

@@ -19,13 +19,18 @@ Tensor: TypeAlias = jax.Array | None
 """One tensor of a field; None where the field has none."""
 
 
+WIDENED = "widened"
+"""Declared of a state that is kept in the dtype that is computed in, at least float32."""
+
+
 @jax.tree_util.register_pytree_node_class
 class Field:
     """One tensor for each place of the weights, None where the field leaves a weight out.
 
     `tree` describes the weights, not the tensors: those of a state may have other shapes. A place
     is a weight tensor or a stack of several, whose tensor then has one more axis, the first.
-    `declared` is the dtype that a state is kept in between steps, None for the weight's own.
+    `declared` is the dtype that a state is kept in between steps, None for the weight's own, and
+    `WIDENED` for that which is computed in.
     """
 
     __slots__ = ("_members", "declared", "tensors", "tree")

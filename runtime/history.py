@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .field import Field, compute_dtype
+from .field import WIDENED, Field, compute_dtype
 from .reduce import dot
 
 
@@ -63,6 +63,11 @@ def stored(kept: Kept, dtype: str) -> Kept:
     if isinstance(kept, History):
         return kept._replace(rows=stored(kept.rows, dtype))
     return Field(kept.tensors, kept.tree, dtype)
+
+
+def widened(kept: Field) -> Field:
+    """A field to be kept between steps in the dtype that is computed in, at least float32."""
+    return Field(kept.tensors, kept.tree, WIDENED)
 
 
 def push(old: History, field: Field) -> History:

@@ -36,7 +36,7 @@ def measured(found: Measured, name: str, axis: int, like: Field) -> Field:
     """
     layers = {layer: x for (n, layer), x in found.items() if n == name}
     tensors: list[jax.Array | None] = []
-    for leaf, w in zip(like.tree.leaves, like.like, strict=True):
+    for leaf, w in zip(like.tree.leaves, like.members, strict=True):
         if w is None:
             tensors.append(None)
             continue
@@ -44,7 +44,7 @@ def measured(found: Measured, name: str, axis: int, like: Field) -> Field:
         shape = [1] * w.ndim
         shape[axis] = w.shape[axis]
         tensors.append(jnp.reshape(cast(x, compute_dtype(w.dtype)), shape))
-    return Field(tensors, like.tree)
+    return Field.of(tensors, like.tree)
 
 
 def _nearest(layers: Mapping[str, jax.Array], name: str, leaf: Leaf) -> jax.Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .extern import Opaque
-from .field import Field, cast, compute_dtype, scalar_dtype, widen
+from .field import WIDENED, Field, cast, compute_dtype, scalar_dtype, widen
 from .stacked import Stacked, has_stacks, shown
 from .tree import Tree, path_text
 
@@ -231,11 +231,16 @@ def _stored(name: str, slot: Any) -> _Stored:
         if x is None
         else _Kept(
             x.shape,
-            jnp.dtype(slot.declared or place.leaf.dtype) if _is_float(x.dtype) else x.dtype,
+            _kept_dtype(slot, place.leaf.dtype) if _is_float(x.dtype) else x.dtype,
         )
         for x, place in zip(slot.tensors, slot.tree.places, strict=True)
     )
     return _Stored(name, tuple(arrays), tree=slot.tree)
+
+
+def _kept_dtype(slot: Field, weight: Any) -> Any:
+    """The dtype in which a field of floats is kept beside a weight."""
+    return compute_dtype(weight) if slot.declared == WIDENED else jnp.dtype(slot.declared or weight)
 
 
 def _plain_dtype(slot: Any) -> Any:

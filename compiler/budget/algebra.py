@@ -3,17 +3,18 @@
 A product of m x k by k x n is 2 mkn. Factors are counted as dense algorithms on one matrix are in
 Golub and Van Loan's book: Householder's for QR, the symmetric QR algorithm for eigenvalues, a
 singular value decomposition for the polar factor, and elimination for a general system. What is
-done from these with products is counted as products. An iteration by a Gram matrix is counted as
-the products of its plain rounds on the smaller side; the runtime may need fewer. All is times the
-places of the axes before.
+done from these with products is counted as products. All is times the places of the axes before.
+Rounds by polynomials of a Gram matrix are counted one by one, on the smaller side; the runtime may
+take several together, where that is less.
 """
 
 from collections.abc import Sequence
 from math import prod
 
 from .. import matrices
-from ..graph import Node
+from ..graph import Node, rounds
 from ..ops import MAKERS
+from ..records import Scalar
 
 Shape = tuple[int, ...]
 
@@ -52,11 +53,8 @@ def shape(node: Node, inputs: Sequence[Shape], named: Sequence[int]) -> Shape:
             return x
 
 
-def flops(node: Node, inputs: Sequence[Shape], sizes: Sequence[int] = ()) -> float:
-    """The operations of an op on one tensor.
-
-    `sizes` are the numbers of coefficients in the rounds of an iteration by a Gram matrix.
-    """
+def flops(node: Node, inputs: Sequence[Shape], numbers: Sequence[Scalar | None]) -> float:
+    """The operations of an op on one tensor, `numbers` those of its inputs that are known."""
     x = inputs[0]
     if node.op == "matvec":
         return 2.0 * prod(x)
@@ -64,14 +62,20 @@ def flops(node: Node, inputs: Sequence[Shape], sizes: Sequence[int] = ()) -> flo
         return 0.0
     places, rows, cols = prod(x[:-2]), x[-2], x[-1]
     if node.op == "gram_loop":
-        return float(places * sum(_of_round(rows, cols, size) for size in sizes))
+        return float(places * _of_rounds(node, rows, cols, numbers))
     return float(places * _of_matrix(node, rows, cols, inputs))
 
 
-def _of_round(rows: int, cols: int, size: int) -> int:
-    """The products of y <- p(yy')y, by Horner's rule."""
+def _of_rounds(node: Node, rows: int, cols: int, numbers: Sequence[Scalar | None]) -> float:
+    """Rounds y <- p(yy')y: the Gram matrix, p of it by Horner's rule, and the product."""
     small, large = min(rows, cols), max(rows, cols)
-    return 4 * small**2 * large + 2 * (size - 2) * small**3
+    known = dict(zip(node.inputs, numbers, strict=True))
+    sizes: list[int] = []
+    for number, coefficients in rounds(node):
+        sizes += [len(coefficients)] * int(known[number] or 0)
+    if node.get("first"):
+        sizes = sizes[: int(numbers[-1] or 0)]
+    return float(sum(4 * small**2 * large + 2 * max(n - 2, 0) * small**3 for n in sizes))
 
 
 def _of_matrix(node: Node, rows: int, cols: int, inputs: Sequence[Shape]) -> float:

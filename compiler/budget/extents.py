@@ -6,12 +6,12 @@ the graph, as broadcasting makes them.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 from .. import matrices
-from ..graph import Graph, Node, rounds, walk
+from ..graph import Graph, Node, walk
 from ..ops import OPS
 from ..parts import shape_of_parts
 from . import algebra
@@ -46,7 +46,7 @@ def extents(graph: Graph, members: Members) -> Extents:
     found = Extents(places=places(graph, members.values))
     nodes = [*walk(graph.start), *walk(graph.step)]
     known = {node.id: node for node in nodes}
-    sizes = _sizes(nodes, members)
+    numbers = Numbers(nodes, members.values)
     for sort, row in members.sorts.items():
         count = members.counts[sort]
         shapes = _Shapes(graph, members, row, known, found.places)
@@ -60,7 +60,8 @@ def extents(graph: Graph, members: Members) -> Extents:
             if node.op == "stagger" and (kept := shapes.inputs(node)):
                 found.kept[node.id, sort] = tuple(kept)
             if OPS[node.op].op_class == "matrix" and shape is not None:
-                flops = count * algebra.flops(node, shapes.inputs(node), sizes.get(node.id, ()))
+                given = [numbers.of(i) for i in node.inputs]
+                flops = count * algebra.flops(node, shapes.inputs(node), given)
                 found.algebra[node.id] = found.algebra.get(node.id, 0) + flops
         for number, shape in shapes.slots().items():
             found.slots[number, sort] = shape
@@ -68,19 +69,6 @@ def extents(graph: Graph, members: Members) -> Extents:
 
 
 _KINDS = ("field", "history")
-
-
-def _sizes(nodes: Sequence[Node], members: Members) -> dict[int, list[int]]:
-    """The numbers of coefficients in each round of the iterations by a Gram matrix."""
-    numbers = Numbers(nodes, members.values)
-    return {node.id: _of_rounds(node, numbers) for node in nodes if node.op == "gram_loop"}
-
-
-def _of_rounds(node: Node, numbers: Numbers) -> list[int]:
-    found: list[int] = []
-    for times, coefficients in rounds(node):
-        found += [len(coefficients)] * int(numbers.of(times) or 0)
-    return found[: int(numbers.of(node.inputs[-1]) or 0)] if node.get("first") else found
 
 
 def _named(node: Node) -> list[str]:

@@ -113,4 +113,5 @@ def _width(slot: Slot, row: Row, scalar: int) -> int:
             return scalar
         case "float":
             # JAX has float64 only where it computes in 64 bits.
-            return min(_DTYPES[slot.dtype or row.tensor.dtype], scalar)
+            width = _DTYPES[slot.dtype or row.tensor.dtype]
+            return min(max(width, 4) if slot.wide else width, scalar)

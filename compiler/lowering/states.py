@@ -31,8 +31,9 @@ UNKNOWN_DTYPE = declare(
     "a stored dtype that does not exist",
     """
     States are stored in the dtype of their weights, or in `bf16`, `f16`, `f32`, `f64` or `i8` when
-    they say so. `bf16 stochastic` rounds up or down with the probability that keeps the mean.
-    `i8` keeps the nearest whole number from -127 to 127; a scale for it is another state.
+    they say so; those with a shape of their own have at least 32 bits when they do not. `bf16
+    stochastic` rounds up or down with the probability that keeps the mean. `i8` keeps the nearest
+    whole number from -127 to 127; a scale for it is another state.
     """,
 )
 

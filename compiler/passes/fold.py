@@ -73,7 +73,7 @@ class _Folder:
                 return x
             case "pow", (x, _), (_, 1):
                 return x
-            case "neg", (x,), _ if self.nodes[x].op == "neg":
+            case ("neg" | "transpose") as op, (x,), _ if self._op(x) == op:
                 return self.nodes[x].inputs[0]
             case "where", (_, x, y), (choice, _, _) if choice is not None or x == y:
                 return x if choice or x == y else y
@@ -102,6 +102,10 @@ class _Folder:
             if self.known.get(sign) == -1 and self._type(value) == node.type:
                 return value
         return None
+
+    def _op(self, id: int) -> str:
+        node = self.nodes.get(id)
+        return node.op if node else ""
 
     def _type(self, id: int) -> object:
         node = self.nodes.get(id)

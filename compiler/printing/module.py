@@ -201,7 +201,11 @@ class _Module:
 
     def _is_limited(self, stage: Stage) -> bool:
         """Whether `where` limits a stage: its tensors are not simply those of its group."""
-        return bool(stage.domain) and stage.domain not in {g.domain for g in self.graph.groups}
+        domains = self.graph.domains
+        own = domains[stage.domain]
+        arranged = own.view is not None and domains[own.parent].view is None
+        whole = {0, *(group.domain for group in self.graph.groups)}
+        return stage.domain not in whole and not arranged
 
     def _takers(self) -> dict[int, str]:
         """The function that says what each group would take, by the group's domain."""
@@ -309,6 +313,8 @@ class _Module:
                 piece = value(id)
                 if slot.dtype is not None:
                     piece = call("rt.stored", piece, quoted(slot.dtype))
+                elif slot.wide:
+                    piece = call("rt.widened", piece)
                 pieces.append((slot.stage, slot.name, piece))
             return _slots(pieces)
 

@@ -4,7 +4,10 @@ import equinox
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import pytest
 from agreement import specimen
+
+import optc
 
 SPEC = """
 optimizer grouped(lr = 0.02) {
@@ -107,3 +110,31 @@ def test_the_table_of_an_equinox_transformer():
     shapes = equinox.filter(made, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
     table = specimen(SPEC).program.groups(shapes)
     assert str(table) == EQUINOX
+
+
+def matrices(name, shapes):
+    """The tensors that an optimizer of the library does not leave to its group `rest`, by group."""
+    found = {}
+    for row in optc.load(name)().groups(shapes).rows:
+        if row.group != "rest":
+            found.setdefault(row.group, set()).add(row.path.removeprefix("layers/0/"))
+    return found
+
+
+def test_the_matrices_of_a_flax_transformer_are_those_of_its_layers():
+    shapes = jax.eval_shape(Transformer().init, jax.random.key(0), jnp.zeros((1, 3), int))
+    heads = {f"block/attention/{name}/kernel" for name in ("key", "query", "value")}
+    assert matrices("soap_adamw_flax", shapes["params"]) == {
+        "projections": heads,
+        "outputs": {"block/attention/out/kernel"},
+        "hidden": {"block/down/kernel", "block/up/kernel"},
+    }
+
+
+@pytest.mark.parametrize("name", ["soap_adamw", "kl_shampoo"])
+def test_the_matrices_of_an_equinox_transformer_are_those_of_its_layers(name):
+    made = equinox.filter_eval_shape(model, jax.random.key(0))
+    shapes = equinox.filter(made, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    heads = {f"attention/{name}_proj/weight" for name in ("key", "query", "value", "output")}
+    expected = heads | {"mlp/layers/0/weight", "mlp/layers/1/weight"}
+    assert matrices(name, shapes) == {"hidden": expected}

@@ -92,7 +92,7 @@ def test_a_bound_of_the_largest_eigenvalue_is_below_it_by_a_root_of_two_at_most(
     rule = """
 rule precondition bounded() {
   when g is [rows, cols] {
-    return spectral_bound(g @ g.T, rows) * ones(g)
+    return spectral_bound(g @ g.T) * ones(g)
   } else {
     return g
   }

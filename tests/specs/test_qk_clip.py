@@ -1,12 +1,23 @@
 """QK-clip on small attention: weights by hand, logits that stay under the limit, and refusals."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shipped import program as shipped
 from shipped import staged
 
 import optc
+
+compiled = partial(
+    jax.jit,
+    compiler_options={
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+    },
+)
 
 HEADS, WIDTH, FEATURES = 3, 4, 5
 TAU, LR = 20.0, 0.1
@@ -47,6 +58,12 @@ def logits(layer, x):
     return jnp.einsum("bqhk,bshk->bhqs", q, k) / WIDTH**0.5
 
 
+@compiled
+def largest_logits(layer, x):
+    """The largest logit of each head."""
+    return jnp.max(logits(layer["attention"], x), axis=(0, 2, 3))
+
+
 def loss(params, batch):
     """Something that depends on all logits, and the largest of each head."""
     total, measured = 0.0, []
@@ -62,7 +79,7 @@ def objective(**options):
     return optc.Objective(loss=loss, aux=True, measured=lambda aux: aux, **options)
 
 
-def program():
+def clipped():
     clip = 'constrain qk_clip(tau) where path matches "query|key"'
     return staged("tune step lr", clip, lr=LR, tau=TAU)
 
@@ -73,24 +90,20 @@ def batch():
         yield jnp.asarray(np.random.default_rng(1).normal(size=(4, 6, FEATURES)), jnp.float64)
 
 
-def stepped(params, batch, objective, **values):
+def stepped(params, batch, objective, program=clipped, **values):
     optimizer = program()(**values)
 
-    @jax.jit
-    def step(params):
-        return optimizer.update(params, optimizer.init(params), batch, objective)[0]
-
-    return step(params)
+    return compiled(lambda p: optimizer.update(p, optimizer.init(p), batch, objective)[0])(params)
 
 
 def test_heads_over_the_limit_shrink_and_no_others(batch):
     before = params()
     after = stepped(before, batch, objective())
-    grads = jax.jit(jax.grad(lambda p: loss(p, batch)[0]))(before)
+    grads = compiled(jax.grad(lambda p: loss(p, batch)[0]))(before)
     plain = jax.tree.map(lambda w, g: w - LR * g, before, grads)
     clipped = 0
     for layer, now, then in zip(before["layers"], after["layers"], plain["layers"], strict=True):
-        largest = np.max(logits(layer["attention"], batch), axis=(0, 2, 3))
+        largest = largest_logits(layer, batch)
         scale = np.where(largest > TAU, np.sqrt(TAU / largest), 1.0)
         clipped += int(np.sum(scale < 1))
         for name in ("query", "key"):
@@ -102,13 +115,17 @@ def test_heads_over_the_limit_shrink_and_no_others(batch):
     np.testing.assert_array_equal(after["scale"], plain["scale"])
 
 
-def test_without_a_step_the_largest_logit_of_a_head_is_the_limit(batch):
+@pytest.mark.filterwarnings("ignore::optc.GroupWarning")  # nothing here but attention
+@pytest.mark.parametrize(
+    "program",
+    [clipped, pytest.param(lambda: shipped("muon_clip"), marks=pytest.mark.rest)],
+    ids=["alone", "muon_clip"],
+)
+def test_without_a_step_the_largest_logit_of_a_head_is_the_limit(batch, program):
     before = params()
-    after = stepped(before, batch, objective(), lr=0.0)
+    after = stepped(before, batch, objective(), program, lr=0.0, tau=TAU)
     for layer, now in zip(before["layers"], after["layers"], strict=True):
-        largest, found = (
-            np.max(logits(each["attention"], batch), axis=(0, 2, 3)) for each in (layer, now)
-        )
+        largest, found = largest_logits(layer, batch), largest_logits(now, batch)
         np.testing.assert_allclose(found, np.minimum(largest, TAU), rtol=TOLERANCE)
 
 
@@ -125,6 +142,31 @@ def test_of_micro_batches_the_largest_logit_counts(batch):
         stepped(params(), batch, objective(batch_axis=0, micro_batches=n), lr=0.0) for n in (1, 2)
     )
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(slices), strict=True):
+        np.testing.assert_allclose(a, b, rtol=TOLERANCE)
+
+
+def test_tensors_in_one_stack_have_measurements_of_their_own(batch):
+    spec = f"""
+    rule precondition cubed() {{
+      state mu = zeros(g)
+      mu <- mu + g
+      when ndim >= 2 {{ return mu @ mu.T @ mu }} else {{ return mu }}
+    }}
+    optimizer lifted(lr = {LR}, tau = {TAU}) {{
+      precondition cubed()
+      tune step    lr
+      constrain    qk_clip(tau) where path matches "(query|key)/kernel"
+    }}
+    """
+    made = [optc.compile(spec, lifting=lifting)() for lifting in ("tensors", "stacked")]
+    start = made[1].init(params())
+    assert len(jax.tree.leaves(start)) < len(jax.tree.leaves(made[0].init(params())))
+
+    def step(optimizer):
+        return optimizer.update(params(), optimizer.init(params()), batch, objective())[0]
+
+    one, other = (compiled(lambda o=o: step(o))() for o in made)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE)
 
 

@@ -4,10 +4,13 @@ Gradients are in the order of 1 and steps some hundredths. A factor of a matrix 
 found up to 2^-53 c in float64; c is below 1e3 here after the first gradients.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from interpreted import Run, flat, stages, steps, trace
 from references import deviation, recorded
+from shipped import program
 
 ROUNDING = 1e-12
 
@@ -205,3 +208,29 @@ def test_a_statistic_that_is_not_finite_keeps_the_bases():
         before = run.slot("QL")[0] if run.count else None
         run.step([g])
     np.testing.assert_array_equal(run.slot("QL")[0], before)
+
+
+def test_bases_of_narrow_weights_are_kept_in_32_bits():
+    """A basis of bfloat16 is orthogonal up to 2^-9 only, and its next refresh starts from that."""
+    weights = {"w": jax.ShapeDtypeStruct((3, 2), jnp.bfloat16)}
+    slots = jax.eval_shape(program("soap")().init, weights).slots["precondition"]
+    kept = {name: str(slots[name]["w"].dtype) for name in ("L", "QL", "R", "QR", "mu", "nu")}
+    assert kept == dict.fromkeys(("L", "QL", "R", "QR"), "float32") | dict.fromkeys(
+        ("mu", "nu"), "bfloat16"
+    )
+
+
+def test_staggered_matrices_renew_their_bases_at_steps_of_their_own():
+    """Two of one shape, in turns of four steps; a matrix alone has the turn that plain SOAP has."""
+    given = gradients(3, 3, number=9)
+    rule = "soap(refresh = 4, staggered = true)"
+    np.testing.assert_array_equal(moved(rule, given), moved("soap(refresh = 4)", given))
+    run = Run(stages(f"precondition {rule}", "tune step 1.0"), [np.zeros((3, 3))] * 2)
+    run.step([given[0], given[0].T])
+    renewed = [[], []]
+    for t, g in enumerate(given[1:], 2):
+        before = run.slot("QL")
+        run.step([g, g.T])
+        for place, turns in enumerate(renewed):
+            turns += [t] * bool((before[place] != run.slot("QL")[place]).any())
+    assert renewed == [[5, 9], [2, 6]]

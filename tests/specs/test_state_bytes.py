@@ -26,6 +26,10 @@ DIFFERENT = {
     # Optax has its six guesses in arrays, and in the narrowest dtype; ours are scalars.
     "mechanic_adamw": -4 * 6 * 2,
     "mechanic_sgd": -4 * 6 * 2,
+    # Optax has the coefficients of the iteration in its state.
+    "muon_optax": -4 * 3,
+    "muon_optax_rms": -4 * 3,
+    "muon_optax_dion": -4 * 3 * 5,
 }
 """Where the states differ, and why: ours less theirs in bytes."""
 

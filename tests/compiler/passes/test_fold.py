@@ -42,6 +42,16 @@ def test_operations_that_change_nothing_go(value):
     assert_same(interpret(after, bowl(), 2), interpret(graph, bowl(), 2), rtol=0, atol=0)
 
 
+def test_a_transpose_of_a_transpose_is_what_it_was():
+    graph = graph_of(
+        "rule precondition own() {\n  when g is [rows, cols] { n = 2 * g  return n @ (n.T @ n.T.T) }"
+        ' else { error "matrices" }\n}\n'
+        "optimizer one() { group all where ndim == 2 { precondition own()  tune step 1 } }"
+    )
+    ops = [node.op for node in walk(verify(fold(graph)).step)]
+    assert ops.count("transpose") == [node.op for node in walk(graph.step)].count("transpose") - 1
+
+
 @pytest.mark.parametrize(
     ("value", "op"), [("g + -1 * w", "sub"), ("w * (2 - 3) + g", "sub"), ("g - -1 * w", "add")]
 )

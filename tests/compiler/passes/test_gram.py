@@ -155,6 +155,17 @@ def test_a_parameter_with_a_bound_says_how_many_of_the_rounds_are_done():
     assert dead_code(gram(graph)) == graph
 
 
+def test_coefficients_may_stand_in_a_table():
+    lines = """
+var k = 1
+repeat 3 {
+  r = y @ y.T
+  y <- interpolate(k, 1, 3.0, 2, 1.5) * y - interpolate(k, 0, 0.25, 2, 0.75) * r @ y
+  k <- k + 1
+}"""
+    assert recognised(source(lines)) == [[(1, (3.0, -0.5)), (2, (1.5, -0.75))]]
+
+
 def test_a_loop_may_have_several_lines_and_several_matrices():
     lines = """
 var z = 0.5 * y
