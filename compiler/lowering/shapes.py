@@ -101,7 +101,12 @@ def is_matrix(ctx: Context, type: Type) -> bool:
     """Whether there surely is a matrix for each tensor (and each place of the axes before)."""
     if not type.is_field or type.per != "element":
         return False
-    return ctx.sure(_TWO) if type.dims is None else not type.is_vector
+    return has_two_axes(ctx) if type.dims is None else not type.is_vector
+
+
+def has_two_axes(ctx: Context) -> bool:
+    """Whether the tensors here surely are matrices."""
+    return not ctx.placed or ctx.sure(_TWO)
 
 
 def matrix(
@@ -125,7 +130,7 @@ def matrix(
 
 def has_matrices(ctx: Context, span: Span, function: str) -> bool:
     """Whether there surely is a matrix of each weight, for which another is made."""
-    if ctx.sure(_TWO):
+    if has_two_axes(ctx):
         return True
     _report_no_matrix(ctx, span, f"`{function}` makes one of each matrix")
     return False
