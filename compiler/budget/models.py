@@ -39,8 +39,10 @@ def _conv(path: str, size: int, inputs: int, outputs: int) -> _Shapes:
 
 
 def _mlp(widths: Sequence[int]) -> _Shapes:
-    for place, (inputs, outputs) in enumerate(pairwise(widths)):
+    *hidden, last = pairwise(widths)
+    for place, (inputs, outputs) in enumerate(hidden):
         yield from _dense(f"layer_{place}", inputs, outputs)
+    yield from _dense("head", *last)
 
 
 def _gpt2(layers: int, width: int) -> _Shapes:
@@ -132,8 +134,8 @@ def _resnet(blocks: Sequence[int]) -> _Shapes:
 
 
 def _text(layers: int, width: int, context: int, characters: int) -> _Shapes:
-    yield "characters", (characters, width)
-    yield "positions", (context, width)
+    yield "embed/characters", (characters, width)
+    yield "embed/positions", (context, width)
     for layer in range(layers):
         block = f"layer_{layer}"
         yield from _norm(f"{block}/attention_norm", width)

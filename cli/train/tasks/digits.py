@@ -24,8 +24,8 @@ def digits(batch_size: int = 64, hidden: tuple[int, ...] = (128, 128)) -> Task:
     def init(key: Array) -> Params:
         widths = (PIXELS, *hidden, CLASSES)
         keys = jax.random.split(key, len(widths) - 1)
-        layers = map(dense, keys, widths, widths[1:])
-        return {f"layer_{i}": layer for i, layer in enumerate(layers)}
+        *layers, head = map(dense, keys, widths, widths[1:])
+        return {**{f"layer_{i}": layer for i, layer in enumerate(layers)}, "head": head}
 
     evaluated = {name: jnp.asarray(array) for name, array in held_out.items()}
 
@@ -86,10 +86,10 @@ def dense(key: Array, inputs: int, outputs: int) -> Params:
 
 def _logits(params: Params, batch: Batch) -> Array:
     x = batch["pixels"]
-    *hidden, last = (params[f"layer_{i}"] for i in range(len(params)))
-    for layer in hidden:
+    for i in range(len(params) - 1):
+        layer = params[f"layer_{i}"]
         x = jax.nn.relu(x @ layer["kernel"] + layer["bias"])
-    logits: Array = x @ last["kernel"] + last["bias"]
+    logits: Array = x @ params["head"]["kernel"] + params["head"]["bias"]
     return logits
 
 

@@ -24,7 +24,7 @@ def digits_normed(batch_size: int = 64, hidden: int = 128) -> Task:
         normed = {"scale": jnp.ones(hidden), "shift": jnp.zeros(hidden)}
         # Batch norm takes the mean away, and with it what a bias would add.
         layer = {"kernel": dense(keys[0], PIXELS, hidden)["kernel"]}
-        return {"in": layer, "norm": normed, "out": dense(keys[1], hidden, CLASSES)}
+        return {"in": layer, "norm": normed, "head": dense(keys[1], hidden, CLASSES)}
 
     evaluated = {name: jnp.asarray(array) for name, array in held_out.items()}
 
@@ -76,5 +76,5 @@ def _normed(params: Params, x: Array, moments: Params) -> Array:
 
 
 def _head(params: Params, units: Array) -> Array:
-    logits: Array = units @ params["out"]["kernel"] + params["out"]["bias"]
+    logits: Array = units @ params["head"]["kernel"] + params["head"]["bias"]
     return logits

@@ -105,8 +105,7 @@ def _init(key: Array, *, layers: int, width: int, context: int) -> Params:
         }
 
     return {
-        "characters": normal(characters, width),
-        "positions": normal(context, width),
+        "embed": {"characters": normal(characters, width), "positions": normal(context, width)},
         **{f"layer_{i}": layer() for i in range(layers)},
         "last_norm": _norm_init(width),
         "head": normal(width, characters),
@@ -116,7 +115,8 @@ def _init(key: Array, *, layers: int, width: int, context: int) -> Params:
 def _logits(params: Params, batch: Batch, *, heads: int) -> Array:
     """The logits of the next character, [batch, context, characters]."""
     inputs = batch["inputs"]
-    x = params["characters"][inputs] + params["positions"][: inputs.shape[1]]
+    tables = params["embed"]
+    x = tables["characters"][inputs] + tables["positions"][: inputs.shape[1]]
     for i in range(sum(name.startswith("layer_") for name in params)):
         layer = params[f"layer_{i}"]
         x = x + _attention(layer, _norm(layer["attention_norm"], x), heads)

@@ -105,3 +105,11 @@ def test_a_batch_size_is_refused_where_it_means_nothing():
         make("quadratic", 4)
     with pytest.raises(ValueError, match="batch_size is 2000"):
         make("digits", 2000)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits_normed", "text"])
+@pytest.mark.parametrize("optimizer", ["muon", "soap_adamw", "shampoo_adamw"])
+def test_an_optimizer_of_matrices_knows_the_tables_and_the_head_of_a_task(name, optimizer):
+    params = SMALL[name]().init(jax.random.key(0))
+    groups = optc.load(optimizer)().groups(params)
+    others = {t.path for t in groups if t.ndim == 2 and t.group == "rest"}
