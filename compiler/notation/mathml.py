@@ -3,7 +3,7 @@
 from html import escape
 
 from .symbols import LETTERS, RELATIONS, SIGNS
-from .tree import Cases, Formula, Symbol
+from .tree import Cases, Formula, Fraction, Number, Symbol
 from .writer import ATOM, POWER, PRODUCT, Writer, decimal
 
 _ACCENTS = {"hat": "^", "tilde": "~"}
@@ -67,7 +67,12 @@ class MathmlWriter(Writer):
         return f"<mfrac>{self.write(above)}{self.write(below)}</mfrac>", PRODUCT
 
     def _power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
-        above = self.write(exponent)
+        match exponent:
+            case Fraction(Number() as over, Number() as under):  # on one line up there
+                slashed = f"{self.write(over)}<mo>/</mo>{self.write(under, ATOM)}"
+                above = f"<mrow>{slashed}</mrow>"
+            case _:
+                above = self.write(exponent)
         shown, below = self._letter(base) if isinstance(base, Symbol) else ("", "")
         if below:
             return f"<msubsup>{shown}{below}{above}</msubsup>", POWER

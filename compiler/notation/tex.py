@@ -3,7 +3,7 @@
 import re
 
 from .symbols import LETTERS, PREFIXES, RELATIONS, SIGNS
-from .tree import Cases, Formula, Symbol
+from .tree import Cases, Formula, Fraction, Number, Symbol
 from .writer import ATOM, POWER, PRODUCT, Writer, decimal
 
 _SPECIAL = {
@@ -96,7 +96,12 @@ class LatexWriter(Writer):
         return rf"\frac{{{self.write(above)}}}{{{self.write(below)}}}", PRODUCT
 
     def _power(self, base: Formula, exponent: Formula) -> tuple[str, int]:
-        return f"{self.write(base, ATOM)}^{{{self.write(exponent)}}}", POWER
+        match exponent:
+            case Fraction(Number() as above, Number() as below):  # on one line up there
+                raised = f"{self.write(above)}/{self.write(below, ATOM)}"
+            case _:
+                raised = self.write(exponent)
+        return f"{self.write(base, ATOM)}^{{{raised}}}", POWER
 
     def _root(self, operand: Formula) -> str:
         return rf"\sqrt{{{self.write(operand)}}}"
