@@ -101,7 +101,9 @@ def _chain_lines(chain: Chain, indent: int, before: str, after: str) -> list[str
     if not before:
         *rows, last = (INDENT * indent + part for part in chain.parts)
         return [*rows, last + after]
-    rows = [INDENT * (indent + 1) + part for part in chain.parts]
+    inside = INDENT * (indent + 1)
+    together = inside + flat(chain)
+    rows = [together] if len(together) <= WIDTH else [inside + part for part in chain.parts]
     return [f"{INDENT * indent}{before}(", *rows, f"{INDENT * indent}){after}"]
 
 
