@@ -64,6 +64,9 @@ def _verify_node(graph: Graph, node: Node, visible: dict[int, Node]) -> None:
     fits = arity == op.arity or (node.op in ARITY_FREE and arity >= op.arity)
     _require(fits, f"{node.op} {node.id} takes {op.arity} inputs and has {arity}")
     _require(not node.type.is_unknown, f"{node.op} {node.id} has no type")
+    if node.op == "stagger":
+        made = len(node.regions[0].results)
+        _require(arity - op.arity == made > 0, f"stagger {node.id} keeps what it does not make")
     if node.op == "item":
         source = visible[node.inputs[0]]
         results = {len(r.results) for r in source.regions[:2] if source.op == "if"}

@@ -381,12 +381,25 @@ class Builder:
         if not keys or any(value.type.is_unknown for value in fresh):
             self.cells.update(dict.fromkeys(keys, MISTAKE))
             return
-        region = DraftRegion(nodes=tuple(block.nodes), results=tuple(v.id for v in fresh))
+        own = tuple(self._without_numbers(block))
+        region = DraftRegion(nodes=own, results=tuple(v.id for v in fresh))
         infos = [self.cell_info[key] for key in keys]
         staggered = self._control("stagger", (period, count, *kept), [region])
         types = [self._here(info.type) for info in infos]
         items = self._items(staggered, types, [info.name for info in infos])
         self.cells.update(zip(keys, items, strict=True))
+
+    def _without_numbers(self, block: Block) -> Iterator[DraftNode]:
+        """What is work on each tensor; arithmetic of numbers is done outside, for all of them."""
+        own: set[int] = set()
+        for node in block.nodes:
+            is_number = node.type.is_scalar and OPS[node.op].op_class in ("elementwise", "leaf")
+            if is_number and node.op != "item" and own.isdisjoint(node.inputs):
+                self.block.nodes.append(node)
+                self.block.defined.add(node.id)
+            else:
+                own.add(node.id)
+                yield node
 
     def restricted(self, value: Value) -> Value:
         """A field as the current domain sees it, for what looks at all its tensors at once."""

@@ -4,12 +4,13 @@ from collections.abc import Callable, Container, Iterator
 
 from ...grammar import syntax
 from ...grammar.source import Span
-from ..predicate import is_predicate, predicate, rank
+from ..predicate import is_predicate, rank
 from ..records import Term
 from ..types import Dims
 from . import expressions, shapes, statements
 from .arguments import NOT_STATIC
 from .builder import MISTAKE, Value
+from .by_tensor import tensors_where
 from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
 
 
@@ -19,7 +20,7 @@ def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | N
     if isinstance(when.condition, syntax.IsShape) and not is_predicate(when.condition):
         return _when_shape(ctx, site, scope, when, when.condition)
     if is_predicate(when.condition, scope.known()) or _speaks_of(when.condition, dimensions):
-        term = predicate(when.condition, ctx.report, scope.numbers(ctx) | dimensions)
+        term = tensors_where(ctx, scope, when.condition)
         return MISTAKE if term is None else _when_tensor(ctx, site, scope, when, term)
     condition = expressions.condition(ctx, site, scope, when.condition)
     if condition.type.is_unknown:

@@ -91,10 +91,11 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """What happens to each tensor at one of every `period` steps, when its turn has come."""
+    """What happens to each tensor at one of every `period` steps, and what at the others."""
 
     period: Formula
     body: "Body"
+    otherwise: "Body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,9 @@ def inner(statement: Statement) -> tuple[Body, ...]:
     match statement:
         case If(_, then, otherwise):
             return then, otherwise
-        case Repeat(_, _, body) | Turns(_, body) | Examples(_, body):
+        case Turns(_, then, otherwise):
+            return then, otherwise
+        case Repeat(_, _, body) | Examples(_, body):
             return (body,)
         case Where(_, statements):
             return ((Part(None, statements),),)

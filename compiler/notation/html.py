@@ -209,9 +209,12 @@ def _statement(statement: Statement, stage: Stage | None, file: str, room: float
             if condition is not None:
                 head += f" {_word('while')} {_math(condition)}"
             return [_line(head), *_inner(body, stage, file)]
-        case Turns(period, body):
+        case Turns(period, body, otherwise):
             head = f"{_word('every')} {_math(period)} {_word('steps')}, each tensor in its turn"
-            return [_line(head), *_inner(body, stage, file)]
+            rows = [_line(head), *_inner(body, stage, file)]
+            if otherwise:
+                rows += [_line(_word("else")), *_inner(otherwise, stage, file)]
+            return rows
         case Where(tensors, inner):
             head = _line(f"{_word('for')} {escape(tensors)}")
             return [head, *_inner((Part(None, inner),), stage, file)]

@@ -216,10 +216,14 @@ class _Body:
                 if condition is not None:
                     head += rf" \textbf{{while}} ${_WRITER.write(condition)}$"
                 return [self._row(indent, head), *self._body(body, indent + 1, stage)]
-            case Turns(period, body):
+            case Turns(period, body, otherwise):
                 shown = _WRITER.write(period)
                 head = rf"\textbf{{every}} ${shown}$ \textbf{{steps}}, each tensor in its turn"
-                return [self._row(indent, head), *self._body(body, indent + 1, stage)]
+                rows = [self._row(indent, head), *self._body(body, indent + 1, stage)]
+                if otherwise:
+                    rows.append(self._row(indent, r"\textbf{else}"))
+                    rows += self._body(otherwise, indent + 1, stage)
+                return rows
             case Where(tensors, inner):
                 rows = [self._row(indent, rf"\textbf{{for}} {escaped(tensors)} \textbf{{do}}")]
                 for each in inner:

@@ -186,12 +186,15 @@ def _statement(
             tested = rf" \textbf{{ while }} {_WRITER.write(condition)}" if condition else ""
             head = rf"{space}\textbf{{repeat }} {_WRITER.write(count)} \textbf{{ times}}{tested}"
             return [head, *_inner(body, indent, stage, file)]
-        case Turns(period, body):
+        case Turns(period, body, otherwise):
             shown = _WRITER.write(period)
             words = (
                 rf"\textbf{{every }} {shown} \textbf{{ steps}}\text{{, each tensor in its turn}}"
             )
-            return [space + words, *_inner(body, indent, stage, file)]
+            rows = [space + words, *_inner(body, indent, stage, file)]
+            if otherwise:
+                rows += [rf"{space}\textbf{{else}}", *_inner(otherwise, indent, stage, file)]
+            return rows
         case Where(tensors, inner):
             rows = [rf"{space}\textbf{{for }} {_WRITER.write(Words(tensors))}"]
             for each in inner:

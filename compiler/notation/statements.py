@@ -147,8 +147,15 @@ class Statements:
         items = self._results(node)
         period = self._naming.use(node.inputs[0])
         targets = {number: self._naming.of(item) for number, item in items.items()}
-        side = self._side(node.regions[0], targets, stage_of(node, lines), self._place(node))
-        self._add(node, Turns(period, side), lines)
+        stage, place = stage_of(node, lines), self._place(node)
+        side = self._side(node.regions[0], targets, stage, place)
+        kept = {number: self._naming.use(node.inputs[2 + number]) for number in targets}
+        waiting = [
+            Line(stage, place, Assign((target,), (kept[number],)))
+            for number, target in targets.items()
+            if kept[number] != target
+        ]
+        self._add(node, Turns(period, side, self.body(waiting, place)), lines)
 
     def _repeat(self, node: Node, lines: list[Line]) -> None:
         body, *conditions = node.regions

@@ -157,9 +157,12 @@ class _Body:
                 tested = f" while {_WRITER.write(condition)}" if condition is not None else ""
                 head = _hanging(f"{space}repeat {_WRITER.write(count)} times{tested}:", "  ")
                 return head + self.rows(body, indent + 1, stage)
-            case Turns(period, body):
+            case Turns(period, body, otherwise):
                 words = f"{space}every {_WRITER.write(period)} steps, each tensor in its turn:"
-                return [*_hanging(words, "  "), *self.rows(body, indent + 1, stage)]
+                rows = [*_hanging(words, "  "), *self.rows(body, indent + 1, stage)]
+                if otherwise:
+                    rows += [f"{space}else:", *self.rows(otherwise, indent + 1, stage)]
+                return rows
             case Where(tensors, inner):
                 rows = _hanging(f"{space}for {tensors}:", "  ")
                 for each in inner:

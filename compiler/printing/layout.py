@@ -97,13 +97,16 @@ def lines(piece: Piece, indent: int, before: str = "", after: str = "") -> list[
 
 
 def _chain_lines(chain: Chain, indent: int, before: str, after: str) -> list[str]:
-    """A line for each part; in parentheses, where the chain does not have lines of its own."""
+    """A line for each part; where the chain does not have lines of its own, in parentheses.
+
+    There all parts stand on one line if they fit.
+    """
     if not before:
         *rows, last = (INDENT * indent + part for part in chain.parts)
         return [*rows, last + after]
-    inside = INDENT * (indent + 1)
-    together = inside + flat(chain)
-    rows = [together] if len(together) <= WIDTH else [inside + part for part in chain.parts]
+    rows = [INDENT * (indent + 1) + " ".join(chain.parts)]
+    if len(rows[0]) > WIDTH:
+        rows = [INDENT * (indent + 1) + part for part in chain.parts]
     return [f"{INDENT * indent}{before}(", *rows, f"{INDENT * indent}){after}"]
 
 

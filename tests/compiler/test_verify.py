@@ -192,3 +192,13 @@ def test_arithmetic_on_two_shapes_is_refused():
     added = Node(id=free_id(graph), op="add", inputs=inputs, type=product.type)
     with pytest.raises(InvalidGraphError, match="several shapes"):
         verify(with_node(graph, added))
+
+
+def test_staggered_work_makes_all_that_it_keeps():
+    graph = graph_of(SPECIMENS["turns"])
+    turn = next(n for n in walk(graph.step) if n.op == "stagger")
+    (region,) = turn.regions
+    fewer = {"regions": (region.model_copy(update={"results": region.results[1:]}),)}
+    broken = replaced(graph, lambda n: n.model_copy(update=fewer) if n.id == turn.id else n)
+    with pytest.raises(InvalidGraphError, match="keeps what it does not make"):
+        verify(broken)

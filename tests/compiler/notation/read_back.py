@@ -380,7 +380,8 @@ class Reader:
                 self._run(inner if self._holds(text[4:].removesuffix(":")) else [])
             elif text.startswith("every "):
                 period = int(self._value(text.removeprefix("every ").partition(" steps")[0]))
-                self._run(inner if (self.count - 1) % period == 0 else [])
+                done = (self.count - 1) % period == 0
+                self._run(inner if done else [])
             elif text == "else:":
                 self._run([] if done else inner)
             elif text.startswith("repeat "):
