@@ -341,7 +341,7 @@ class _MainWriter(Function):
             body += assignments([(n, v) for n, v in pairs if n != v], indent + 1)
             if body:
                 alone = head == "else:" and not rows
-                head = f"if not {self.expressions.operand(node.inputs[0], 6)}:" if alone else head
+                head = f"if {self.expressions.opposite(node.inputs[0])}:" if alone else head
                 rows += [INDENT * indent + head, *body]
         return rows
 

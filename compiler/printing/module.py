@@ -420,7 +420,7 @@ def _guarded(condition: Term, statement: Piece, before: str = "") -> list[str]:
     """The lines of a statement that is for some values of hyperparameters only."""
     if condition == TRUE:
         return lines(statement, 1, before)
-    first, *more = (term_text(part, _read, 5) for part in _chain(condition, "and"))
+    first, *more = (term_text(part, _read, 5) for part in _all_of(condition))
     if not more and condition.op in ("or", "not"):
         first = first[1:-1]  # alone it needs no parentheses
     chain = Chain((first, *(f"and {part}" for part in more)))
@@ -458,6 +458,18 @@ def _joined(op: str, parts: list[str]) -> list[str]:
     """The lines that return the parts joined by `and` or `or`."""
     first, *more = parts
     return lines(Chain((first, *(f"{op} {part}" for part in more))), 1, "return ")
+
+
+def _all_of(term: Term) -> list[Term]:
+    """The conditions that hold together where one does; `not (a or b)` is two."""
+    inner = term.terms[0] if term.op == "not" else term
+    if term.op == "and":
+        return [part for each in term.terms for part in _all_of(each)]
+    if inner.op == "or" and term.op == "not":
+        return [part for each in inner.terms for part in _all_of(Term("not", (each,)))]
+    if inner.op in predicate.OPPOSITES and term.op == "not":
+        return [Term(predicate.OPPOSITES[inner.op], inner.arguments)]
+    return [term]
 
 
 def _chain(term: Term, op: str) -> list[Term]:
