@@ -97,11 +97,13 @@ def lines(piece: Piece, indent: int, before: str = "", after: str = "") -> list[
 
 
 def _chain_lines(chain: Chain, indent: int, before: str, after: str) -> list[str]:
-    """A line for each part; in parentheses, where the chain does not have lines of its own."""
+    """A line for each part, or for all; in parentheses, where it does not stand in some already."""
     if not before:
         *rows, last = (INDENT * indent + part for part in chain.parts)
         return [*rows, last + after]
+    together = INDENT * (indent + 1) + flat(chain)
     rows = [INDENT * (indent + 1) + part for part in chain.parts]
+    rows = [together] if len(together) <= WIDTH else rows
     return [f"{INDENT * indent}{before}(", *rows, f"{INDENT * indent}){after}"]
 
 
