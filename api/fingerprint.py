@@ -20,6 +20,7 @@ from ..compiler.meaning.tapes import Tape
 from ..compiler.meaning.tracks import Numbers, fitting_tape, numbers, tolerances
 from ..compiler.meaning.trajectory import UnfitError, follow
 from ..compiler.ops import OPS, draws
+from ..compiler.questions import measurements
 from ..compiler.records import Scalar
 from ..grammar.diagnostic import OptcError, SpecError
 from ..runtime import Objective
@@ -154,7 +155,7 @@ def _followed(graph: Graph, taped: Tape, dtype: "np.dtype[Any]") -> list[_Seen]:
     optimizer = run(print_program(graph))()
     params: Any = _nested(taped.paths, [jnp.asarray(w, dtype) for w in taped.weights])
     state = optimizer.init(params)
-    objective = Objective(outputs=_outputs, loss=_loss, batch_axis=0)
+    objective = _objective(taped.paths, measurements(graph))
     evaluate = jax.jit(optimizer.evaluation_params)
 
     def tensors(tree: Any) -> list[Any]:
@@ -170,6 +171,21 @@ def _followed(graph: Graph, taped: Tape, dtype: "np.dtype[Any]") -> list[_Seen]:
             _Seen(tensors(params), tensors(averaged), {**report.observed, **report.requested})
         )
     return seen
+
+
+def _objective(paths: tuple[str, ...], names: tuple[str, ...]) -> Objective:
+    """The objective of a tape, whose model measures these names as the tape does."""
+    if not names:
+        return Objective(outputs=_outputs, loss=_loss, batch_axis=0)
+
+    def measuring(params: Any, batch: Any) -> Any:
+        sizes = (jnp.sum(jnp.abs(_at(params, path))) for path in paths)
+        rows = [{name: len(name) * size for name in names} for size in sizes]
+        return _outputs(params, batch), _nested(paths, rows)
+
+    return Objective(
+        outputs=measuring, loss=_loss, batch_axis=0, aux=True, measured=lambda aux: aux
+    )
 
 
 def _outputs(params: Any, batch: Any) -> Any:

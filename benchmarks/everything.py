@@ -11,7 +11,7 @@ from importlib import metadata
 
 NAMES = (
     *("cold_start", "tools", "adamw", "twins", "sweep"),
-    *("sam", "curvature", "gauss_newton", "searches", "probes"),
+    *("sam", "curvature", "gauss_newton", "searches", "probes", "matrices"),
 )
 
 

@@ -17,6 +17,7 @@ WARM_UP = 25
 
 
 def main(method: str, *shapes: str) -> None:
+    """Answer until there is nothing more to read."""
     torch.manual_seed(0)
     sizes = [tuple(map(int, shape.split("x"))) for shape in shapes]
     weights = [torch.nn.Parameter(torch.ones(size)) for size in sizes]

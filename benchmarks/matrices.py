@@ -4,8 +4,8 @@
 parts where none is named. The tree is a transformer of 12 layers: 48 matrices of 256 x 256, 24 of
 256 x 1024 and 1024 x 256, embeddings and vectors; embeddings and vectors are Adam's everywhere.
 
-- *muon* against `optax.contrib.muon`. Held against: at most 0.35 of its time for a step (0.66 on the
-  square matrices alone, 0.20 on the others), at most 0.30 to trace, lower and compile; more than 1.0
+- *muon* against `optax.contrib.muon`. Held against: a step at most 0.35 of its time (0.66 on the
+  square matrices alone, 0.20 on the others), trace, lower and compile at most 0.30; more than 1.0
   of the machine's product peak on the rectangles, counting what the plain iteration multiplies.
 - *soap* and *shampoo* against the ports of `ports`. Held against: the mean step at most 0.65 of the
   port's, and, of N steps (300) with staggered refreshes, the slowest at most 1.6 of the median.

@@ -7,6 +7,7 @@ from jax import Array
 
 from ..api.programs import run
 from ..compiler.driver import Compiled
+from ..compiler.questions import measurements
 from ..runtime import Objective, State
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -24,7 +25,15 @@ def lower(compiled: Compiled) -> str:
     The objective is split into outputs and loss, so that every oracle is available.
     """
     optimizer = run(compiled)()
-    objective = Objective(outputs=_outputs, loss=_loss, batch_axis=0, sampler=_drawn)
+    measured = {name: jnp.zeros(()) for name in measurements(compiled.graph)}
+    objective = Objective(
+        outputs=lambda params, batch: (_outputs(params, batch), measured),
+        loss=_loss,
+        batch_axis=0,
+        sampler=_drawn,
+        aux=True,
+        measured=lambda aux: aux,
+    )
     params = {"kernel": jnp.zeros((_INPUTS, _CLASSES)), "bias": jnp.zeros(_CLASSES)}
     batch = {"inputs": jnp.zeros((_BATCH, _INPUTS)), "labels": jnp.zeros(_BATCH, jnp.int32)}
 

@@ -37,6 +37,18 @@ def questions(graph: Graph) -> dict[str, Times]:
     return {name: found[name] for name in ASKED if name in found}
 
 
+def measurements(graph: Graph) -> tuple[str, ...]:
+    """The names under which a step asks what the model measures, by their defaults."""
+    nodes = index(graph)
+    found: dict[str, None] = {}
+    defaults = {h.name: h.default for h in graph.hyperparameters}
+    for node in nodes.values():
+        if node.op == "measured":
+            name = nodes[node.inputs[2]]
+            found[str(name["value"] if name.op == "const" else defaults[str(name["name"])])] = None
+    return tuple(found)
+
+
 class _Counter:
     def __init__(self, graph: Graph, values: Mapping[str, Scalar]) -> None:
         self.numbers = Numbers(index(graph).values(), values)

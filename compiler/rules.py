@@ -54,6 +54,7 @@ def _check_name(decl: _Body, report: Diagnostics) -> None:
 
 def _check(decl: _Body, declarations: Declarations, report: Diagnostics) -> None:
     ctx, scope = _free_parameters(decl.params, report)
+    ctx.placed = not isinstance(decl, syntax.FuncDecl)
     before = Scope()
     for param in decl.params:
         # A function takes fields and scalars alike: nothing is known of its arguments.

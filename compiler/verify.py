@@ -4,6 +4,7 @@ from collections import Counter
 
 from .graph import Graph, Node, Region, index, walk
 from .ops import OPS
+from .types import WHOLE, Type
 
 ARITY_FREE = {
     *("loop", "stagger", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
@@ -24,7 +25,8 @@ def verify(graph: Graph, *, lean: bool = False) -> Graph:
 
     Checks that ids are unique, that each value is defined before its use and visible there (so
     that there is no cycle), that ops have the inputs that their row says, that regions end in as
-    many results as are read, and that each state has one writer.
+    many results as are read, that shapes are what ops make of shapes, and that each state has one
+    writer.
     """
     ids = Counter(node.id for region in graph.regions() for node in walk(region))
     _require(not (twice := [i for i, n in ids.items() if n > 1]), f"ids are used twice: {twice}")
@@ -72,11 +74,26 @@ def _verify_node(graph: Graph, node: Node, visible: dict[int, Node]) -> None:
         results |= {len(source.regions[0].results)} if once else set()
         results |= {2} if source.op == "extern" else set()
         _require(int(node["index"]) < min(results), f"item {node.id} reads past the results")
+    _verify_shapes(node, [visible[i].type for i in node.inputs])
     if op.op_class == "elementwise":
         for source in (visible[i] for i in node.inputs):
             if source.type.is_field:
                 inside = graph.is_within(node.type.domain, source.type.domain)
                 _require(inside, f"{node.op} {node.id} reads tensors that its input has not")
+
+
+def _verify_shapes(node: Node, inputs: list[Type]) -> None:
+    """What is said of a node's shape is what its op makes of those of its inputs."""
+    dims = node.type.dims or WHOLE
+    match node.op, [type.dims or WHOLE for type in inputs]:
+        case "matmul" | "matvec", [one, other]:
+            fits = one[-1] == other[0] and dims == (*one[:-1], *other[1:])
+            _require(fits, f"{node.op} {node.id} of {one} and {other} is said to be {dims}")
+        case "transpose", [one]:
+            _require(dims == one[::-1], f"transpose {node.id} of {one} is said to be {dims}")
+    if OPS[node.op].op_class in ("elementwise", "local") and node.type.per == "element":
+        whole = [t.dims for t in (*inputs, node.type) if t.is_field and t.per == "element"]
+        _require(len(set(whole)) <= 1, f"{node.op} {node.id} is of several shapes: {whole}")
 
 
 def _verify_outputs(graph: Graph) -> None:

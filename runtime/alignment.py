@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from . import lapack
 from .field import Field, Tensor, scalar_dtype
 from .layers import Tap, adding, noting, run
 
@@ -103,9 +104,9 @@ def _cosine(matrix: jax.Array, moment: jax.Array, power: ArrayLike, pearson: boo
         both, square, total = jnp.sum(sk * s), jnp.sum(sk * sk.T), sums @ moment @ sums
     else:
         # The right singular vectors of K^(1/2) x are the eigenvectors of x'Kx.
-        values, vectors = jnp.linalg.eigh(moment)
+        values, vectors = lapack.eigh(moment)
         root = jnp.sqrt(jnp.maximum(values, 0))[:, None] * vectors.T
-        _, singular, right = jnp.linalg.svd(root @ matrix, full_matrices=False)
+        _, singular, right = lapack.svd(root @ matrix)
         shares = (singular / singular[0]) ** (2 * jnp.asarray(power, moment.dtype))
         both = shares @ jnp.sum((matrix @ right.T) ** 2, axis=0)
         square, total = jnp.sum(shares**2), shares @ jnp.sum(right, axis=1) ** 2

@@ -17,7 +17,7 @@ def placed_like(x: jax.Array, made: jax.Array) -> jax.Array:
     """
     if jax.device_count() == 1 or not isinstance(x, jax.core.Tracer):
         return made
-    tied: jax.Array = shard_alike(x, made)[1]
+    tied: jax.Array = shard_alike(x, made)[1]  # type: ignore[no-untyped-call]  # jax has none
     return tied
 
 
@@ -85,7 +85,7 @@ class Split:
     def parted(self, x: jax.Array) -> jax.Array:
         """A stack in parts, one on each device."""
         if self._is_explicit:
-            return self._moved(x, self.axis)
+            return self._moved(x, self.axis, 0)
         if isinstance(x, jax.core.Tracer):
             return self._constrained(x)
         sharding = x.sharding
@@ -93,9 +93,9 @@ class Split:
         placed: jax.Array = jax.device_put(x, NamedSharding(self.mesh, _spec(self.axis, *others)))
         return placed
 
-    def whole(self, x: jax.Array) -> jax.Array:
+    def whole(self, x: jax.Array, axis: int = 0) -> jax.Array:
         """A stack that is whole on every device, where its type says that it is not."""
-        return self._moved(x, None) if self._is_explicit else x
+        return self._moved(x, None, axis) if self._is_explicit else x
 
     @property
     def _is_explicit(self) -> bool:
@@ -103,9 +103,10 @@ class Split:
         types = dict(zip(self.mesh.axis_names, self.mesh.axis_types, strict=True))
         return bool(types[self.axis] == AxisType.Explicit)
 
-    def _moved(self, x: jax.Array, first: str | None) -> jax.Array:
-        others = jax.typeof(x).sharding.spec[1:]
-        placed = NamedSharding(self.mesh, _spec(first, *others))
+    def _moved(self, x: jax.Array, over: str | None, axis: int) -> jax.Array:
+        spec = list(jax.typeof(x).sharding.spec)
+        spec[axis] = over
+        placed = NamedSharding(self.mesh, _spec(*spec))
         moved: jax.Array = jax.sharding.reshard(x, placed)  # type: ignore[no-untyped-call]  # jax has none
         return moved
 

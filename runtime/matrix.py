@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from . import lapack
+
 Number: TypeAlias = jax.Array | float
 _Factors: TypeAlias = Callable[[jax.Array], jax.Array]
 
@@ -75,7 +77,7 @@ def matrix_power(a: jax.Array, p: Number, otherwise: jax.Array | None = None) ->
     """
 
     def power(a: jax.Array) -> jax.Array:
-        values, vectors = jnp.linalg.eigh(a)
+        values, vectors = lapack.eigh(a)
         noise = _epsilon(a) * values[..., -1:]
         # Half the power on both sides keeps the result positive, and what is computed in range.
         half = vectors * (jnp.maximum(values, noise) ** (p / 2))[..., None, :]
@@ -92,7 +94,7 @@ def eigenbasis(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
     """
 
     def basis(a: jax.Array) -> jax.Array:
-        vectors: jax.Array = jnp.linalg.eigh(a)[1][..., ::-1]
+        vectors: jax.Array = lapack.eigh(a)[1][..., ::-1]
         along = jnp.cos(jnp.arange(a.shape[-1], dtype=a.dtype)) @ vectors
         return vectors * _sign(along)[..., None, :]
 
@@ -101,7 +103,7 @@ def eigenbasis(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
 
 def eigenvalues(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
     """The eigenvalues of a symmetric matrix, a decreasing vector."""
-    return _guarded(lambda a: jnp.linalg.eigvalsh(a)[..., ::-1], a, otherwise, rank=1)
+    return _guarded(lambda a: lapack.eigvalsh(a)[..., ::-1], a, otherwise, rank=1)
 
 
 def orthonormal(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
@@ -111,7 +113,7 @@ def orthonormal(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
     """
 
     def factor(a: jax.Array) -> jax.Array:
-        q, r = jnp.linalg.qr(a)
+        q, r = lapack.qr(a)
         beyond = a.shape[-1] - q.shape[-1]
         return jnp.pad(
             q * _sign(diagonal(r))[..., None, :], [(0, 0)] * (a.ndim - 1) + [(0, beyond)]
@@ -128,7 +130,7 @@ def polar(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
     """
 
     def factor(a: jax.Array) -> jax.Array:
-        u, s, vt = jnp.linalg.svd(a, full_matrices=False)
+        u, s, vt = lapack.svd(a)
         noise = max(a.shape[-2:]) * _epsilon(a) * s[..., :1]
         return product(u * (s > noise)[..., None, :], vt)
 
@@ -137,7 +139,7 @@ def polar(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
 
 def cholesky(a: jax.Array, otherwise: jax.Array | None = None) -> jax.Array:
     """The lower triangular factor of a symmetric positive matrix: a = CC'."""
-    return _guarded(jnp.linalg.cholesky, a, otherwise)
+    return _guarded(lapack.cholesky, a, otherwise)
 
 
 def solve(
@@ -146,10 +148,9 @@ def solve(
     """`a^(-1) b` for matrices or vectors `b`; `triangular` is "upper" or "lower" where `a` is."""
     columns = b[..., None] if b.ndim < a.ndim else b
     if triangular is None:
-        found = jnp.linalg.solve(a, columns)
+        found = lapack.solve(a, columns)
     else:
-        lower = triangular == "lower"
-        found = lax.linalg.triangular_solve(a, columns, left_side=True, lower=lower)
+        found = lapack.solve_triangular(a, columns, triangular == "lower")
     rank = b.ndim - a.ndim + 2
     return _or(found[..., 0] if rank == 1 else found, otherwise, rank)
 

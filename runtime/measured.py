@@ -36,7 +36,7 @@ def measured(found: Measured, name: str, axis: int, like: Field) -> Field:
     """
     layers = {layer: x for (n, layer), x in found.items() if n == name}
     tensors: list[jax.Array | None] = []
-    for leaf, w in zip(like.tree.leaves, like.members, strict=True):
+    for leaf, w in zip(like.tree.leaves, Field(like.like, like.tree).members, strict=True):
         if w is None:
             tensors.append(None)
             continue

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.export
 
 from .field import Field
 from .tree import PyTree, Tree
+from .written import read, written
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -35,7 +37,7 @@ class Stacked:
         """A tree built like the weights, with None where the slot has no tensor."""
         found: list[Any] = [None] * len(self.beside.leaves)
         for place, x, axes in zip(self.beside.places, self.tensors, self.axes, strict=True):
-            members = place.unstack(x, 0 if x is None else x.ndim - axes)
+            members = self.beside.members_of(place, x, 0 if x is None else x.ndim - axes)
             for i, member in zip(place.members, members, strict=True):
                 found[i] = member
         return self.beside.unflatten(found)
@@ -62,6 +64,14 @@ class Stacked:
 def _shape(x: Any) -> str:
     shape = getattr(x, "shape", None)
     return type(x).__name__ if shape is None else f"{x.dtype}[{','.join(map(str, shape))}]"
+
+
+jax.export.register_pytree_node_serialization(
+    Stacked,
+    serialized_name="optc.runtime.Stacked",
+    serialize_auxdata=written,
+    deserialize_auxdata=read,
+)
 
 
 def has_stacks(tree: Tree, arrays: Sequence[Any]) -> bool:

@@ -153,10 +153,10 @@ class Tree:
             tensors.append(tensor)
         return cls(structure, tuple(leaves)), tuple(tensors)
 
-    def members_of(self, place: Place, x: Any) -> list[Any]:
-        """The tensor of each member of a place, whole on every device."""
-        split = self.open_split
-        return place.unstack(x if x is None or split is None else split.whole(x))
+    def members_of(self, place: Place, x: Any, axis: int = 0) -> list[Any]:
+        """The tensor of each member of a place, whole on every device; they lie along `axis`."""
+        split = self.open_split if place.is_stack else None
+        return place.unstack(x if x is None or split is None else split.whole(x, axis), axis)
 
     def parted(self, place: Place, x: Any) -> Any:
         """The array of a place as devices share it: a stack in parts."""

@@ -1,8 +1,11 @@
-"""`where` with a predicate: a value for each tensor, chosen before the step and never on data."""
+"""Choices by tensor, made before the step and never on data: predicates, and `where` with one."""
+
+from collections.abc import Iterator
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label
-from ..predicate import is_predicate, predicate
+from ..predicate import BAD_PREDICATE, is_predicate, predicate
+from ..records import Term
 from . import expressions, shapes
 from .arguments import match
 from .builder import MISTAKE, Value
@@ -17,6 +20,38 @@ def chooses_tensors(scope: Scope, expr: syntax.Call) -> bool:
     return any(is_predicate(c, scope.known()) for c in conditions[:1])
 
 
+def tensors_where(ctx: Context, scope: Scope, condition: syntax.Expr) -> Term | None:
+    """The predicate that a condition in a body says, or None where it was reported as wrong.
+
+    Names stand for what they do there: lengths, and whole numbers that are known before.
+    """
+    known = scope.numbers(ctx) | scope.dimensions()
+    for name in _names_in(condition):
+        binding = scope.find(name.id)
+        if name.id in known or binding is None:
+            continue
+        if not binding.value.type.is_unknown:
+            message = f"`{name.id}` is {binding.value.type}, which chooses no tensors"
+            help = (
+                "compare with literals, `int` parameters, and lengths of `when g is [rows, cols]`"
+            )
+            others = ctx.asker_of(name.span)
+            ctx.report.add(BAD_PREDICATE.at(name.span, message, help=help, others=others))
+        return None
+    return predicate(condition, ctx.report, known)
+
+
+def _names_in(expr: syntax.Expr) -> Iterator[syntax.Name]:
+    match expr:
+        case syntax.Name():
+            yield expr
+        case syntax.Unary():
+            yield from _names_in(expr.operand)
+        case syntax.Binary():
+            yield from _names_in(expr.left)
+            yield from _names_in(expr.right)
+
+
 def where_tensors(
     ctx: Context, site: Site, scope: Scope, expr: syntax.Call, name: str | None
 ) -> Value:
@@ -28,8 +63,7 @@ def where_tensors(
     matched = match(ctx, expr, _NAMES, _NAMES, "where")
     if matched is None:
         return MISTAKE
-    names = scope.numbers(ctx) | scope.dimensions()
-    term = predicate(matched["condition"].value, ctx.report, names)
+    term = tensors_where(ctx, scope, matched["condition"].value)
     sides = [matched["yes"].value, matched["no"].value]
     values = [ctx.as_float(expressions.expression(ctx, site, scope, side)) for side in sides]
     if term is None or any(v.type.is_unknown for v in values):

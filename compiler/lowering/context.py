@@ -139,7 +139,10 @@ class Closure:
 
 @dataclass
 class Context(Builder):
-    """The program so far."""
+    """The program so far.
+
+    A function that is checked alone is not `placed`: it may be called where tensors are matrices.
+    """
 
     report: Diagnostics
     hyperparameters: dict[str, Hyperparameter]
@@ -163,6 +166,7 @@ class Context(Builder):
     random_sites: int = 0
     sides: dict[int, tuple[Span, Span]] = field(default_factory=dict)
     micro_step: Value | None = None
+    placed: bool = True
     lengths: dict[Dim, syntax.Name] = field(default_factory=dict)
     decided: dict[tuple[int, Term, int, tuple[Term, ...]], bool] = field(default_factory=dict)
 

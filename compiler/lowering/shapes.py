@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
+from ..parameters import Bounds
 from ..records import Term
 from ..types import ONE_FOR_ALL, WHOLE, Dim, Dims, Type
 from .builder import MISTAKE, Value
@@ -55,6 +56,8 @@ NO_LENGTH = declare(
     """,
 )
 
+_FROM_ONE = Bounds(low=1)
+
 _TWO = Term(op="ge", arguments=(Term(op="ndim"), Term(op="literal", arguments=(2,))))
 
 
@@ -65,16 +68,19 @@ def length(ctx: Context, scope: Scope, value: Value, expr: syntax.Expr) -> Dim |
     node, span = ctx.made[value.id], expr.span
     if node.op == "extent":
         return int(node["axis"])
-    if value.type.is_scalar and value.type.dtype == "int":
+    known = value.constant if value.constant is not None else ctx.default_of(value)
+    if value.type.is_scalar and value.type.dtype == "int" and (known is None or int(known) >= 1):
         if node.op == "parameter":
+            ctx.tighten(value, _FROM_ONE)
             name = str(node["name"])
             binding = scope.find(expr.id) if isinstance(expr, syntax.Name) else None
             if binding is not None and binding.span is not None:
                 ctx.lengths = ctx.lengths | {name: syntax.Name(binding.span, binding.span.text)}
             return name
-        if isinstance(value.constant, int) and value.constant >= 1:
-            return value.constant
-    message = f"a length is needed; this is {described(ctx, value.type)}"
+        if isinstance(known, int):
+            return known
+    what = described(ctx, value.type) if known is None else f"{known}"
+    message = f"a length is needed; this is {what}"
     help = "lengths are names of `when g is [rows, cols]`, `int` parameters and whole numbers"
     ctx.report.add(NO_LENGTH.at(span, message, help=help, others=ctx.asker_of(span)))
     return None
@@ -95,7 +101,12 @@ def is_matrix(ctx: Context, type: Type) -> bool:
     """Whether there surely is a matrix for each tensor (and each place of the axes before)."""
     if not type.is_field or type.per != "element":
         return False
-    return ctx.sure(_TWO) if type.dims is None else not type.is_vector
+    return has_two_axes(ctx) if type.dims is None else not type.is_vector
+
+
+def has_two_axes(ctx: Context) -> bool:
+    """Whether the tensors here surely are matrices."""
+    return not ctx.placed or ctx.sure(_TWO)
 
 
 def matrix(
@@ -119,7 +130,7 @@ def matrix(
 
 def has_matrices(ctx: Context, span: Span, function: str) -> bool:
     """Whether there surely is a matrix of each weight, for which another is made."""
-    if ctx.sure(_TWO):
+    if has_two_axes(ctx):
         return True
     _report_no_matrix(ctx, span, f"`{function}` makes one of each matrix")
     return False

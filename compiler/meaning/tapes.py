@@ -114,8 +114,8 @@ class Batch:
         return [self._one(example).grad(at) for example in range(EXAMPLES)]
 
     def measured(self, at: Fields, name: str, axis: int, like: Fields) -> Fields:
-        """How large the numbers at each place of an axis are, whatever is measured."""
-        return [None if x is None else _sizes(x, axis, len(name)) for x in like]
+        """The sum of a tensor's sizes for all places alike, times the length of the name."""
+        return [None if x is None else _for_each_place(x, axis, len(name)) for x in like]
 
     def _gauss_newton(self, at: Fields, v: Array) -> Array:
         slope, r = _slope(_flat(at)), self._rest(at)
@@ -239,9 +239,10 @@ def _flat(fields: Fields) -> Array:
     return np.concatenate([np.ravel(x) for x in fields])
 
 
-def _sizes(x: Array, axis: int, unit: int) -> Array:
-    others = tuple(each for each in range(np.ndim(x)) if each != axis)
-    return np.asarray(unit * np.sum(np.abs(x), axis=others, keepdims=True))
+def _for_each_place(x: Array, axis: int, unit: int) -> Array:
+    shape = [1] * np.ndim(x)
+    shape[axis] = np.shape(x)[axis]
+    return np.full(shape, unit * np.sum(np.abs(x)))
 
 
 def _slope(x: Array) -> Array:

@@ -8,6 +8,7 @@ order of sums. A product that something else uses stays, and its diagonal is tak
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -29,7 +30,7 @@ def diagonal(graph: Graph) -> Graph:
 
 
 class _Taking:
-    def __init__(self, nodes: dict[int, Node], uses: "Counter[int]") -> None:
+    def __init__(self, nodes: Mapping[int, Node], uses: "Counter[int]") -> None:
         self._nodes = nodes
         self._uses = uses
         self._ids = count(max(nodes) + 1)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
 from math import ceil, floor, inf
+from typing import TypeGuard
 
 from ..graph import Graph, Node, Region, index, walk
 from ..records import Hyperparameter, Scalar
@@ -25,8 +26,8 @@ from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
 MOST_ROUNDS = 64
 """How many rounds are written out one by one where their coefficients differ."""
 
-LONGEST = 100
-"""Of how many values a round is made at most."""
+LONGEST = 250
+"""Among how many values of a region a round is looked for."""
 
 
 Rounds = Sequence[tuple[Number | int, Coefficients]]
@@ -83,15 +84,15 @@ class _Recognising:
                     made[node.id] = loop.matrices[place]
                 else:
                     self.replaced[node.id] = loop.scalars[place]
-        chains = {id: chain for id in made if (chain := _followed(id, made))}
-        followed = {each.start for chain in chains.values() for each in chain[1:]}
+        inner = {each.start for each in made.values() if _goes_on(made.get(each.start), each)}
+        chains = {id: _followed(id, made) for id in made if id not in inner}
         kept: list[Node] = []
         for node in region.nodes:
             node = renamed(node, self.replaced)
             chain = chains.get(node.id, [])
             if (loop := loops.get(node.id)) is not None:
                 kept += [node, *loop.nodes]
-            elif node.id not in followed and (len(chain) > 1 or any(m.loop for m in chain)):
+            elif len(chain) > 1 or any(each.loop for each in chain):
                 kept += self._gram_loop(node, chain)
             else:
                 kept.append(with_regions(node, [self.region(r) for r in node.regions]))
@@ -125,8 +126,8 @@ class _Recognising:
         for start in starts:
             y = self.nodes[start]
             if y.type.is_field and y.type.dtype == "float" and y.type.per == "element":
-                after = region.nodes[places.get(start, -1) + 1 :]
-                found |= self._round(y, after)
+                place = places.get(start, -1) + 1
+                found |= self._round(y, region.nodes[place : place + LONGEST])
         return found
 
     def _round(self, y: Node, after: Sequence[Node]) -> dict[int, Made]:
@@ -137,8 +138,6 @@ class _Recognising:
         numbers = Numbers(self.ids, y.stage)
         met = Polynomials(y, self.nodes, numbers)
         for node in after:
-            if len(met.known) > LONGEST:
-                break
             met.meet(node)
         known = met.known
         copies = {y.id, *(i for i, x in known.items() if x.kind == "transposed" and not x.degree)}
@@ -305,15 +304,17 @@ def _most(parameter: Hyperparameter) -> int | None:
     return ceil(parameter.high) - 1 if parameter.high_open else floor(parameter.high)
 
 
+def _goes_on(before: Made | None, each: Made) -> TypeGuard[Made]:
+    """Whether rounds are of what other rounds made, and of nothing that is used elsewhere."""
+    return before is not None and each.alone and (each.first, before.first) == (None, None)
+
+
 def _followed(id: int, made: Mapping[int, Made]) -> list[Made]:
     """What is made one of the other, in order, until this value."""
-    chain: list[Made] = []
-    while (each := made.get(id)) is not None and (not chain or chain[0].alone):
-        if chain and (each.first, chain[0].first) != (None, None):
-            break
-        chain.insert(0, each)
-        id = each.start
-    return chain
+    chain = [made[id]] if id in made else []
+    while chain and _goes_on(before := made.get(chain[-1].start), chain[-1]):
+        chain.append(before)
+    return chain[::-1]
 
 
 def _grouped(rounds: Sequence[Coefficients]) -> Rounds:

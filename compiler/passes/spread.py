@@ -5,6 +5,7 @@ they stand. Needs: equal values merged, and no later pass that merges them. Guar
 values; what a spec gave a name stays as it is.
 """
 
+from collections.abc import Mapping
 from itertools import count
 
 from ..graph import Graph, Node, Region, index
@@ -20,14 +21,16 @@ def spread(graph: Graph) -> Graph:
     free = {i: n for i, n in nodes.items() if n.op in _FREE and n.name is None}
     if not free:
         return graph
-    spreading = _Spreading(free, max(nodes) + 1)
+    spreading = _Spreading(free, nodes)
     return over_regions(graph, spreading.region)
 
 
 class _Spreading:
-    def __init__(self, free: dict[int, Node], first: int) -> None:
+    def __init__(self, free: dict[int, Node], nodes: Mapping[int, Node]) -> None:
         self._free = free
-        self._ids = count(first)
+        # As those that merging takes away again, so that both change nothing the second time.
+        first = max((id for id in nodes if id not in free), default=-1) + 1
+        self._ids = (id for id in count(first) if id not in nodes)
         self._used: set[int] = set()
 
     def region(self, region: Region) -> Region:
@@ -48,7 +51,6 @@ class _Spreading:
         for old in dict.fromkeys(inputs):
             if (node := self._free.get(old)) is not None:
                 own = self._own(node.inputs, node.stage, made)
-                # The first keeps the id, so that merging and spreading again changes nothing.
                 replaced[old] = next(self._ids) if old in self._used else old
                 self._used.add(old)
                 stage = node.stage if stage < 0 else stage

@@ -31,7 +31,7 @@ class Expressions:
         return f"({text})" if strength < binding else text
 
     def condition(self, id: int) -> str:
-        """A value that stands alone: a static condition without the parentheses it has in another."""
+        """A value that stands alone: of a static condition without the parentheses around it."""
         text = self.operand(id)
         wrapped = self._nodes[id].op in ("and", "or", "not") and self._name(id) is None
         return text[1:-1] if wrapped else text

@@ -97,13 +97,16 @@ def lines(piece: Piece, indent: int, before: str = "", after: str = "") -> list[
 
 
 def _chain_lines(chain: Chain, indent: int, before: str, after: str) -> list[str]:
-    """A line for each part, or for all; in parentheses, where it does not stand in some already."""
+    """A line for each part; where the chain does not have lines of its own, in parentheses.
+
+    There all parts stand on one line if they fit.
+    """
     if not before:
         *rows, last = (INDENT * indent + part for part in chain.parts)
         return [*rows, last + after]
-    together = INDENT * (indent + 1) + flat(chain)
-    rows = [INDENT * (indent + 1) + part for part in chain.parts]
-    rows = [together] if len(together) <= WIDTH else rows
+    rows = [INDENT * (indent + 1) + " ".join(chain.parts)]
+    if len(rows[0]) > WIDTH:
+        rows = [INDENT * (indent + 1) + part for part in chain.parts]
     return [f"{INDENT * indent}{before}(", *rows, f"{INDENT * indent}){after}"]
 
 

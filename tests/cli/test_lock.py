@@ -213,6 +213,21 @@ def test_averages_are_locked_as_weights_are(made):
             assert all(a == pytest.approx(b, rel=1e-4, abs=1e-5) for a, b in pairs)
 
 
+def test_what_a_model_measures_is_one_number_for_all_that_run_a_tape(optc, tmp_path):
+    spec = tmp_path / "clipped.opt"
+    spec.write_text(
+        "optimizer clipped() {\n  tune step 0.1\n  constrain qk_clip(20) where ndim >= 1\n}\n"
+    )
+    code, out, _ = optc("lock", str(spec), "-o", "-")
+    assert code == 0
+    tracks = read_lock("x", out).tracks
+    exact, double = tracks["interpreter"].numbers, tracks["float64"].numbers
+    for name, rows in exact.items():
+        for one, other in zip(rows, double[name], strict=True):
+            pairs = zip(one.split(), other.split(), strict=True)
+            assert all(float.fromhex(a) == pytest.approx(float.fromhex(b)) for a, b in pairs)
+
+
 def test_python_locks_and_verifies(locked):
     found = optc_.verify(locked / "mine.opt.lock", spec=locked / "mine.opt")
     assert found

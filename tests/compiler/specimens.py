@@ -64,6 +64,20 @@ SPECIMENS = {
       observe feature_alignment(w, 64, 1, true) as aligned
     }
     """,
+    "layers": """
+    rule precondition own() {
+      when g is [rows, cols] {
+        state A = eye(rows)
+        var B = eye(cols)
+        every 2 { A <- A / 2 + fisher_rows() }
+        repeat 2 { B <- B + fisher_columns() / 2 }
+        return solve(A, g) @ B
+      } else {
+        return g
+      }
+    }
+    optimizer one() { precondition own() where not path matches "bias"  tune step 0.1 }
+    """,
     "what the model measures": """
     rule precondition own() {
       when ndim >= 2 {

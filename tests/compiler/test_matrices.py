@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from agreement import agree, bowl
+from agreement import agree, bowl, graph_of, mistakes
 from specimens import SPECIMENS
 
 from optc import runtime as rt
@@ -82,3 +82,18 @@ def test_what_is_not_finite_keeps_what_stands_otherwise():
 @pytest.mark.parametrize("name", ["matrices", "vectors"])
 def test_matrices_of_all_ranks_run_as_their_graph_says(name):
     agree(SPECIMENS[name], bowl())
+
+
+WIDE = """
+rule precondition own(n: int) {
+  when g is [a, b] { return ones(a, n) @ ones(n, b) } else { return g }
+}
+optimizer one(k: int = 2) { precondition own(k)  tune step 0.1 }
+"""
+
+
+def test_a_parameter_that_is_a_length_is_at_least_one():
+    (parameter,) = graph_of(WIDE).hyperparameters
+    assert parameter.low == 1
+    none = WIDE.replace("= 2", "= 0")
+    assert mistakes(none) == ["no-length: a length is needed; this is 0"] * 2

@@ -16,6 +16,7 @@ from optc import runtime as rt
 from optc.compiler.ops import (
     ELEMENTWISE,
     EXTERNS,
+    FISHER,
     HISTORIES,
     MATRICES,
     OPS,
@@ -122,8 +123,9 @@ def test_an_oracle_is_an_attribute_or_a_method_of_a_point(op):
     if "(" in op.python:
         asked = typing.get_type_hints(rt.Point)[name]
         given, _ = typing.get_args(asked)
-        drawn = 2 * draws(op)  # the key and the site
-        assert len(given) == op.arity - 1 + drawn  # what it acts on, but for the point itself
+        beside = 2 * draws(op)  # the key and the site
+        beside += op.name in FISHER  # the tensors that are asked
+        assert len(given) == op.arity - 1 + beside  # what it acts on, but for the point itself
     else:
         assert name in inspect.get_annotations(rt.Point)
 

@@ -178,4 +178,6 @@ def test_a_float_parameter_chooses_no_tensors():
     }
     optimizer one() { precondition capped()  tune step 0.1 }
     """
-    assert mistakes(text)[0].startswith("bad-predicate: `limit` is not a property of a tensor")
+    assert mistakes(text)[0].startswith(
+        "bad-predicate: `limit` is a scalar, which chooses no tensors"
+    )

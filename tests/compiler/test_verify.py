@@ -1,5 +1,7 @@
 """The verifier: each way in which a graph can be broken."""
 
+from dataclasses import replace
+
 import pytest
 from agreement import graph_of
 from specimens import SPECIMENS
@@ -170,6 +172,26 @@ def test_a_value_without_a_use_is_refused_only_where_the_graph_should_be_lean(gr
     verify(with_node(graph, unused))
     with pytest.raises(InvalidGraphError, match=f"without a use: \\[{unused.id}\\]"):
         verify(with_node(graph, unused), lean=True)
+
+
+def test_a_shape_that_no_product_has_is_refused():
+    graph = graph_of(SPECIMENS["matrices"])
+    product = next(n for n in walk(graph.step) if n.op == "matmul" and n.type.dims == (-2, -2))
+    for dims, message in (((-1, -1), "is said to be"), (None, "is said to be")):
+        type = replace(product.type, dims=dims)
+        change = {"id": free_id(graph), "type": type}
+        with pytest.raises(InvalidGraphError, match=message):
+            verify(with_node(graph, product.model_copy(update=change)))
+
+
+def test_arithmetic_on_two_shapes_is_refused():
+    graph = graph_of(SPECIMENS["matrices"])
+    product = next(n for n in walk(graph.step) if n.op == "matmul" and n.type.dims == (-2, -2))
+    weights = next(n for n in walk(graph.step) if n.op == "input" and n["name"] == "w")
+    inputs = (product.id, weights.id)
+    added = Node(id=free_id(graph), op="add", inputs=inputs, type=product.type)
+    with pytest.raises(InvalidGraphError, match="several shapes"):
+        verify(with_node(graph, added))
 
 
 def test_staggered_work_makes_all_that_it_keeps():

@@ -114,7 +114,9 @@ def test_bursts_are_for_oblong_matrices_where_they_are_worth_it():
     assert [count(1024, 256), count(16, 64)] == [1, 5]
 
 
-def test_a_burst_multiplies_less():
+def test_a_burst_multiplies_less(monkeypatch):
+    monkeypatch.setattr(gram, "WRITTEN_OUT", 5)  # XLA counts the body of a loop once
+
     def flops(rounds):
         x = jax.ShapeDtypeStruct((256, 1024), jnp.float32)
         lowered = jax.jit(lambda x: gram_loop(x, *rounds)).lower(x)
@@ -130,8 +132,8 @@ def test_the_size_of_a_program_does_not_grow_with_the_rounds():
         made = jax.make_jaxpr(lambda x: gram_loop(x, [CUBIC] * rounds))(jnp.ones((3, 3)))
         return str(made).count("dot_general")
 
-    assert size(8) == 16
-    assert size(9) == size(900) == 2
+    assert [size(1), size(2)] == [2, 4]
+    assert size(3) == size(900) == 2
 
 
 def test_narrow_floats_are_computed_in_float32_and_what_is_not_finite_stays_in_its_matrix():

@@ -17,6 +17,11 @@ TOLERANCE = 1e-11
 LR = 0.05
 
 
+def _torch(scale):
+    rule = f"muon(0.9, orthogonalize = x => newton_schulz(x, 5, 0), scale = {scale})"
+    return stages(f"precondition {rule}", "decay weights(0.1)", f"tune step {LR}")
+
+
 def _dion():
     return stages(f"precondition dion(0.9, rank = {RANK})", "decay weights(0.1)", f"tune step {LR}")
 
@@ -28,6 +33,8 @@ def _scion(ball="spectral_ball", decay="decay weights(1)"):
 
 SPECS = {
     "muon": stages("precondition muon(0.9)", "decay weights(0.1)", f"tune step {LR}"),
+    "torch": _torch("keller_scale"),
+    "torch_rms": _torch("rms_scale"),
     "normuon": stages("precondition normuon(0.9, 0.8)", "decay weights(0.1)", f"tune step {LR}"),
     "dion": _dion(),
     "scion": _scion(),

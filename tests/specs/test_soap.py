@@ -12,6 +12,8 @@ from interpreted import Run, flat, stages, steps, trace
 from references import deviation, recorded
 from shipped import program
 
+import optc
+
 ROUNDING = 1e-12
 
 
@@ -234,3 +236,29 @@ def test_staggered_matrices_renew_their_bases_at_steps_of_their_own():
         for place, turns in enumerate(renewed):
             turns += [t] * bool((before[place] != run.slot("QL")[place]).any())
     assert renewed == [[5, 9], [2, 6]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["soap", *(pytest.param(n, marks=pytest.mark.rest) for n in ("kl_soap", "soap_factored"))],
+)
+def test_float32_takes_gradients_that_are_zero_singular_huge_or_tiny(name):
+    """Squares of squares of 1e15 are beyond float32, and those of 1e-15 are zero in it."""
+    rng = np.random.default_rng(6)
+    weights = {"a": jnp.ones((3, 2)), "row": jnp.ones((1, 4)), "b": jnp.ones(2)}
+    ones = {"a": np.outer([1, 2, 3], [1, -1]), "row": np.ones((1, 4)), "b": np.ones(2)}
+    full = {key: rng.normal(size=w.shape) for key, w in weights.items()}
+    sizes = [(0, ones), (1, ones), (1e15, ones), (1e-15, full), (1e-30, full), (1, full), (0, full)]
+    given = [
+        jax.tree.map(lambda g, s=s: jnp.float32(s * g), now) for s, now in sizes for _ in "123"
+    ]
+    tx = optc.load(name)(refresh=2).transform()
+
+    def step(carry, gradient):
+        updates, state = tx.update(gradient, carry[1], carry[0])
+        return (jax.tree.map(jnp.add, carry[0], updates), state), None
+
+    start = (weights, tx.init(weights))
+    gradients = jax.tree.map(lambda *x: jnp.stack(x), *given)
+    (found, state), _ = jax.jit(lambda c, g: jax.lax.scan(step, c, g))(start, gradients)
+    assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves((found, state)))

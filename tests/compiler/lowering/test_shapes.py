@@ -121,3 +121,41 @@ def test_a_parameter_may_have_the_name_of_a_dimension():
     optimizer one() { precondition p()  tune step 0.1 }
     """
     assert_weights(agree(text, bowl(), steps=1), by_hand(bowl(), lambda t, w, g: w - 0.2 * g)[:1])
+
+
+def test_a_shape_that_the_group_has_leaves_no_choice():
+    """In a group for matrices there is no other side, and in the rest no first: nothing is kept."""
+    spec = """
+optimizer one() {
+  group matrices where ndim == 2 { precondition two_sided()  tune step 0.1 }
+  group rest { precondition two_sided()  tune step 0.1 }
+}
+rule precondition two_sided() {
+  when g is [rows, cols] {
+    state matrix = zeros(g)
+    matrix <- matrix + rows * g
+    return matrix
+  } else {
+    state other = zeros(g)
+    other <- other + g
+    return other
+  }
+}
+"""
+    graph = graph_of(spec)
+    kept = {(slot.stage, slot.name) for slot in graph.slots}
+    assert kept == {("matrices.precondition", "matrix"), ("rest.precondition", "other")}
+    agree(spec, bowl(), steps=2)
+
+
+def test_a_function_that_nothing_calls_may_be_for_matrices():
+    function = """
+func first_row(a) {
+  probe = normal(w)
+  return take(probe @ probe.T @ a, arange(1), axis = 0)
+}
+"""
+    assert mistakes(f"{function}optimizer one() {{ tune step 0.1 }}") == []
+    called = "rule precondition own() { return norm(first_row(g @ g.T)) * g }"
+    found = mistakes(f"{function}{called}\noptimizer one() {{ precondition own()  tune step 1 }}")
+    assert {each.partition(":")[0] for each in found} == {"no-matrix"}

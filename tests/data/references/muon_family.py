@@ -36,7 +36,7 @@ RANK = 2
 
 @dataclass(frozen=True)
 class Case:
-    """One optimizer of a repository, by file and class, with its settings."""
+    """One optimizer of a repository, or of torch, by file and class, with its settings."""
 
     repository: str
     file: str
@@ -44,10 +44,15 @@ class Case:
     settings: dict = field(default_factory=dict)
 
 
+TORCH = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1, "eps": 0.0}
+"""Its guard is a bound of the norm where the others add to it."""
+
 CASES = {
     "muon": Case(
         "Muon", "muon.py", "SingleDeviceMuon", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}
     ),
+    "torch": Case("torch", "optim", "Muon", TORCH),
+    "torch_rms": Case("torch", "optim", "Muon", TORCH | {"adjust_lr_fn": "match_rms_adamw"}),
     "normuon": Case(
         "NorMuon",
         "normuon.py",
@@ -122,6 +127,8 @@ def recorded():
 
 
 def _module(folder, case):
+    if case.repository == "torch":
+        return importlib.import_module("torch.optim")
     path = folder / case.repository / case.file
     package = path.parent.name
     if package != case.repository or case.repository == "dion":
