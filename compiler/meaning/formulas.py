@@ -17,7 +17,7 @@ from functools import reduce
 from ..graph import Graph, Node, Region, index, walk
 from ..ops import OPS, knots
 from ..records import Hyperparameter, Term
-from ..types import Dims, Type
+from ..types import Dim, Dims, Type
 from .algebra import Algebra
 from .arrangements import Arrangements
 from .operations import Operations
@@ -49,6 +49,11 @@ class Form:
         arrangements = {self.arrangement, other.arrangement} - {""}
         dims = self.dims if self.dims is not None else other.dims
         return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)), dims)
+
+    def __str__(self) -> str:
+        # Locks of programs without matrices know nothing of dimensions.
+        dims = "" if self.dims is None else f", dims={self.dims!r}"
+        return f"Form(pers={self.pers!r}, arrangement={self.arrangement!r}{dims})"
 
 
 _ELEMENTS = Form(("element",))
@@ -184,7 +189,7 @@ class Formulas:
         """An atom of the type of a node."""
         is_scalar = not node.type.has_tensors
         make = self._algebra.condition if node.type.dtype == "bool" else self._algebra.atom
-        return Formula(make(*description, of=of, scalar=is_scalar), _form(node.type))
+        return Formula(make(*description, of=of, scalar=is_scalar), self._form(node.type))
 
     def _leaf(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         match node.op:
@@ -199,7 +204,7 @@ class Formulas:
             case "item":
                 return self._results[node.inputs[0]][int(node["index"])]
             case _ if node["name"] == "w":
-                return Formula(self._algebra.atom("weights", scalar=False), _form(node.type))
+                return Formula(self._algebra.atom("weights", scalar=False), self._form(node.type))
             case _:
                 # The first step is the step 1; outside of steps the count may be 0.
                 facts = POSITIVE if self._region == "step" else 0
@@ -207,7 +212,7 @@ class Formulas:
                 return Formula(self._algebra.atom("input", name, facts=facts))
 
     def _elementwise(self, node: Node, inputs: Sequence[Formula], op: str = "") -> Formula:
-        form = _joined(inputs) or _form(node.type)
+        form = _joined(inputs) or self._form(node.type)
         values = [x.value for x in inputs]
         if node.op == "interpolate":
             table = [self._operations.literal(float(y)) for pair in knots(node) for y in pair]
@@ -253,7 +258,7 @@ class Formulas:
         if not node.type.is_field:
             return Formula(found)
         arrangement = inputs[0].form.arrangement if inputs[0].form else ""
-        return Formula(found, Form((str(per),), arrangement, node.type.dims))
+        return Formula(found, Form((str(per),), arrangement, self._dims(node.type)))
 
     def _domain(self, id: int) -> int:
         return self._nodes[id].type.domain
@@ -292,7 +297,7 @@ class Formulas:
 
     def _shape(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         x, *more = inputs
-        form = x.form or _form(node.type)
+        form = x.form or self._form(node.type)
         assert form is not None
         if node.op == "extent":
             length = self._algebra.atom("extent", node["axis"], str(form), scalar=False)
@@ -327,42 +332,31 @@ class Formulas:
         return Formula(self._views.seen(x, str(form), name, opposite), Form(pers, arrangement))
 
     def _matrix(self, node: Node, inputs: Sequence[Formula]) -> Formula:
-        form = _form(node.type)
-        return Formula(self._algebraic(node, inputs, str(form)), form)
-
-    def _algebraic(self, node: Node, inputs: Sequence[Formula], form: str) -> Value:
-        """A matrix op on one tensor."""
+        form = self._form(node.type)
+        if node.op == "filled":
+            return Formula(self._operations.literal(node["value"]), form)
         values, forms = [x.value for x in inputs], [str(x.form) for x in inputs]
-        match node.op:
-            case "filled":
-                return self._operations.literal(node["value"])
-            case "eye":
-                return self._products.identity(form)
-            case "arange":
-                return self._algebra.atom("arange", form, of=values[1:], scalar=False)
-            case "onto_matrix" | "onto_vector":
-                return values[0]
-            case "matmul" | "matvec":
-                x, y = values
-                return self._products.product(x, y, (forms[0], forms[1]), form)
-            case "transpose":
-                return self._products.transposed(values[0], forms[0], form)
-            case "solve":
-                a, *of = values
-                x, more = of[0], [a, *of[1:]]
-                if "otherwise" in dict(node.attributes):
-                    return self._algebra.atom(
-                        "solve", node.attributes, form, of=values, scalar=False
-                    )
-                return self._products.linear("solve", x, (forms[1], form), node.attributes, more)
-            case "trace" | "diagonal" | "diagonal_matrix" | "triu" | "tril" | "take":
-                x, *more = values
-                return self._products.linear(node.op, x, (forms[0], form), node.attributes, more)
-            case _:
-                return self._products.factor(node.op, values, form, dict(node.attributes))
+        found = self._products.apply(node.op, values, (*forms, str(form)), dict(node.attributes))
+        return Formula(found, form)
+
+    def _form(self, type: Type) -> Form | None:
+        if type.kind == "outputs":
+            return Form(("outputs",))
+        if not type.is_field:
+            return None
+        return Form((str(type.per),), dims=self._dims(type))
+
+    def _dims(self, type: Type) -> Dims | None:
+        return type.dims and tuple(self._length(dim) for dim in type.dims)
+
+    def _length(self, dim: Dim) -> Dim:
+        """A length that is the same in both programs if it has one value."""
+        if isinstance(dim, str):
+            return self._terms.parameter(dim).key
+        return dim if dim < 0 else self._algebra.number(dim).key
 
     def _fill(self, node: Node, inputs: Sequence[Formula]) -> Formula:
-        form = inputs[0].form or _form(node.type)
+        form = inputs[0].form or self._form(node.type)
         match node.op:
             case "zeros":
                 return Formula(self._algebra.zero, form)
@@ -371,14 +365,14 @@ class Formulas:
             case "full":
                 return Formula(inputs[1].value, form)
             case "nans":
-                return Formula(self._operations.literal(float("nan")), _form(node.type))
+                return Formula(self._operations.literal(float("nan")), self._form(node.type))
             case _:
                 return Formula(inputs[0].value, form)
 
     def _random(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         x, *rounds = inputs
         site = self._sites[int(node["site"])]
-        form = x.form or _form(node.type)
+        form = x.form or self._form(node.type)
         drawn = [each.value for each in rounds]
         if node.op == "round_stochastic":
             drawn.append(x.value)
@@ -394,7 +388,7 @@ class Formulas:
         tensors = self._terms.mask(node.type.domain)
         match node.op:
             case "history":
-                form = _form(self._nodes[node.inputs[0]].type)
+                form = self._form(self._nodes[node.inputs[0]].type)
                 return Formula(
                     self._algebra.atom("history", str(form), of=[values[1], tensors], scalar=False)
                 )
@@ -413,7 +407,9 @@ class Formulas:
         values = [x.value for x in inputs]
         match node.op:
             case "hvp" | "pullback" | "ggn":
-                return Formula(self._linear(node, node.op, values[1], values[0]), _form(node.type))
+                return Formula(
+                    self._linear(node, node.op, values[1], values[0]), self._form(node.type)
+                )
             case "curvature" | "ggn_curvature":
                 at, along = values
                 times = "hvp" if node.op == "curvature" else "ggn"
@@ -529,12 +525,6 @@ class Formulas:
         )
         self._results[node.id] = [Formula(field, _ELEMENTS), Formula(state)]
         return Formula(found)
-
-
-def _form(type: Type) -> Form | None:
-    if type.kind == "outputs":
-        return Form(("outputs",))
-    return Form((str(type.per),), dims=type.dims) if type.is_field else None
 
 
 def _joined(formulas: Sequence[Formula]) -> Form | None:

@@ -48,6 +48,34 @@ class Products:
         self._sums: dict[str, _Sum] = {}
         self._symmetric: set[str] = set()
 
+    def apply(
+        self,
+        op: str,
+        values: Sequence[Value],
+        forms: Sequence[str],
+        attributes: Mapping[str, object],
+    ) -> Value:
+        """A matrix op on values of some forms, of which the last is that of the result."""
+        *_, form = forms
+        x, *more = values
+        match op:
+            case "eye":
+                return self.identity(form)
+            case "arange":
+                return self._algebra.atom(op, form, of=more, scalar=False)
+            case "onto_matrix" | "onto_vector":
+                return x
+            case "matmul" | "matvec":
+                return self.product(x, more[0], (forms[0], forms[1]), form)
+            case "transpose":
+                return self.transposed(x, forms[0], form)
+            case "solve" if "otherwise" not in attributes:
+                return self.linear(op, more[0], (forms[1], form), sorted(attributes.items()), [x])
+            case "trace" | "diagonal" | "diagonal_matrix" | "triu" | "tril" | "take":
+                return self.linear(op, x, (forms[0], form), sorted(attributes.items()), more)
+            case _:
+                return self.factor(op, values, form, attributes)
+
     # ---- what is a sum of words
 
     def identity(self, form: str) -> Value:

@@ -7,6 +7,7 @@ from specs_at_random import specs_of_matrices
 
 from optc.compiler.meaning.normal import normal_form, same_map
 from optc.compiler.passes import PIPELINE
+from optc.compiler.records import Term
 
 
 def own(body: str):
@@ -109,6 +110,21 @@ NOT_SAME = {
 @pytest.mark.parametrize("bodies", NOT_SAME.values(), ids=NOT_SAME)
 def test_what_is_not_one_map_has_two_normal_forms(bodies):
     assert not agree(*bodies)
+
+
+def test_lengths_are_compared_by_what_they_are():
+    def wide(length: str, default: int = 3):
+        return graph_of(f"""
+        rule precondition own(k: int) {{
+          when g is [m, n] {{ return ones(m, k) @ ones(k, n) }} else {{ return g }}
+        }}
+        optimizer one(k: int = {default}) {{ precondition own({length})  tune step 0.1 }}
+        """)
+
+    three, five = (Term("literal", (number,)) for number in (3, 5))
+    assert same_map(wide("3"), wide("k"), {"k": three})
+    assert not same_map(wide("3"), wide("k"), {"k": five})
+    assert same_map(wide("k"), wide("k", 5))
 
 
 @settings(
