@@ -99,8 +99,8 @@ class Expressions:
             return op.python.format(*asked)
         if node.op in FISHER:
             mask = self._name(-node.type.domain) or ""
-            drawn = ", ".join((self._key(node.inputs[1:]), str(node["site"]), mask))
-            return op.python.format(self.operand(node.inputs[0]), drawn)
+            drawn = (self._key(node.inputs[1:]), str(node["site"]), mask)
+            return call(f"{self.operand(node.inputs[0])}.{node.op}", *drawn)
         if node.op == "feature_alignment":
             point, *more = (self.operand(i) for i in node.inputs[: op.arity])
             key = self._key(node.inputs[op.arity :])
