@@ -71,7 +71,8 @@ def index() -> str:
             "[compare](parity.md) the entry. [Dialects](dialects.md) says which of several methods "
             "of one name is which. What has a page of its own: gradients that are "
             "[taken elsewhere](perturbations.md), [step sizes](step-sizes.md) that ask the "
-            "objective, and [probes](probes.md).",
+            "objective, [probes](probes.md), and what works on matrices: [Muon](muon.md), "
+            "[SOAP and PSGD](soap.md), [Shampoo and K-FAC](shampoo.md).",
             *map(_contents, SHELVES),
             _note("specs/", "entry"),
         ]

@@ -121,3 +121,9 @@ def test_what_is_too_deep_is_an_ellipsis():
     (eta,) = (n for n in graph.step.nodes if n.name == "eta")
     assert formula(graph, eta.id) == "a (1 + a (1 + a (1 + a (1 + …))))"
     assert formula(graph, eta.id, depth=2) == "a (1 + …)"
+
+
+def test_a_power_that_is_a_quotient_of_numbers_stands_on_one_line():
+    raised = Power(Symbol("A"), Fraction(Number(-1), Number(4)))
+    assert TexWriter().write(raised) == "A^{-1/4}"
+    assert "<mn>−1</mn><mo>/</mo><mn>4</mn>" in MathmlWriter().write(raised)
