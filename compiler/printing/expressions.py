@@ -31,25 +31,24 @@ class Expressions:
         return f"({text})" if strength < binding else text
 
     def condition(self, id: int) -> str:
-        """A static condition behind `if`, without the parentheses that it has inside another."""
+        """A value that stands alone: of a static condition without the parentheses around it."""
         text = self.operand(id)
         wrapped = self._nodes[id].op in ("and", "or", "not") and self._name(id) is None
         return text[1:-1] if wrapped else text
 
-    def opposite(self, id: int) -> str:
-        """A static condition behind `if`, where it is to not hold."""
+    def negation(self, id: int) -> str:
+        """That a static condition does not hold: `x != y` for `x == y`."""
         node = self._nodes[id]
-        if node.op in ("eq", "ne") and self._name(id) is None:
-            other = node.model_copy(update={"op": OPPOSITES[node.op]})
-            return self._text(other)[0]
+        if self._name(id) is None and (opposite := OPPOSITES.get(node.op)):
+            return self._text(node.model_copy(update={"op": opposite}))[0]
         return f"not {self.operand(id, 6)}"
 
     def value(self, id: int) -> Piece:
         """The expression that defines a value, as a piece that can be laid out."""
         node = self._nodes[id]
-        pieces = self._call(node) if OPS[node.op].op_class != "leaf" else None
         if node.type.static and node.op in ("and", "or", "not"):
             return self._text(node)[0][1:-1]
+        pieces = self._call(node) if OPS[node.op].op_class != "leaf" else None
         return pieces if pieces is not None else self._text(node)[0]
 
     def _text(self, node: Node) -> tuple[str, int]:

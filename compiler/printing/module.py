@@ -420,7 +420,7 @@ def _guarded(condition: Term, statement: Piece, before: str = "") -> list[str]:
     """The lines of a statement that is for some values of hyperparameters only."""
     if condition == TRUE:
         return lines(statement, 1, before)
-    first, *more = (term_text(part, _read, 5) for part in _all_of(condition))
+    first, *more = (term_text(part, _read, 5) for part in _conjuncts(condition))
     if not more and condition.op in ("or", "not"):
         first = first[1:-1]  # alone it needs no parentheses
     chain = Chain((first, *(f"and {part}" for part in more)))
@@ -460,15 +460,16 @@ def _joined(op: str, parts: list[str]) -> list[str]:
     return lines(Chain((first, *(f"{op} {part}" for part in more))), 1, "return ")
 
 
-def _all_of(term: Term) -> list[Term]:
-    """The conditions that hold together where one does; `not (a or b)` is two."""
-    inner = term.terms[0] if term.op == "not" else term
+def _conjuncts(term: Term) -> list[Term]:
+    """What must hold, all of it; that none of several things holds is that each does not."""
     if term.op == "and":
-        return [part for each in term.terms for part in _all_of(each)]
-    if inner.op == "or" and term.op == "not":
-        return [part for each in inner.terms for part in _all_of(Term("not", (each,)))]
-    if inner.op in predicate.OPPOSITES and term.op == "not":
-        return [Term(predicate.OPPOSITES[inner.op], inner.arguments)]
+        return [each for part in term.terms for each in _conjuncts(part)]
+    if term.op == "not":
+        (inner,) = term.terms
+        if inner.op == "or":
+            return [each for x in inner.terms for each in _conjuncts(Term("not", (x,)))]
+        if inner.op in predicate.OPPOSITES:
+            return [Term(predicate.OPPOSITES[inner.op], inner.arguments)]
     return [term]
 
 
