@@ -231,6 +231,27 @@ def test_blocks_are_the_whole_only_where_the_factors_have_blocks():
     assert not within(apart[1], apart[0], 0.1)
 
 
+def test_blocks_that_do_not_divide_are_the_parts_by_themselves():
+    """Of 5 x 7 in blocks of at most 3: 3 and 2 rows by 3, 3 and 1 columns, filled up with zeros."""
+    given = gradients(5, 7, count=3)
+    values = {"b1": 0.5, "b3": 0.5, "b2": 0.9, "graft": "adam", "start": 2}
+    values |= {"lr": 1.0, "eps": 0.1, "refresh": 2}
+    found = steps(
+        "distributed_shampoo_blocked",
+        [[g] for g in given],
+        [np.zeros((5, 7))],
+        limit=3,
+        **values,
+    ).reshape(3, 5, 7)
+    for rows in (slice(0, 3), slice(3, 5)):
+        for cols in (slice(0, 3), slice(3, 6), slice(6, 7)):
+            part = given[:, rows, cols]
+            alone = steps(
+                "distributed_shampoo", [[g] for g in part], [np.zeros(part.shape[1:])], **values
+            )
+            assert within(found[:, rows, cols], alone.reshape(part.shape), TIGHT)
+
+
 # ---- gradients that are none
 
 
