@@ -103,7 +103,9 @@ def test_the_damping_is_shared_by_the_mean_eigenvalues():
     given = RANDOM.normal(size=(3, 3)), RANDOM.normal(size=(2, 2))
     rows, columns = (x @ x.T for x in given)
     gradient = RANDOM.normal(size=(3, 2))
-    run = Run(stages("precondition kfac(damping = 0.3, norm_limit = inf)", "..."), [np.zeros((3, 2))])
+    run = Run(
+        stages("precondition kfac(damping = 0.3, norm_limit = inf)", "..."), [np.zeros((3, 2))]
+    )
     run.ask(Factors(gradient, rows, columns))
     share = np.sqrt(np.trace(rows) / 3 / (np.trace(columns) / 2))
     left = rows + share * np.sqrt(0.3) * np.eye(3)
@@ -121,7 +123,9 @@ def test_with_much_damping_it_is_the_gradient():
 
 def test_the_length_in_the_fisher_norm_is_bounded_over_all_layers():
     gradient = 10 * RANDOM.normal(size=(3, 2))
-    run = Run(stages("precondition kfac(damping = 1e-12, norm_limit = 0.25)", "..."), [np.zeros((3, 2))])
+    run = Run(
+        stages("precondition kfac(damping = 1e-12, norm_limit = 0.25)", "..."), [np.zeros((3, 2))]
+    )
     run.ask(Factors(gradient, np.eye(3), 2 * np.eye(2)))
     step = -run.weights[0]
     np.testing.assert_allclose(np.sum(step * step * 2), 0.25, rtol=1e-5)

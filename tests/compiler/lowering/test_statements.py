@@ -18,6 +18,7 @@ from agreement import (
     specimen,
 )
 
+import optc
 from optc import runtime as rt
 
 
