@@ -50,7 +50,7 @@ SINGULAR = {
 }
 OBLONG_SINGULAR = {"rank one": np.outer(normal(4), normal(3)), "zero": np.zeros((2, 3))}
 OF_SINGULAR = ("inverse_root", "matrix_power", "eigenvalues")
-"""What a matrix without full rank has one of; its eigenvectors and the last columns of a QR are any."""
+"""Of what a matrix without full rank has one only."""
 OF_SQUARE = {
     "inverse_root": (4,),
     "matrix_power": (-0.3,),
@@ -80,7 +80,7 @@ def test_a_function_of_a_matrix_is_what_its_meaning_is(name, more, a):
 
 @pytest.mark.parametrize("a", SINGULAR.values(), ids=SINGULAR)
 def test_bases_of_what_lacks_rank_are_orthonormal_and_its_own(a):
-    """Which they are is left open where eigenvalues are equal, so what must hold is held of both."""
+    """Which they are is open where eigenvalues are equal, so what must hold is held of both."""
     scale = max(np.max(np.abs(a)), 1e-300)
     with jax.enable_x64(True):
         bases = [(np.asarray(rt.eigenbasis(a)), True), (np.asarray(rt.orthonormal(a)), False)]

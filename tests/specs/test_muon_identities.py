@@ -38,7 +38,7 @@ EXPRESS = (
 
 
 def express(x, rounds):
-    """Rounds of Polar Express on a number, with a safety of 1.01 in all but the eighth and later."""
+    """Rounds of Polar Express on a number, with a safety of 1.01 in the first seven."""
     x = x / 1.01
     for a, b, c in (EXPRESS + 2 * EXPRESS[-1:])[:rounds]:
         s = 1.0 if (a, b, c) == EXPRESS[-1] else 1.01

@@ -102,9 +102,41 @@ def test_rotated_gradients_have_rotated_steps(rule):
 
 def test_a_transposed_matrix_has_the_transposed_step():
     given = gradients(3, 5, count=4)
-    for rule in ("shampoo()", "shampoo_squared()", "shampoo_adam(refresh = 2)"):
+    for rule in (
+        "shampoo()",
+        "shampoo_squared(eps = 0.1)",
+        "shampoo_adam(damping = 0.1, refresh = 2)",
+        "shampoo_one_sided(eps = 0.1)",
+        "shampoo_capped(4, eps = 0.1)",
+        "shampoo_capped(5, eps = 0.1)",
+    ):
         transposed = direction(rule, *(g.T for g in given))
         assert within(transposed, direction(rule, *given).T, TIGHT)
+
+
+@pytest.mark.parametrize(
+    ("rule", "exponent"),
+    [
+        ("shampoo_one_sided(eps = 0.1)", 0.5),
+        ("shampoo_capped(4, eps = 0.1)", 0.5),
+        ("shampoo_capped(5, eps = 0.1)", 0.25),
+        ("shampoo_squared(eps = 0.1)", 0.5),
+        ("shampoo_adam(b1 = 0, damping = 0.1)", 0.25),
+    ],
+)
+def test_damping_counts_in_mean_eigenvalues(rule, exponent):
+    """The first step, up to its length: its factors are g g' and g' g, debiased."""
+    (g,) = gradients(3, 5)
+
+    def root(a):
+        values, vectors = np.linalg.eigh(a + 0.1 * np.trace(a) / len(a) * np.eye(len(a)))
+        return vectors * values**-exponent @ vectors.T
+
+    expected = root(g @ g.T) @ g
+    if "one_sided" not in rule and "(4" not in rule:
+        expected = expected @ root(g.T @ g)
+    found = direction(rule, g)
+    assert within(found / np.linalg.norm(found), expected / np.linalg.norm(expected), TIGHT)
 
 
 def test_the_factors_are_the_power_iteration_of_the_second_moment():
