@@ -224,6 +224,35 @@ def test_normalized_grafts_do_not_know_the_size_of_the_gradient():
         assert within(direction(rule, *(1e3 * given)), direction(rule, *given), TIGHT)
 
 
+def test_shampoo_adam_is_adams_length_along_the_momentum_between_its_roots():
+    """By hand, on two matrices of one tensor, whose only turns are the odd steps."""
+    given = gradients(2, 3, 2, count=4)
+    mu, nu, left, right = np.zeros((2, 3, 2)), np.zeros((2, 3, 2)), 0.0, 0.0
+    for t, g in enumerate(given, 1):
+        mu, nu = 0.8 * mu + 0.2 * g, 0.9 * nu + 0.1 * g**2
+        left = 0.9 * left + 0.1 * g @ g.swapaxes(1, 2)
+        right = 0.9 * right + 0.1 * g.swapaxes(1, 2) @ g
+        if t % 2:
+            roots = [
+                [root((a + 0.1 * np.trace(a) / len(a) * np.eye(len(a))) / (1 - 0.9**t)) for a in s]
+                for s in (left, right)
+            ]
+        adam = mu / (1 - 0.8**t) / (np.sqrt(nu / (1 - 0.9**t)) + 1e-3)
+        along = np.array(roots[0]) @ mu @ np.array(roots[1])
+        lengths = [np.linalg.norm(x, axis=(1, 2), keepdims=True) for x in (adam, along)]
+        expected = lengths[0] / lengths[1] * along
+    found = direction("shampoo_adam(0.8, 0.9, 1e-3, 0.1, refresh = 2)", *given)
+    assert within(found, expected, TIGHT)
+
+
+def test_shampoo_capped_adam_has_adams_length():
+    given = gradients(3, 4, count=3)
+    adam = direction("adam(0.8, 0.9)", *given)
+    capped = direction("shampoo_capped(3, 0.9)", *given)
+    expected = np.linalg.norm(adam) / np.linalg.norm(capped) * capped
+    assert within(direction("shampoo_capped_adam(3, 0.8, 0.9)", *given), expected, TIGHT)
+
+
 # ---- sides and blocks
 
 
