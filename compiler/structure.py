@@ -231,8 +231,8 @@ def _named(node: syntax.Node) -> syntax.Name | None:
 
 
 def _is_filled(node: syntax.Node) -> bool:
-    calls = (each.function.id for each in _walk(node) if isinstance(each, syntax.Call))
-    return any(name in ("zeros", "ones", "eye") for name in calls)
+    calls = (each.function for each in _walk(node) if isinstance(each, syntax.Call))
+    return any(isinstance(f, syntax.Name) and f.id in ("zeros", "ones", "eye") for f in calls)
 
 
 def _walk(node: syntax.Node) -> Iterator[syntax.Node]:

@@ -51,19 +51,20 @@ def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | N
     if keeps_fields(when):
         # No state is kept for a side that is not chosen: its tensors are none.
         term = ctx.term(condition)
-        chosen = ctx.choose(
-            ctx.add_domain(f"{site.label.replace('.', '_')}_tensors", term),
-            ctx.add_domain("other", Term(op="not", arguments=(term,))),
+        name = f"{site.label.replace('.', '_')}_tensors"
+        found = ctx.choose(
+            ctx.add_domain(name, term),
+            ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,))),
             lambda: side(when.then, True),
             lambda: side(when.otherwise, False),
         )
-        return chosen if sides.agree() else MISTAKE
-    found = ctx.branch(
-        condition,
-        lambda: side(when.then, True),
-        lambda: side(when.otherwise, False),
-        name=site.result,
-    )
+    else:
+        found = ctx.branch(
+            condition,
+            lambda: side(when.then, True),
+            lambda: side(when.otherwise, False),
+            name=site.result,
+        )
     return found if sides.agree() else MISTAKE
 
 

@@ -114,6 +114,24 @@ def test_the_damping_is_shared_by_the_mean_eigenvalues():
     np.testing.assert_allclose(-run.weights[0], expected, rtol=1e-12)
 
 
+def test_factors_are_debiased_means_until_their_inverses_are_renewed():
+    spec = "precondition kfac(0.8, damping = 0.3, refresh = 2, norm_limit = inf)"
+    run = Run(stages(spec, "..."), [np.zeros((3, 2))])
+    means = [np.zeros((3, 3)), np.zeros((2, 2))]
+    for t in (1, 2, 3):
+        sides = [x @ x.T for x in (RANDOM.normal(size=(3, 3)), RANDOM.normal(size=(2, 2)))]
+        gradient, before = RANDOM.normal(size=(3, 2)), run.weights[0]
+        run.ask(Factors(gradient, *sides))
+        means = [0.8 * mean + 0.2 * side for mean, side in zip(means, sides, strict=True)]
+        if t != 2:
+            left, right = (mean / (1 - 0.8**t) for mean in means)
+            share = np.sqrt(np.trace(left) / 3 / (np.trace(right) / 2))
+            damped = left + share * np.sqrt(0.3) * np.eye(3)
+            other = right + np.sqrt(0.3) / share * np.eye(2)
+        expected = np.linalg.solve(damped, gradient) @ np.linalg.inv(other)
+        np.testing.assert_allclose(before - run.weights[0], expected, rtol=1e-11)
+
+
 def test_with_much_damping_it_is_the_gradient():
     gradient = RANDOM.normal(size=(3, 2))
     run = Run(stages("precondition kfac(damping = 1e12)", "..."), [np.zeros((3, 2))])

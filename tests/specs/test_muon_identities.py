@@ -200,6 +200,21 @@ def test_a_scale_is_that_of_outputs_and_inputs(scale, factor):
         np.testing.assert_allclose(found, factor(*shape) * orthogonalised(x), atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    ("ball", "size"),
+    [
+        ("column_ball", lambda x: 2 * np.linalg.norm(x, axis=0, keepdims=True)),
+        ("row_ball", lambda x: np.linalg.norm(x, axis=1, keepdims=True) / 3),
+        ("rms_ball", lambda x: np.linalg.norm(x, keepdims=True) / 6),
+    ],
+)
+def test_a_point_of_a_ball_is_the_average_over_its_size(ball, size):
+    """Four inputs, nine outputs: roots 2 and 3."""
+    x = RNG.normal(size=(4, 9))
+    found = signal(f"precondition scion(0, 1, ball = {ball})", [x], [x])[0]
+    np.testing.assert_allclose(found, x / size(x), rtol=1e-7)  # eps is 1e-8
+
+
 def test_a_flattened_kernel_has_the_scale_of_the_matrix_it_is():
     """A convolution of one channel, [3, 3, 1, 128], maps 9 inputs to 128 outputs."""
     spec = """
