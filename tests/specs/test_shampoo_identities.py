@@ -8,7 +8,7 @@ factor lacks rank, and 2e-8 where both do.
 
 import numpy as np
 import pytest
-from interpreted import Run, signal, stages, steps
+from interpreted import Given, Run, signal, stages, steps
 
 TIGHT, SINGULAR, BOTH_SINGULAR = 1e-11, 1e-10, 1e-7
 
@@ -251,6 +251,35 @@ def test_shampoo_capped_adam_has_adams_length():
     capped = direction("shampoo_capped(3, 0.9)", *given)
     expected = np.linalg.norm(adam) / np.linalg.norm(capped) * capped
     assert within(direction("shampoo_capped_adam(3, 0.8, 0.9)", *given), expected, TIGHT)
+
+
+class Drawn(Given):
+    """Four examples, and a gradient under labels that are drawn."""
+
+    def __init__(self, gradient, drawn):
+        super().__init__([gradient])
+        self.drawn = drawn
+
+    def sampled_outputs_grad(self, at, site, rounds):
+        return self.drawn
+
+    def pullback(self, at, cotangent):
+        return [cotangent]
+
+    def per_example_grad(self, at):
+        return [None] * 4
+
+
+def test_shampoo_fisher_divides_by_the_moment_of_drawn_gradients():
+    """With two labels for each of four examples a mean gradient is taken times the root of 8."""
+    g, drawn = gradients(3, 3, count=2)
+    run = Run(stages("precondition shampoo_fisher(eps = 0.1, labels = 2)", "..."), [0 * g])
+    run.ask(Drawn(g, drawn))
+    sides = (drawn @ drawn.T, drawn.T @ drawn)
+    damped = [8 * (a + 0.1 * np.trace(a) / 3 * np.eye(3)) for a in sides]
+    inverse = [root(a) @ root(a) for a in damped]
+    expected = np.sqrt(8) * np.linalg.norm(drawn) * inverse[0] @ g @ inverse[1]
+    assert within(-run.weights[0], expected, TIGHT)
 
 
 # ---- sides and blocks
