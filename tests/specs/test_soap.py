@@ -179,6 +179,14 @@ def test_a_factored_moment_of_one_row_is_no_other():
     np.testing.assert_allclose(found, moved("soap(refresh = 3)", given), atol=1e-10)
 
 
+def test_an_eigenvalue_of_kl_shampoo_is_at_least_one_over_a_squared_length_of_ten_or_more():
+    run = Run(stages("precondition kl_shampoo(b2 = 0.5)", "tune step 1.0"), [np.zeros((4, 12))])
+    for g in [*gradients(4, 12, number=1), *(12 * [np.zeros((4, 12))])]:
+        run.step([g])
+    np.testing.assert_allclose(run.slot("left")[0], 1 / 10**2, rtol=ROUNDING)
+    np.testing.assert_allclose(run.slot("right")[0], 1 / 12**2, rtol=ROUNDING)
+
+
 @pytest.mark.parametrize("rule", ["soap(", "soap(one_sided = true, ", "kl_shampoo(", "kl_soap("])
 def test_axes_before_the_last_two_are_matrices_of_their_own(rule):
     given = gradients(2, 3, 3)
