@@ -1,13 +1,14 @@
 """Shapes of matrices and vectors while lowering: lengths, what must agree, and how it is said."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
 from ..parameters import Bounds
 from ..records import Term
-from ..types import ONE_FOR_ALL, WHOLE, Dim, Dims, Type
+from ..types import ONE_FOR_ALL, WHOLE, Dim, Dims, Type, broadcast
 from .builder import MISTAKE, Value
 from .context import Context, Scope
 
@@ -157,28 +158,14 @@ def agree(ctx: Context, values: Sequence[Value], spans: Sequence[Span], what: st
     """Whether fields have shapes that broadcast; else a report of `what` asks for it."""
     fields = [(v.type, s) for v, s in zip(values, spans, strict=True) if v.type.is_field]
     parts = [(t, s) for t, s in fields if t.per not in ONE_FOR_ALL]
-    if all(type.dims is None for type, _ in parts):
-        return True
-    (first, at), *others = parts
-    for other, span in others:
-        if not _broadcast(first, other):
-            one, two = (shown(ctx, t.dims or WHOLE) for t in (first, other))
-            message = f"{what} equal shapes; these are {one} and {two}"
-            labels = (*sources(ctx, span, first.dims, other.dims), Label(at, one))
-            ctx.report.add(SHAPE_MISMATCH.at(span, message, label=two, others=labels))
+    for (one, at), (other, span) in combinations(parts, 2):
+        if not broadcast(one, other):
+            shapes = [shown(ctx, t.dims or WHOLE) for t in (one, other)]
+            message = f"{what} equal shapes; these are {shapes[0]} and {shapes[1]}"
+            labels = (*sources(ctx, span, one.dims, other.dims), Label(at, shapes[0]))
+            ctx.report.add(SHAPE_MISMATCH.at(span, message, label=shapes[1], others=labels))
             return False
     return True
-
-
-def _broadcast(one: Type, other: Type) -> bool:
-    if one.dims == other.dims:
-        return True
-    known = {"element": (True, True), "row": (True, False), "column": (False, True)}
-    if one.is_vector or other.is_vector or not {one.per, other.per} <= known.keys():
-        return False
-    sides = zip(one.dims or WHOLE, other.dims or WHOLE, known[str(one.per)], strict=True)
-    also = known[str(other.per)]
-    return all(a == b or not (x and y) for (a, b, x), y in zip(sides, also, strict=True))
 
 
 # ---- how shapes are said
