@@ -11,7 +11,7 @@ is an atom of what it starts from and of what its body makes of arguments.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from ..graph import Graph, Node, Region, index, walk
@@ -333,6 +333,8 @@ class Formulas:
 
     def _matrix(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         form = self._form(node.type)
+        if (around := _joined(inputs)) is not None and form is not None:
+            form = replace(form, arrangement=around.arrangement)
         if node.op == "filled":
             return Formula(self._operations.literal(node["value"]), form)
         values, forms = [x.value for x in inputs], [str(x.form) for x in inputs]
