@@ -142,6 +142,14 @@ def test_a_side_that_refuses_makes_the_other_sure_of_its_axes():
             " else { return g }",
             "shape-mismatch: `where` takes equal shapes; these are [a, a] and [a, b]",
         ),
+        (
+            "when g is [a, b] { return g.T } else { return g }",
+            "shape-mismatch: both sides of `when` return equal shapes; these are [b, a] and [a, b]",
+        ),
+        (
+            "when g is [a, b] { return norm(arange(a)) * g } else { return g }",
+            "type-mismatch: `norm` takes numbers; this is a vector of indices",
+        ),
     ],
 )
 def test_a_wrong_shape_is_a_mistake(body, message):
