@@ -24,7 +24,8 @@ class Elsewhere:
 
     def asked(self, line: str) -> str:
         """What the process answers."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         print(line, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:

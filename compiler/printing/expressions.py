@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..constants import NAMED
 from ..graph import Node, is_plain_mean, rounds
 from ..ops import CALL, FISHER, MAKERS, OPS, draws, knots
+from ..predicate import OPPOSITES
 from ..quoting import quoted
 from ..records import Scalar
 from .layout import Labelled, Piece, call, flat, list_of, tuple_of
@@ -30,14 +31,23 @@ class Expressions:
         return f"({text})" if strength < binding else text
 
     def condition(self, id: int) -> str:
-        """A static condition behind `if`, without the parentheses that it has inside another."""
+        """A value that stands alone: of a static condition without the parentheses around it."""
         text = self.operand(id)
         wrapped = self._nodes[id].op in ("and", "or", "not") and self._name(id) is None
         return text[1:-1] if wrapped else text
 
+    def negation(self, id: int) -> str:
+        """That a static condition does not hold: `x != y` for `x == y`."""
+        node = self._nodes[id]
+        if self._name(id) is None and (opposite := OPPOSITES.get(node.op)):
+            return self._text(node.model_copy(update={"op": opposite}))[0]
+        return f"not {self.operand(id, 6)}"
+
     def value(self, id: int) -> Piece:
         """The expression that defines a value, as a piece that can be laid out."""
         node = self._nodes[id]
+        if node.type.static and node.op in ("and", "or", "not"):
+            return self._text(node)[0][1:-1]
         pieces = self._call(node) if OPS[node.op].op_class != "leaf" else None
         return pieces if pieces is not None else self._text(node)[0]
 
@@ -89,8 +99,8 @@ class Expressions:
             return op.python.format(*asked)
         if node.op in FISHER:
             mask = self._name(-node.type.domain) or ""
-            drawn = ", ".join((self._key(node.inputs[1:]), str(node["site"]), mask))
-            return op.python.format(self.operand(node.inputs[0]), drawn)
+            drawn = (self._key(node.inputs[1:]), str(node["site"]), mask)
+            return call(f"{self.operand(node.inputs[0])}.{node.op}", *drawn)
         if node.op == "feature_alignment":
             point, *more = (self.operand(i) for i in node.inputs[: op.arity])
             key = self._key(node.inputs[op.arity :])

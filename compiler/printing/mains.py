@@ -335,13 +335,13 @@ class _MainWriter(Function):
         for head, inner in zip(heads, statement.inner, strict=True):
             body = self._text(inner.statements, indent + 1, set(shown), node.stage)
             pairs = [
-                (self.names(item) or "", self.expressions.operand(result))
+                (self.names(item) or "", self.expressions.condition(result))
                 for item, result in zip(statement.defines, inner.results, strict=False)
             ]
             body += assignments([(n, v) for n, v in pairs if n != v], indent + 1)
             if body:
                 alone = head == "else:" and not rows
-                head = f"if not {self.expressions.operand(node.inputs[0], 6)}:" if alone else head
+                head = f"if {self.expressions.negation(node.inputs[0])}:" if alone else head
                 rows += [INDENT * indent + head, *body]
         return rows
 

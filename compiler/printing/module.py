@@ -420,7 +420,7 @@ def _guarded(condition: Term, statement: Piece, before: str = "") -> list[str]:
     """The lines of a statement that is for some values of hyperparameters only."""
     if condition == TRUE:
         return lines(statement, 1, before)
-    first, *more = (term_text(part, _read, 5) for part in _chain(condition, "and"))
+    first, *more = (term_text(part, _read, 5) for part in _conjuncts(condition))
     if not more and condition.op in ("or", "not"):
         first = first[1:-1]  # alone it needs no parentheses
     chain = Chain((first, *(f"and {part}" for part in more)))
@@ -458,6 +458,19 @@ def _joined(op: str, parts: list[str]) -> list[str]:
     """The lines that return the parts joined by `and` or `or`."""
     first, *more = parts
     return lines(Chain((first, *(f"{op} {part}" for part in more))), 1, "return ")
+
+
+def _conjuncts(term: Term) -> list[Term]:
+    """What must hold, all of it; that none of several things holds is that each does not."""
+    if term.op == "and":
+        return [each for part in term.terms for each in _conjuncts(part)]
+    if term.op == "not":
+        (inner,) = term.terms
+        if inner.op == "or":
+            return [each for x in inner.terms for each in _conjuncts(Term("not", (x,)))]
+        if inner.op in predicate.OPPOSITES:
+            return [Term(predicate.OPPOSITES[inner.op], inner.arguments)]
+    return [term]
 
 
 def _chain(term: Term, op: str) -> list[Term]:

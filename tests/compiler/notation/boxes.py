@@ -10,7 +10,17 @@ from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph
 from optc.compiler.graphs import lowered_graph, simplified
 from optc.compiler.locate import Located, find
-from optc.compiler.notation.box import Assign, Box, If, Let, Repeat, Report, parts, statements
+from optc.compiler.notation.box import (
+    Assign,
+    Box,
+    If,
+    Let,
+    Repeat,
+    Report,
+    Turns,
+    parts,
+    statements,
+)
 from optc.compiler.notation.build import build
 from optc.compiler.notation.plain import TextWriter
 from optc.compiler.notation.tree import Symbol
@@ -61,6 +71,7 @@ def repeated(box):
     """The symbols that a choice or a loop may give a value more than once."""
     every = (*statements(box.step), *statements(box.evaluation))
     bodies = [b for e in every if isinstance(e, If) for b in (e.then, e.otherwise)]
+    bodies += [b for e in every if isinstance(e, Turns) for b in (e.body, e.otherwise)]
     bodies += [e.body for e in every if isinstance(e, Repeat)]
     found = (each for body in bodies for each in statements(body))
     return {target for each in found if isinstance(each, Assign) for target in each.targets}

@@ -4,6 +4,7 @@ import pytest
 from agreement import assert_same, bowl, graph_of, interpret, specimen
 
 from optc.compiler.graph import walk
+from optc.compiler.graphs import optimised
 from optc.compiler.passes.cse import cse
 from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.diagonal import diagonal
@@ -73,3 +74,10 @@ def test_estimates_of_eigenvalues_share_their_product_with_the_iteration():
 def test_a_program_says_it_in_one_line():
     text = source("g @ diag(diag(g.T @ w))")
     assert 'rt.sum_per(g.mT * w.mT, "row")[..., 0]' in specimen(text).compiled.source
+
+
+def test_a_refresh_of_soap_takes_one_product_for_each_side_and_four_for_the_moment():
+    text = "optimizer one() { group all where ndim == 2 { precondition soap()  tune step 1 } }"
+    graph = optimised(graph_of(text))
+    assert sum(node.op == "matmul" for node in graph.step.nodes) == 6
+    assert sum(node.op == "matmul" for node in walk(graph.step)) == 6 + 2 + 4
