@@ -118,7 +118,7 @@ def _when_shape(
         described = shapes.described(ctx, value.type)
         return ctx.mistyped(shape.value.span, f"only a field has a shape; this is {described}")
     given = zip(axes, shape.dimensions, strict=True)
-    names = {axis: name for axis, name in given if isinstance(axis, int)}
+    names: dict[Dim, syntax.Name] = {a: name for a, name in given if isinstance(a, int)}
 
     def named(block: syntax.Block) -> Value | None:
         inner = Scope(scope)

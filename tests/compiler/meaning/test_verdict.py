@@ -50,8 +50,9 @@ rule precondition scaled(b2 = 0.9 in [0, 1), eps = 1e-8 in (0, inf)) {
 
 TALL = """
 optimizer tall(lr = 0.1 in [0, inf)) {
-  group hidden where ndim == 2 and not path matches "embed|head" { precondition own()  tune step lr }
-  group rest { tune step lr }
+  group hidden where ndim == 2 and not path matches "embed|head" { precondition own() }
+  group rest { precondition sign() }
+  tune step lr
 }
 rule precondition own() {
   when g is [rows, cols] { return polar(g) * sqrt(%s) } else { return g }
