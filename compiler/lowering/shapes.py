@@ -81,6 +81,8 @@ def length(ctx: Context, scope: Scope, value: Value, expr: syntax.Expr) -> Dim |
         if isinstance(known, int):
             return known
     what = described(ctx, value.type) if known is None else f"{known}"
+    if known is None and value.type.dtype == "int":
+        what = "an integer that is worked out"
     message = f"a length is needed; this is {what}"
     help = "lengths are names of `when g is [rows, cols]`, `int` parameters and whole numbers"
     ctx.report.add(NO_LENGTH.at(span, message, help=help, others=ctx.asker_of(span)))
