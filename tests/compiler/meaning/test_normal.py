@@ -322,8 +322,10 @@ def test_passes_keep_the_normal_form_of_a_random_spec(text):
 
 
 def _after_passes(graph: Graph) -> Normal:
-    """Without what makes other formulas of products, and has laws of its own: rounds by a Gram
-    matrix, and the sums that are the diagonal of a product."""
+    """Without those that say products of matrices otherwise, for which the form has no law.
+
+    `test_gram.py` and `test_diagonal.py` hold that they change no value.
+    """
     for run in PIPELINE:
         graph = graph if run in (gram, diagonal) else run(graph)
     return normal_form(graph)
