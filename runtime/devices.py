@@ -61,11 +61,16 @@ def freely(work: Callable[..., Any]) -> Callable[..., Any]:
             return _along(jax.typeof(like).sharding, like.shape, x.shape)
 
         tensors = [args[i] for i in taken]
-        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in tensors]
+        shapes = [_shape(x) for x in tensors]
         results = jax.tree.map(result, jax.eval_shape(called, *shapes))
         return jax.sharding.auto_axes(called, out_sharding=results)(*tensors)
 
     return run
+
+
+def _shape(x: jax.Array) -> jax.ShapeDtypeStruct:
+    """Shape and dtype alone."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)  # type: ignore[no-untyped-call]  # jax has none
 
 
 def _along(sharding: NamedSharding, shape: tuple[int, ...], other: tuple[int, ...]) -> Any:
