@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .arrange import View
-from .devices import Split, placed_like
+from .devices import Split, freely, placed_like
 from .tree import Leaf, Place, Tree
 
 Tensor: TypeAlias = jax.Array | None
@@ -288,23 +288,29 @@ class _Lifted:
         return tuple(Field(x, tree) for x in transposed) if rows else (Field((), tree),) * results
 
     def _plain(self, args: tuple[Any, ...]) -> Callable[..., Any]:
-        static = _static(args)
-        if static not in self._jitted:
-            self._jitted[static] = jax.jit(_exact(self._fn), static_argnums=static)
-        return self._jitted[static]
+        static, eager = _static(args), _is_eager(args)
+        if (static, eager) not in self._jitted:
+            made = freely(_exact(self._fn))
+            self._jitted[static, eager] = jax.jit(made, static_argnums=static, keep_unused=eager)
+        return self._jitted[static, eager]
 
     def _stacked(self, args: tuple[Any, ...], split: Split | None) -> Callable[..., Any]:
         static = _static(args)
         stacks = frozenset(i for i, x in enumerate(args) if isinstance(x, Field))
-        key = (static, stacks, split)
+        key = (static, stacks, split, eager := _is_eager(args))
         if key not in self._jitted:
             made = partial(_over_stack, _exact(self._fn), static, stacks, split)
-            self._jitted[key] = jax.jit(made, static_argnums=static)
+            self._jitted[key] = jax.jit(made, static_argnums=static, keep_unused=eager)
         return self._jitted[key]
 
 
 def _static(args: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(i for i, x in enumerate(args) if isinstance(x, Mask | bool | int | str))
+
+
+def _is_eager(args: tuple[Any, ...]) -> bool:
+    """Whether nothing is traced: a call then runs on the devices of its arguments, used or not."""
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args))
 
 
 def _over_stack(
@@ -321,7 +327,7 @@ def _over_stack(
         row = dict(zip(given, values, strict=True))
         return fn(*(row.get(i, x) for i, x in enumerate(args)))
 
-    run = jax.vmap(one, in_axes=tuple(0 if i in stacks else None for i in given))
+    run = freely(jax.vmap(one, in_axes=tuple(0 if i in stacks else None for i in given)))
     if split is not None:
         run = split.over(run, tuple(i in stacks for i in given))
     return run(*(args[i] for i in given))

@@ -6,6 +6,7 @@ from ...grammar import syntax
 from ...grammar.source import Span
 from ..predicate import is_predicate, rank
 from ..records import Term
+from ..structure import keeps_fields
 from ..types import Dims
 from . import expressions, shapes, statements
 from .arguments import NOT_STATIC
@@ -47,12 +48,23 @@ def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | N
         with ctx.assuming(condition, holds):
             return sides.of(block, _side(ctx, site, scope, block))
 
-    found = ctx.branch(
-        condition,
-        lambda: side(when.then, True),
-        lambda: side(when.otherwise, False),
-        name=site.result,
-    )
+    if keeps_fields(when):
+        # No state is kept for a side that is not chosen: its tensors are none.
+        term = ctx.term(condition)
+        name = f"{site.label.replace('.', '_')}_tensors"
+        found = ctx.choose(
+            ctx.add_domain(name, term),
+            ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,))),
+            lambda: side(when.then, True),
+            lambda: side(when.otherwise, False),
+        )
+    else:
+        found = ctx.branch(
+            condition,
+            lambda: side(when.then, True),
+            lambda: side(when.otherwise, False),
+            name=site.result,
+        )
     return found if sides.agree() else MISTAKE
 
 
