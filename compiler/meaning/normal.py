@@ -19,7 +19,8 @@ from ..graph import Graph
 from ..passes.dead_code import dead_code
 from ..records import Hyperparameter, Term
 from .algebra import Algebra
-from .formulas import Formula, Formulas
+from .forms import Formula
+from .formulas import Formulas
 from .prime import prime_above
 from .values import NONNEGATIVE, Value
 
