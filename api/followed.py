@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ..compiler.environment import Fields
 from ..compiler.graphs import lowered_graph
-from ..compiler.interpret import Fields
 from ..compiler.locate import find
 from ..compiler.meaning.side import Program, Values
 from ..compiler.meaning.tapes import Tape

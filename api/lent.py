@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..compiler.interpret import Fields
+from ..compiler.environment import Fields
 
 
 class Lent:

@@ -2,110 +2,25 @@
 
 It is slow, it shares no code with the printed programs, and it is what they are held against.
 A field is a list with one array for every weight tensor, or None outside its domain, and model
-outputs are one array. Oracles,
-random draws and transformations of optax are functions handed in.
+outputs are one array. Oracles, random draws and transformations of optax are handed in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import histories, matrices, rearrange, spectral, turns
+from . import answers, histories, one_tensor, rearrange, turns
 from .constants import value_of
-from .graph import Graph, Node, Region, rounds
-from .ops import FISHER, MAKERS, OPS, knots
+from .environment import Draw, Extern, Fields, Oracles, Tensors
+from .graph import Graph, Node, Region
+from .ops import OPS, knots
 from .parts import axes
 from .predicate import bound, holds
 from .records import Scalar
-
-Tensor = Any
-Fields = list[Any]
-
-
-class Oracles(Protocol):
-    """The objective on one batch: what it answers at a point (a list of float64 arrays)."""
-
-    def loss(self, at: Fields) -> float:
-        """The loss."""
-
-    def grad(self, at: Fields) -> Fields:
-        """Its gradient."""
-
-    def outputs(self, at: Fields) -> Tensor:
-        """The model's outputs, all in one array."""
-
-    def outputs_grad(self, at: Fields) -> Tensor:
-        """The derivative of the loss in the outputs."""
-
-    def sampled_outputs_grad(self, at: Fields, site: int, rounds: tuple[int, ...]) -> Tensor:
-        """The same under labels that the model draws, another time at each site and round."""
-
-    def pullback(self, at: Fields, cotangent: Tensor) -> Fields:
-        """The transposed Jacobian of the outputs times `cotangent`."""
-
-    def hvp(self, at: Fields, vector: Fields) -> Fields:
-        """The Hessian of the loss times `vector`."""
-
-    def ggn(self, at: Fields, vector: Fields) -> Fields:
-        """The Gauss-Newton matrix J'BJ times `vector`, B the Hessian in the outputs."""
-
-    def feature_covariance(self, at: Fields) -> list[tuple[Tensor, tuple[int, ...]] | None]:
-        """For each tensor, what there is to know of it as a layer's matrix.
-
-        The second moment of the outputs' derivative in what the layer hands on, and whether the
-        matrix has its units as columns.
-        """
-
-    def fisher_factors(self, at: Fields, axis: int, rounds: tuple[int, ...]) -> Fields:
-        """For each matrix of a layer, the factor of its Fisher matrix that meets one axis of it.
-
-        Labels are drawn another time in each round; of other tensors it is not asked.
-        """
-
-    def per_example_grad(self, at: Fields) -> list[Fields]:
-        """The gradient of each example of the batch."""
-
-    def measured(self, at: Fields, name: str, axis: int, like: Fields) -> Fields:
-        """What the model measures, for each tensor of `like` along an axis of it."""
-
-
-Draw = Callable[[str, int, tuple[int, ...], Fields | None], Any]
-"""Random fields: op, site, rounds of the loops around it, and a field of their shapes.
-
-Without a field it is one random number.
-"""
-
-
-class Extern(Protocol):
-    """Transformations that the graph only names, made of the values of their arguments."""
-
-    def start(self, path: str, arguments: Mapping[str, Any], weights: Fields) -> Any:
-        """The state of the transformation `module.function`; None where it has no tensor."""
-
-    def update(
-        self,
-        path: str,
-        arguments: Mapping[str, Any],
-        signal: Fields,
-        state: Any,
-        weights: Fields,
-        extra: Mapping[str, Any],
-    ) -> tuple[Fields, Any]:
-        """The transformed signal and the next state."""
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """What predicates may ask of the weight tensors: a path and a dtype for each."""
-
-    paths: Sequence[str]
-    dtypes: Sequence[str]
-
 
 Observed: TypeAlias = float | dict[str, float] | NDArray[np.float64]
 """What is reported under one name: a number, one for each tensor by its path, or a spectrum."""
@@ -214,7 +129,7 @@ class Interpreter:
                 shape = np.shape(w)
                 if inside and domain.view is not None:
                     shape = rearrange.shape(domain.view, shape, self.hyperparameters)
-                facts = {"path": path, "dtype": dtype, **_facts(shape)}
+                facts = {"path": path, "dtype": dtype, **one_tensor.facts(shape)}
                 mask.append(inside and holds(predicate, facts))
             masks.append(mask)
         return masks
@@ -272,7 +187,7 @@ class Interpreter:
     def _elementwise(self, node: Node, inputs: list[Any]) -> Any:
         meaning = getattr(np, OPS[node.op].numpy)
         if node.op == "interpolate":
-            meaning = partial(_interpolate, knots(node))
+            meaning = partial(one_tensor.interpolate, knots(node))
         if not node.type.is_field:
             return meaning(*(_float(x) for x in inputs))
         return [
@@ -281,7 +196,7 @@ class Interpreter:
         ]
 
     def _reduction(self, node: Node, inputs: list[Fields]) -> Any:
-        reduce = _REDUCTIONS[node.op]
+        reduce = one_tensor.REDUCTIONS[node.op]
         per = node.get("per")
         if not isinstance(inputs[0], list):
             return reduce(*inputs, axis=None, keepdims=False)
@@ -302,59 +217,15 @@ class Interpreter:
 
     def _shape(self, node: Node, inputs: list[Any]) -> Fields:
         return [
-            self._shaped(node, place, *inputs) if inside else None
+            one_tensor.shaped(node, *(_at(x, place) for x in inputs)) if inside else None
             for place, inside in enumerate(self._mask(node))
         ]
-
-    def _shaped(self, node: Node, place: int, field: Fields, *more: Any) -> Tensor:
-        x = field[place]
-        match node.op:
-            case "extent":
-                return np.full((1,) * np.ndim(x), float(np.shape(x)[int(node["axis"])]))
-            case "rank_as":
-                return np.reshape(x, (1,) * np.ndim(more[0][place]))
-            case "blocks":
-                return _blocks(x, int(more[0]))
-            case "unblocks":
-                return _whole(x, np.shape(more[0][place]))
-        before, after = rearrange.sides(str(node["pattern"]))
-        like = x
-        if node.op == "unview":
-            like, more = more[0][place], more[1:]
-        given = iter(more)
-        pairs = (size.split("=") for size in str(node["sizes"]).split())
-        sizes = {name: int(size or next(given)) for name, size in pairs}
-        lengths = rearrange.lengths(before, np.shape(like), sizes)
-        if node.op == "unview":
-            before, after = after, before
-        names = [name for axis in before for name in axis]
-        apart = np.reshape(x, [lengths[name] for name in names])
-        moved = np.transpose(apart, [names.index(name) for axis in after for name in axis])
-        return np.reshape(moved, [prod(lengths[name] for name in axis) for axis in after])
 
     def _matrix(self, node: Node, inputs: list[Any]) -> Fields:
         return [
-            self._algebra(node, [_at(x, place) for x in inputs]) if inside else None
+            one_tensor.algebra(node, [_at(x, place) for x in inputs]) if inside else None
             for place, inside in enumerate(self._mask(node))
         ]
-
-    def _algebra(self, node: Node, inputs: list[Any]) -> Tensor:
-        """A matrix op on one tensor."""
-        if node.op in MAKERS:
-            like, *named = inputs
-            shape = matrices.lengths(str(node["lengths"]), like, named)
-            if node.op == "filled":
-                return np.full(shape, float(node["value"]))
-            return getattr(matrices, node.op)(shape)
-        if node.op == "gram_loop":
-            values = dict(zip(node.inputs, inputs, strict=True))
-            given = [(int(values[n]), [values[i] for i in c]) for n, c in rounds(node)]
-            return matrices.gram_loop(inputs[0], given, inputs[-1] if node.get("first") else None)
-        known: dict[str, Any] = dict(node.attributes)
-        if known.pop("otherwise", False):
-            *inputs, known["otherwise"] = inputs
-        with np.errstate(all="ignore"):
-            return getattr(matrices, OPS[node.op].numpy)(*inputs, **known)
 
     def _merge(self, node: Node, inside: Any, outside: Any) -> Fields:
         chosen = self._masks[int(node["domain"])]
@@ -399,31 +270,7 @@ class Interpreter:
         if node.op == "per_example_mean":
             return self._per_example_mean(node, *inputs)
         assert self.oracles is not None
-        if node.op == "examples":
-            return float(len(self.oracles.per_example_grad(inputs[0])))
-        if node.op == "measured":
-            at, like, name = inputs
-            return self.oracles.measured(at, str(name), int(node["per"]), like)
-        if node.op == "feature_alignment":
-            at, fields, _, power, pearson, *_ = inputs
-            pairs = zip(self.oracles.feature_covariance(at), fields, strict=True)
-            return [
-                None if x is None else spectral.alignment(found, x, float(power), bool(pearson))
-                for found, x in pairs
-            ]
-        if node.op in FISHER:
-            rounds = tuple(int(i) for i in inputs[1:])
-            found = self.oracles.fisher_factors(inputs[0], FISHER.index(node.op), rounds)
-            pairs = zip(found, self._mask(node), strict=True)
-            return [x if inside else None for x, inside in pairs]
-        if node.op == "sampled_outputs_grad":
-            rounds = tuple(int(i) for i in inputs[1:])
-            return self.oracles.sampled_outputs_grad(inputs[0], int(node["site"]), rounds)
-        if node.op in ("curvature", "ggn_curvature"):
-            times = self.oracles.hvp if node.op == "curvature" else self.oracles.ggn
-            product = times(inputs[0], inputs[1])
-            return sum(float(np.sum(x * y)) for x, y in zip(inputs[1], product, strict=True))
-        return getattr(self.oracles, node.op)(*inputs)
+        return answers.answer(node, inputs, self.oracles, self._mask(node))
 
     def _per_example_mean(self, node: Node, gradients: list[Fields]) -> Any:
         found = [self._applied(node, gradient) for gradient in gradients]
@@ -432,33 +279,7 @@ class Interpreter:
         return [None if xs[0] is None else np.mean(xs, axis=0) for xs in zip(*found, strict=True)]
 
     def _spectral(self, node: Node, inputs: list[Any]) -> Any:
-        match node.op:
-            case "no_spectrum":
-                return np.full((2, int(inputs[0])), np.nan)
-            case "highest":
-                return np.max(inputs[0][0])
-            case "lowest":
-                return np.min(inputs[0][0])
-            case "quadrature":
-                pairs = [(x, weight) for x, weight in zip(*inputs[0], strict=True) if weight != 0]
-                return sum(weight * self._applied(node, np.float64(x)) for x, weight in pairs)
-            case "lanczos":
-                start, steps = inputs
-                return spectral.lanczos(partial(self._applied, node), start, int(steps))
-            case "matrix_function":
-                start, steps = inputs
-                operator, function = (partial(self._applied, node, place=i) for i in (0, 1))
-                return spectral.matrix_function(operator, function, start, int(steps))
-        like, samples, *rounds = inputs
-        assert self.draw is not None
-        around = tuple(int(i) for i in rounds)
-        site = int(node["site"])
-        signs = node.op == "hutchinson"
-        estimate, law = (
-            (spectral.hutchinson, "rademacher") if signs else (spectral.xtrace, "normal")
-        )
-        drawn = [self.draw(law, site, (*around, i), like) for i in range(int(samples))]
-        return estimate(partial(self._applied, node), drawn)
+        return answers.of_operator(node, inputs, partial(self._applied, node), self.draw)
 
     def _applied(self, node: Node, argument: Any, place: int = 0) -> Any:
         """What the function makes that a node has as a region."""
@@ -520,12 +341,6 @@ class Interpreter:
         return carried
 
 
-def _facts(shape: tuple[int, ...]) -> dict[str, Scalar]:
-    """What predicates ask of a shape."""
-    rows, cols = (1, 1, *shape)[-2:]
-    return {"ndim": len(shape), "size": prod(shape), "rows": rows, "cols": cols}
-
-
 def _float(x: Any) -> Any:
     """Integers as they are used in formulas: in float64."""
     return x if isinstance(x, bool | np.bool_ | np.ndarray | str) else np.float64(x)
@@ -533,44 +348,3 @@ def _float(x: Any) -> Any:
 
 def _at(value: Any, place: int) -> Any:
     return value[place] if isinstance(value, list) else value
-
-
-def _blocks(x: Tensor, largest: int) -> Tensor:
-    """The grid of blocks of the last two axes, zeros behind them."""
-    down, across, height, width = rearrange.in_blocks(np.shape(x), largest)[-4:]
-    rows, cols = np.shape(x)[-2:]
-    behind = [(0, down * height - rows), (0, across * width - cols)]
-    padded = np.pad(x, [(0, 0)] * (np.ndim(x) - 2) + behind)
-    cut = np.reshape(padded, (*np.shape(x)[:-2], down, height, across, width))
-    return np.swapaxes(cut, -3, -2)
-
-
-def _whole(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of a shape that a grid of blocks was cut from."""
-    down, across, height, width = np.shape(x)[-4:]
-    padded = np.reshape(np.swapaxes(x, -3, -2), (*shape[:-2], down * height, across * width))
-    return padded[..., : shape[-2], : shape[-1]]
-
-
-def _interpolate(points: Sequence[tuple[float, float]], x: Tensor) -> Tensor:
-    return np.interp(x, [x for x, _ in points], [y for _, y in points])
-
-
-def _norm(x: Tensor, **how: Any) -> Tensor:
-    return np.sqrt(np.sum(np.square(x), **how))
-
-
-def _dot(x: Tensor, y: Tensor, **how: Any) -> Tensor:
-    return np.sum(x * y, **how)
-
-
-_REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "sum": np.sum,
-    "mean": np.mean,
-    "largest": np.max,
-    "smallest": np.min,
-    "norm": _norm,
-    "dot": _dot,
-    "all": np.all,
-    "any": np.any,
-}

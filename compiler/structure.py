@@ -217,6 +217,24 @@ def keeps_state(node: syntax.Node) -> bool:
     return any(isinstance(inner, syntax.State) for inner in _walk(node))
 
 
+def keeps_fields(node: syntax.Node) -> bool:
+    """Whether something declares states of the size of tensors, and writes nothing but its own."""
+    inner = tuple(_walk(node))
+    states = [each for each in inner if isinstance(each, syntax.State)]
+    own = {name.id for each in inner if (name := _named(each)) is not None}
+    written = {each.name.id for each in inner if isinstance(each, syntax.Update)}
+    return bool(states) and written <= own and all(_is_filled(each.initial) for each in states)
+
+
+def _named(node: syntax.Node) -> syntax.Name | None:
+    return node.name if isinstance(node, syntax.State | syntax.Var) else None
+
+
+def _is_filled(node: syntax.Node) -> bool:
+    calls = (each.function for each in _walk(node) if isinstance(each, syntax.Call))
+    return any(isinstance(f, syntax.Name) and f.id in ("zeros", "ones", "eye") for f in calls)
+
+
 def _walk(node: syntax.Node) -> Iterator[syntax.Node]:
     """A node and what it reads: targets of writes, argument names and docs are left out."""
     yield node

@@ -9,7 +9,7 @@ axes before the last two, and then these. So `dims` of (-2, -2) are a matrix of 
 each matrix of the weight, and (-1,) a vector of as many numbers as it has columns.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -178,9 +178,35 @@ ONE_FOR_ALL = ("tensor", "matrix")
 """Numbers that broadcast against whatever there is for each tensor or matrix, of any shape."""
 
 
+KNOWN: Mapping[Per, tuple[bool, bool]] = {
+    "element": (True, True),
+    "row": (True, False),
+    "column": (False, True),
+}
+"""Whether the numbers for parts of a matrix have its rows, and its columns, in their shape."""
+
+
+def broadcast(one: Type, other: Type) -> bool:
+    """Whether two fields that have more than a number for each matrix fit elementwise."""
+    if one.dims == other.dims:
+        return True
+    if one.is_vector or other.is_vector or not {one.per, other.per} <= KNOWN.keys():
+        return False
+    pairs = zip(one.dims or WHOLE, other.dims or WHOLE, strict=True)
+    known = zip(KNOWN[one.per], KNOWN[other.per], strict=True)
+    return all(a == b for (a, b), both in zip(pairs, known, strict=True) if all(both))
+
+
 def shape(fields: Iterable[Type]) -> Dims | None:
-    """The shape of those fields among some that have more than a number for each matrix."""
-    return next((t.dims for t in fields if t.per not in ONE_FOR_ALL), None)
+    """The shape that fields broadcast to, those with a number for each matrix left aside."""
+    parts = [t for t in fields if t.per not in ONE_FOR_ALL]
+    first = next((t.dims for t in parts), None)
+    if all(t.dims == first for t in parts) or any(t.is_vector for t in parts):
+        return first
+    sides = (
+        next((t for t in parts if t.per in KNOWN and KNOWN[t.per][n]), parts[0]) for n in (0, 1)
+    )
+    return matrix_of(tuple((t.dims or WHOLE)[n] for n, t in enumerate(sides)))
 
 
 def matrix_of(dims: Dims) -> Dims | None:

@@ -1,10 +1,11 @@
 """The verifier that stands at each border: what holds for every graph, or the compiler is wrong."""
 
 from collections import Counter
+from itertools import combinations
 
 from .graph import Graph, Node, Region, index, walk
 from .ops import OPS
-from .types import WHOLE, Type
+from .types import ONE_FOR_ALL, WHOLE, Type, broadcast, shape
 
 ARITY_FREE = {
     *("loop", "stagger", "normal", "rademacher", "uniform", "round_stochastic", "view", "unview"),
@@ -91,9 +92,12 @@ def _verify_shapes(node: Node, inputs: list[Type]) -> None:
             _require(fits, f"{node.op} {node.id} of {one} and {other} is said to be {dims}")
         case "transpose", [one]:
             _require(dims == one[::-1], f"transpose {node.id} of {one} is said to be {dims}")
-    if OPS[node.op].op_class in ("elementwise", "local") and node.type.per == "element":
-        whole = [t.dims for t in (*inputs, node.type) if t.is_field and t.per == "element"]
-        _require(len(set(whole)) <= 1, f"{node.op} {node.id} is of several shapes: {whole}")
+    if OPS[node.op].op_class in ("elementwise", "local"):
+        parts = [t for t in inputs if t.is_field and t.per not in ONE_FOR_ALL]
+        fit = all(broadcast(one, other) for one, other in combinations(parts, 2))
+        same = node.type.per in ONE_FOR_ALL or not parts or node.type.dims == shape(parts)
+        shapes = [t.dims for t in (*parts, node.type)]
+        _require(fit and same, f"{node.op} {node.id} is of several shapes: {shapes}")
 
 
 def _verify_outputs(graph: Graph) -> None:

@@ -34,7 +34,6 @@ from .field import (
     mask,
     nans,
     ones,
-    per_tensor,
     refuse,
     restrict,
     zeros,
@@ -44,6 +43,7 @@ from .groups import Finding, Group, GroupTable, GroupWarning, Limited, TensorRow
 from .history import History, history, inverse_fisher, inverse_hessian, push, stored, widened
 from .hyperparameters import Hyperparameter
 from .interpolate import interpolate
+from .kernels import per_tensor
 from .matrix import (
     arange,
     argsort,

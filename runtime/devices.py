@@ -15,10 +15,73 @@ def placed_like(x: jax.Array, made: jax.Array) -> jax.Array:
 
     In a traced function, such as `jax.jit(optimizer.init)`, nothing else ties the two together.
     """
-    if jax.device_count() == 1 or not isinstance(x, jax.core.Tracer):
+    alone = jax.device_count() == 1 or bool(jax.sharding.get_abstract_mesh().manual_axes)
+    if alone or not isinstance(x, jax.core.Tracer):
         return made
     tied: jax.Array = shard_alike(x, made)[1]  # type: ignore[no-untyped-call]  # jax has none
     return tied
+
+
+def along(x: jax.Array, made: jax.Array) -> jax.Array:
+    """What is kept beside the weight `x`, cut over devices along the axes that it has from it.
+
+    An axis is known by its place and length, so a factor of the rows is cut where the rows are.
+    """
+    if isinstance(x, jax.core.Tracer) or isinstance(made, jax.core.Tracer):
+        return made
+    sharding = x.sharding
+    if not isinstance(sharding, NamedSharding) or sharding.is_fully_replicated:
+        return made
+    placed: jax.Array = jax.device_put(made, _along(sharding, x.shape, made.shape))
+    return placed
+
+
+def freely(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Work on one tensor, or a stack, whose shardings XLA chooses in between.
+
+    Where they are part of types, a product over an axis that is cut is none without it. Results
+    are cut as `along` says.
+    """
+
+    def run(*args: Any) -> Any:
+        given = [x for x in jax.tree.leaves(args) if isinstance(x, jax.core.Tracer)]
+        cut = [x for x in given if any(jax.typeof(x).sharding.spec)]
+        if not cut:
+            return work(*args)
+        taken = [i for i, x in enumerate(args) if isinstance(x, jax.core.Tracer)]
+
+        def called(*tensors: Any) -> Any:
+            own = dict(zip(taken, tensors, strict=True))
+            return work(*(own.get(i, x) for i, x in enumerate(args)))
+
+        def result(x: Any) -> Any:
+            like = next((y for y in cut if y.ndim == x.ndim), None)
+            if like is None:
+                return NamedSharding(jax.typeof(cut[0]).sharding.mesh, _spec())
+            return _along(jax.typeof(like).sharding, like.shape, x.shape)
+
+        tensors = [args[i] for i in taken]
+        shapes = [_shape(x) for x in tensors]
+        results = jax.tree.map(result, jax.eval_shape(called, *shapes))
+        return jax.sharding.auto_axes(called, out_sharding=results)(*tensors)
+
+    return run
+
+
+def _shape(x: jax.Array) -> jax.ShapeDtypeStruct:
+    """Shape and dtype alone."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)  # type: ignore[no-untyped-call]  # jax has none
+
+
+def _along(sharding: NamedSharding, shape: tuple[int, ...], other: tuple[int, ...]) -> Any:
+    """The sharding for another shape: as here on the axes that the two have in common."""
+    spec = (*sharding.spec, *(None,) * (len(shape) - len(sharding.spec)))
+    if len(shape) != len(other):
+        return NamedSharding(sharding.mesh, _spec())
+    axes = [s if n == m else None for s, n, m in zip(spec, shape, other, strict=True)]
+    while axes and axes[-1] is None:
+        axes.pop()
+    return NamedSharding(sharding.mesh, _spec(*axes))
 
 
 def on_their_mesh(made: Any, weights: Any) -> Any:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .lapack import one_by_one
 from .matrix import EXACT, Number
 
 Polynomial: TypeAlias = tuple[Number, ...]
@@ -66,7 +67,15 @@ def gram_loop(
     rows, columns = y.shape[-2:]
     multiply = _Multiply(precision, rows <= columns)
     cut = bursts(rows, columns, polynomials, precision)
-    return _through(multiply.burst, cut, y)
+
+    def iterated(y: jax.Array) -> jax.Array:
+        return _through(multiply.burst, cut, y)
+
+    if any(isinstance(c, jax.Array) for polynomial in polynomials for c in polynomial):
+        return iterated(y)
+    # All rounds of one matrix stay in a processor's cache; a round of many matrices does not.
+    found: jax.Array = one_by_one(iterated, y)
+    return found
 
 
 def bursts(

@@ -20,50 +20,50 @@ from jax.custom_batching import sequential_vmap
 
 def eigh(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Eigenvalues, ascending, and eigenvectors of symmetric matrices."""
-    values, vectors = _each(jnp.linalg.eigh, a)
+    values, vectors = one_by_one(jnp.linalg.eigh, a)
     return values, vectors
 
 
 def eigvalsh(a: jax.Array) -> jax.Array:
     """Eigenvalues of symmetric matrices, ascending."""
-    values: jax.Array = _each(jnp.linalg.eigvalsh, a)
+    values: jax.Array = one_by_one(jnp.linalg.eigvalsh, a)
     return values
 
 
 def qr(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The factors of a = QR, with as many columns of Q as the smaller side."""
-    q, r = _each(jnp.linalg.qr, a)
+    q, r = one_by_one(jnp.linalg.qr, a)
     return q, r
 
 
 def svd(a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The factors of a = USV', with as many singular values as the smaller side."""
-    u, s, vt = _each(partial(jnp.linalg.svd, full_matrices=False), a)
+    u, s, vt = one_by_one(partial(jnp.linalg.svd, full_matrices=False), a)
     return u, s, vt
 
 
 def cholesky(a: jax.Array) -> jax.Array:
     """The lower triangular factor of a symmetric positive matrix, NaN where there is none."""
-    factor: jax.Array = _each(jnp.linalg.cholesky, a)
+    factor: jax.Array = one_by_one(jnp.linalg.cholesky, a)
     return factor
 
 
 def solve(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a^(-1) b`, of matrices both."""
-    found: jax.Array = _each(jnp.linalg.solve, a, b)
+    found: jax.Array = one_by_one(jnp.linalg.solve, a, b)
     return found
 
 
 def solve_triangular(a: jax.Array, b: jax.Array, lower: bool) -> jax.Array:
     """`a^(-1) b` where `a` is triangular."""
-    found: jax.Array = _each(
+    found: jax.Array = one_by_one(
         partial(lax.linalg.triangular_solve, left_side=True, lower=lower), a, b
     )
     return found
 
 
-def _each(fn: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """`fn` of each matrix of `x[..., rows, columns]`."""
+def one_by_one(fn: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """`fn` of each matrix of `x[..., rows, columns]`, on CPU one after the other."""
     if jax.default_backend() != "cpu":
         return fn(*arrays)
 

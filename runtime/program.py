@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from .border import apart, enter, leave, next_weights, reported
-from .devices import on_their_mesh
+from .devices import along, on_their_mesh, placed_like
 from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
@@ -148,7 +148,7 @@ class Program:
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""
-        slots = self._init(w, h)
+        slots = jax.tree.map(partial(_beside, w), self._init(w, h), is_leaf=_is_field)
         return self._keep_layout(slots, w.tree, h).leave(slots)
 
     def advance(
@@ -191,7 +191,8 @@ class Program:
         t = (state.count + 1).astype(jnp.result_type(int))
         outcome = self._step(w, layout.enter(state.slots), t, h, oracles)
         count = state.count + (1 if outcome.applied is None else outcome.applied)
-        after = state._replace(count=count, slots=layout.leave(outcome.slots))
+        slots = jax.tree.map(placed_like, state.slots, layout.leave(outcome.slots))
+        after = state._replace(count=count, slots=slots)
         return outcome, after, oracles
 
     def evaluation_weights(self, w: Field, state: State, static: dict[str, Value]) -> Field:
@@ -283,11 +284,12 @@ class Optimizer:
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
         w = enter(params, self._lift)
-        slots = on_their_mesh(self.program.fresh_slots(w, self._static | floats), w.members)
-        slots = apart(slots, (params, floats))
+        slots = apart(self.program.fresh_slots(w, self._static | floats), (params, floats))
         drawn = self.program.random or key is not None
         data = key_data(key) if drawn else None
-        return State(jnp.zeros((), jnp.int32), floats, data, slots)
+        state = State(jnp.zeros((), jnp.int32), floats, data, slots)
+        placed: State = on_their_mesh(state, w.members)
+        return placed
 
     def groups(self, params: PyTree) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only."""
@@ -413,6 +415,19 @@ def _update(
     beside = oracles.beside or Beside(model_state=model_state)
     report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
     return leave(next_weights(w, outcome)), after, report
+
+
+def _beside(w: Field, slot: Any) -> Any:
+    """A fresh slot on the devices on which the weights lie."""
+    if not isinstance(slot, Field):
+        return slot
+    pairs = zip(w.like, slot.tensors, strict=True)
+    placed = [y if x is None or y is None else along(x, y) for x, y in pairs]
+    return Field(placed, slot.tree, slot.declared)
+
+
+def _is_field(node: Any) -> bool:
+    return isinstance(node, Field)
 
 
 def _layout_key(tree: Tree, h: Mapping[str, Value]) -> Any:

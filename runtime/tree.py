@@ -24,6 +24,10 @@ PyTree: TypeAlias = Any
 """Any nesting of containers that JAX knows, with arrays at its leaves."""
 
 
+MANY = 4
+"""From how many slices of a stack on they are worth a choice of their places."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """What is known of one weight tensor before the program runs."""
@@ -93,8 +97,30 @@ class Place:
         """The tensor of each member, of the array here; the members lie along `axis`."""
         if x is None or not self.is_stack:
             return [x] * len(self.members)
-        rows = (self.rows.index(i) for i in self.members)
+        rows = [self.rows.index(i) for i in self.members]
+        unknown = len(rows) >= MANY and isinstance(x, jax.core.Tracer) and x.size > 0
+        if unknown and jax.default_backend() == "cpu":
+            return [
+                lax.dynamic_index_in_dim(x, row, axis, keepdims=False) for row in _unknown(x, rows)
+            ]
         return [lax.index_in_dim(x, row, axis, keepdims=False) for row in rows]
+
+
+def _unknown(x: jax.Array, rows: Sequence[int]) -> Sequence[Any]:
+    """The rows as numbers that XLA for CPU does not know before the program runs.
+
+    It makes code for each slice at a place that it knows, and once for all others of one shape.
+    So the rows come out of a choice by a value of `x`, whose branches are equal in two ways.
+    """
+    first = x[(0,) * x.ndim]
+    is_nan = first != first
+    found: Sequence[Any] = lax.cond(
+        is_nan,
+        lambda one: [row - 1 + one for row in rows],
+        lambda _: [jnp.asarray(row, jnp.int32) for row in rows],
+        is_nan.astype(jnp.int32),
+    )
+    return found
 
 
 @dataclass(frozen=True)

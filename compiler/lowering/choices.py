@@ -1,12 +1,13 @@
 """Choices: before the step, by static conditions and tensors, and while running."""
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from ...grammar import syntax
 from ...grammar.source import Span
 from ..predicate import is_predicate, rank
 from ..records import Term
-from ..types import Dims
+from ..structure import keeps_fields
+from ..types import Dim, Dims
 from . import expressions, shapes, statements
 from .arguments import NOT_STATIC
 from .builder import MISTAKE, Value
@@ -47,12 +48,23 @@ def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | N
         with ctx.assuming(condition, holds):
             return sides.of(block, _side(ctx, site, scope, block))
 
-    found = ctx.branch(
-        condition,
-        lambda: side(when.then, True),
-        lambda: side(when.otherwise, False),
-        name=site.result,
-    )
+    if keeps_fields(when):
+        # No state is kept for a side that is not chosen: its tensors are none.
+        term = ctx.term(condition)
+        name = f"{site.label.replace('.', '_')}_tensors"
+        found = ctx.choose(
+            ctx.add_domain(name, term),
+            ctx.add_domain(f"other_{name}", Term(op="not", arguments=(term,))),
+            lambda: side(when.then, True),
+            lambda: side(when.otherwise, False),
+        )
+    else:
+        found = ctx.branch(
+            condition,
+            lambda: side(when.then, True),
+            lambda: side(when.otherwise, False),
+            name=site.result,
+        )
     return found if sides.agree() else MISTAKE
 
 
@@ -117,6 +129,8 @@ def _when_shape(
     if not (value.type.is_field and value.type.per == "element") or value.type.is_vector:
         described = shapes.described(ctx, value.type)
         return ctx.mistyped(shape.value.span, f"only a field has a shape; this is {described}")
+    given = zip(axes, shape.dimensions, strict=True)
+    names: dict[Dim, syntax.Name] = {a: name for a, name in given if isinstance(a, int)}
 
     def named(block: syntax.Block) -> Value | None:
         inner = Scope(scope)
@@ -124,11 +138,10 @@ def _when_shape(
             length = shapes.extent(ctx, value, axis, name.id)
             known = axis if isinstance(axis, int) and axis < 0 else 0
             ctx.define(inner, name, Binding("let", name.span, length, axis=known))
-        new = zip(axes, shape.dimensions, strict=True)
-        with ctx.naming({a: n for a, n in new if isinstance(a, int)}):
+        with ctx.naming(names):
             return statements.lowered(ctx, site, inner, block)
 
-    return _when_tensor(ctx, site, scope, when, rank(shape), named)
+    return _when_tensor(ctx, site, scope, when, rank(shape), named, names)
 
 
 def _speaks_of(expr: syntax.Expr, names: Container[str]) -> bool:
@@ -150,8 +163,9 @@ def _when_tensor(
     when: syntax.When,
     term: Term,
     named: Callable[[syntax.Block], Value | None] | None = None,
+    names: Mapping[Dim, syntax.Name] | None = None,
 ) -> Value | None:
-    """A choice by tensor; `named` lowers its first side, with names for lengths."""
+    """A choice by tensor; `named` lowers its first side, with `names` for lengths."""
     first = named or (lambda block: _side(ctx, site, scope, block))
     opposite = Term(op="not", arguments=(term,))
     # A rule that looks at the shape in a group for that shape has no other side.
@@ -174,7 +188,9 @@ def _when_tensor(
         lambda: sides.of(otherwise, _side(ctx, site, scope, otherwise)),
     )
     ctx.choices -= 1
-    if not sides.agree():
+    with ctx.naming(names or {}):
+        agreed = sides.agree()
+    if not agreed:
         return MISTAKE
     if chosen is not None and chosen.type.kind not in ("scalar", "field", "unknown"):
         message = f"a choice by tensor is of numbers or fields; this is {chosen.type}"

@@ -352,6 +352,10 @@ class Context(Builder):
         leaf = self.made[value.id].op in ("const", "parameter")
         return self._term(value, [_LONGEST]) if leaf else None
 
+    def term(self, value: Value) -> Term:
+        """A static value as what a caller can work out."""
+        return self._term(value, [_LONGEST])
+
     def _term(self, value: Value, left: list[int]) -> Term:
         """A static value as what a caller can work out, of no more than `left` parts."""
         left[0] -= 1

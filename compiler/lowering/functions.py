@@ -222,6 +222,8 @@ def _not_reducible(value: Value, op: str) -> str | None:
     if value.type.is_unknown:
         return None
     wanted = "bool" if op in _VERDICTS else "float"
+    if value.type.is_indices:
+        return "numbers"
     if value.type.has_tensors and (value.type.dtype == "bool") == (wanted == "bool"):
         return None
     return "a field of conditions" if wanted == "bool" else "a field"

@@ -1,13 +1,14 @@
 """Shapes of matrices and vectors while lowering: lengths, what must agree, and how it is said."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from ...grammar import syntax
 from ...grammar.diagnostic import Label, declare
 from ...grammar.source import Span
 from ..parameters import Bounds
 from ..records import Term
-from ..types import ONE_FOR_ALL, WHOLE, Dim, Dims, Type
+from ..types import ONE_FOR_ALL, WHOLE, Dim, Dims, Type, broadcast
 from .builder import MISTAKE, Value
 from .context import Context, Scope
 
@@ -80,6 +81,8 @@ def length(ctx: Context, scope: Scope, value: Value, expr: syntax.Expr) -> Dim |
         if isinstance(known, int):
             return known
     what = described(ctx, value.type) if known is None else f"{known}"
+    if known is None and value.type.dtype == "int":
+        what = "an integer that is worked out"
     message = f"a length is needed; this is {what}"
     help = "lengths are names of `when g is [rows, cols]`, `int` parameters and whole numbers"
     ctx.report.add(NO_LENGTH.at(span, message, help=help, others=ctx.asker_of(span)))
@@ -157,28 +160,14 @@ def agree(ctx: Context, values: Sequence[Value], spans: Sequence[Span], what: st
     """Whether fields have shapes that broadcast; else a report of `what` asks for it."""
     fields = [(v.type, s) for v, s in zip(values, spans, strict=True) if v.type.is_field]
     parts = [(t, s) for t, s in fields if t.per not in ONE_FOR_ALL]
-    if all(type.dims is None for type, _ in parts):
-        return True
-    (first, at), *others = parts
-    for other, span in others:
-        if not _broadcast(first, other):
-            one, two = (shown(ctx, t.dims or WHOLE) for t in (first, other))
-            message = f"{what} equal shapes; these are {one} and {two}"
-            labels = (*sources(ctx, span, first.dims, other.dims), Label(at, one))
-            ctx.report.add(SHAPE_MISMATCH.at(span, message, label=two, others=labels))
+    for (one, at), (other, span) in combinations(parts, 2):
+        if not broadcast(one, other):
+            shapes = [shown(ctx, t.dims or WHOLE) for t in (one, other)]
+            message = f"{what} equal shapes; these are {shapes[0]} and {shapes[1]}"
+            labels = (*sources(ctx, span, one.dims, other.dims), Label(at, shapes[0]))
+            ctx.report.add(SHAPE_MISMATCH.at(span, message, label=shapes[1], others=labels))
             return False
     return True
-
-
-def _broadcast(one: Type, other: Type) -> bool:
-    if one.dims == other.dims:
-        return True
-    known = {"element": (True, True), "row": (True, False), "column": (False, True)}
-    if one.is_vector or other.is_vector or not {one.per, other.per} <= known.keys():
-        return False
-    sides = zip(one.dims or WHOLE, other.dims or WHOLE, known[str(one.per)], strict=True)
-    also = known[str(other.per)]
-    return all(a == b or not (x and y) for (a, b, x), y in zip(sides, also, strict=True))
 
 
 # ---- how shapes are said

@@ -11,8 +11,7 @@ is an atom of what it starts from and of what its body makes of arguments.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
 
 from ..graph import Graph, Node, Region, index, walk
 from ..ops import OPS, knots
@@ -20,51 +19,14 @@ from ..records import Hyperparameter, Term
 from ..types import Dim, Dims, Type
 from .algebra import Algebra
 from .arrangements import Arrangements
+from .forms import ELEMENTS, Form, Formula, joined
 from .operations import Operations
 from .products import Products
+from .reductions import Reductions
 from .terms import Terms
 from .values import BELOW_ONE, NONNEGATIVE, POSITIVE, Value
 
 _MOST_ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What one number of a field stands for, and how its tensors are arranged.
-
-    Several `per` together are those of a product: with `row` and `column` it has one number for
-    each element, but with `row` and `matrix` only for each row.
-    """
-
-    pers: tuple[str, ...]
-    arrangement: str = ""
-    dims: Dims | None = None
-
-    def __or__(self, other: "Form") -> "Form":
-        pers = {*self.pers, *other.pers}
-        if "element" in pers:
-            pers = {"element"}
-        elif len(pers) > 1:
-            pers -= {"tensor"}
-        arrangements = {self.arrangement, other.arrangement} - {""}
-        dims = self.dims if self.dims is not None else other.dims
-        return Form(tuple(sorted(pers)), " and ".join(sorted(arrangements)), dims)
-
-    def __str__(self) -> str:
-        # Locks of programs without matrices know nothing of dimensions.
-        dims = "" if self.dims is None else f", dims={self.dims!r}"
-        return f"Form(pers={self.pers!r}, arrangement={self.arrangement!r}{dims})"
-
-
-_ELEMENTS = Form(("element",))
-
-
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """A value, and its form where it is a field."""
-
-    value: Value
-    form: Form | None = None
 
 
 _Values = dict[int, Formula]
@@ -100,6 +62,7 @@ class Formulas:
         sites = {int(site) for node in nodes if (site := node.get("site")) is not None}
         self._views = Arrangements(algebra)
         self._products = Products(algebra)
+        self._reductions = Reductions(algebra)
         self._multiplies = any(node.op in ("matmul", "transpose") for node in nodes)
         self._sites = {site: place for place, site in enumerate(sorted(sites))}
         self._region = ""
@@ -212,7 +175,7 @@ class Formulas:
                 return Formula(self._algebra.atom("input", name, facts=facts))
 
     def _elementwise(self, node: Node, inputs: Sequence[Formula], op: str = "") -> Formula:
-        form = _joined(inputs) or self._form(node.type)
+        form = joined(inputs) or self._form(node.type)
         values = [x.value for x in inputs]
         if node.op == "interpolate":
             table = [self._operations.literal(float(y)) for pair in knots(node) for y in pair]
@@ -231,30 +194,7 @@ class Formulas:
         domains = [self._domain(i) for i in node.inputs]
         values = [x.value for x in inputs]
         over = [self._over(per, x, d) for x, d in zip(inputs, domains, strict=True)]
-        match node.op:
-            case "norm":
-                square = self._algebra.mul(values[0], values[0])
-                found = self._algebra.root(self._sum(node, over[0], square))
-            case "dot" if over[0] == over[1]:
-                found = self._sum(node, over[0], self._algebra.mul(*values))
-            case "dot":
-                pairs = sorted(zip(over, values, strict=True), key=lambda p: (p[0], p[1].key))
-                names, values = [name for name, _ in pairs], [x for _, x in pairs]
-                found = self._atom(node, "dot", *names, of=values).value
-            case "sum":
-                found = self._sum(node, over[0], values[0])
-            case "mean":
-                found = self._linear(node, f"mean {over[0]}", values[0])
-            case "largest":
-                found = self._largest(node, over[0], values[0])
-            case "smallest":
-                opposite = self._algebra.neg(values[0])
-                found = self._algebra.neg(self._largest(node, over[0], opposite))
-            case "all":
-                found = self._any(node, over[0], self._algebra.invert(values[0]))
-                found = self._algebra.invert(found)
-            case _:
-                found = self._any(node, over[0], values[0])
+        found = self._reductions.of(node.op, over, values, scalar=not node.type.is_field)
         if not node.type.is_field:
             return Formula(found)
         arrangement = inputs[0].form.arrangement if inputs[0].form else ""
@@ -267,31 +207,6 @@ class Formulas:
         """What a reduction runs over: parts of each tensor, or the tensors of a domain."""
         where = self._terms.mask(domain).key if per is None else f"per {per}"
         return f"{where} of {x.form}"
-
-    def _sum(self, node: Node, over: str, x: Value) -> Value:
-        return self._linear(node, f"sum {over}", x, keeps=NONNEGATIVE)
-
-    def _linear(self, node: Node, name: str, x: Value, *at: Value, keeps: int = 0) -> Value:
-        """What scalar factors are taken out of: a sum, or a product with a matrix.
-
-        What is known of the rest and is in `keeps`, is known of the result.
-        """
-        if x.number == 0:
-            return x
-        outside, inside = self._algebra.apart(x)
-        is_scalar = not node.type.is_field
-        facts = self._algebra.facts(inside) & keeps
-        found = self._algebra.atom(name, of=[*at, inside], scalar=is_scalar, facts=facts)
-        return self._algebra.knowing(
-            self._algebra.mul(outside, found), self._algebra.facts(x) & keeps
-        )
-
-    def _largest(self, node: Node, over: str, x: Value) -> Value:
-        outside, inside = self._algebra.apart(x, positive=True)
-        return self._algebra.mul(outside, self._atom(node, "largest", over, of=[inside]).value)
-
-    def _any(self, node: Node, over: str, x: Value) -> Value:
-        return x if x.number == 0 else self._atom(node, "any", over, of=[x]).value
 
     # ---- shapes, fills, random fields
 
@@ -333,6 +248,8 @@ class Formulas:
 
     def _matrix(self, node: Node, inputs: Sequence[Formula]) -> Formula:
         form = self._form(node.type)
+        if (around := joined(inputs)) is not None and form is not None:
+            form = replace(form, arrangement=around.arrangement)
         if node.op == "filled":
             return Formula(self._operations.literal(node["value"]), form)
         values, forms = [x.value for x in inputs], [str(x.form) for x in inputs]
@@ -396,10 +313,12 @@ class Formulas:
                 return Formula(self._algebra.atom("push", of=values, scalar=False))
             case "inverse_fisher":
                 history, x, damping = values
-                return Formula(self._linear(node, node.op, x, history, damping), _ELEMENTS)
+                found = self._reductions.linear(node.op, x, history, damping, scalar=False)
+                return Formula(found, ELEMENTS)
             case _:
                 *pairs, x, scale = values
-                return Formula(self._linear(node, node.op, x, *pairs, scale), _ELEMENTS)
+                found = self._reductions.linear(node.op, x, *pairs, scale, scalar=False)
+                return Formula(found, ELEMENTS)
 
     # ---- oracles, control flow, transformations
 
@@ -407,18 +326,18 @@ class Formulas:
         values = [x.value for x in inputs]
         match node.op:
             case "hvp" | "pullback" | "ggn":
-                return Formula(
-                    self._linear(node, node.op, values[1], values[0]), self._form(node.type)
-                )
+                at, vector = values
+                product = self._reductions.linear(node.op, vector, at, scalar=False)
+                return Formula(product, self._form(node.type))
             case "curvature" | "ggn_curvature":
                 at, along = values
                 times = "hvp" if node.op == "curvature" else "ggn"
-                field = node.model_copy(update={"type": Type("field")})
-                product = self._linear(field, times, along, at)
+                product = self._reductions.linear(times, along, at, scalar=False)
                 over = self._over(
                     None, Formula(along, inputs[1].form), self._domain(node.inputs[1])
                 )
-                return Formula(self._sum(node, over, self._algebra.mul(along, product)))
+                along = self._algebra.mul(along, product)
+                return Formula(self._reductions.sum(over, along, scalar=True))
             case "per_example_mean":
                 (region,) = node.regions
                 result = self._body(region, [self._values.get(region.arguments[0])])[0]
@@ -460,7 +379,7 @@ class Formulas:
         if condition.number is not None:
             return self._inside(yes if condition.number else no)
         return [
-            Formula(self._algebra.choose(condition, a.value, b.value), _joined([a, b]))
+            Formula(self._algebra.choose(condition, a.value, b.value), joined([a, b]))
             for a, b in zip(self._inside(yes), self._inside(no), strict=True)
         ]
 
@@ -475,7 +394,7 @@ class Formulas:
         of = [period.value, count.value, tensors, *(x.value for x in whole)]
         turn = self._algebra.condition("turn", forms, of=of, scalar=False)
         return [
-            Formula(self._algebra.choose(turn, new.value, old.value), _joined([new, old]))
+            Formula(self._algebra.choose(turn, new.value, old.value), joined([new, old]))
             for new, old in zip(made, kept, strict=True)
         ]
 
@@ -523,10 +442,5 @@ class Formulas:
         field, state = (
             self._algebra.atom("result", place, of=[found], scalar=False) for place in (0, 1)
         )
-        self._results[node.id] = [Formula(field, _ELEMENTS), Formula(state)]
+        self._results[node.id] = [Formula(field, ELEMENTS), Formula(state)]
         return Formula(found)
-
-
-def _joined(formulas: Sequence[Formula]) -> Form | None:
-    forms = [x.form for x in formulas if x.form is not None]
-    return reduce(Form.__or__, forms) if forms else None

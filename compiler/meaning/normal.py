@@ -19,7 +19,8 @@ from ..graph import Graph
 from ..passes.dead_code import dead_code
 from ..records import Hyperparameter, Term
 from .algebra import Algebra
-from .formulas import Formula, Formulas
+from .forms import Formula
+from .formulas import Formulas
 from .prime import prime_above
 from .values import NONNEGATIVE, Value
 
@@ -50,11 +51,12 @@ def normal_form(
     known: Sequence[Hyperparameter] = (),
     algebra: Algebra | None = None,
 ) -> Normal:
-    """The normal form of a graph, before or after passes.
+    """The normal form of a graph, as it was lowered.
 
-    `parameters` are terms for hyperparameters. They may speak of others: of the same program, or
-    of one that this is compared with, whose declarations are then `known`. Only normal forms of
-    equal algebras can be compared.
+    Passes keep it, but for `gram`, whose op has no form, and `diagonal`, which takes products of
+    matrices apart into sums. `parameters` are terms for hyperparameters. They may speak of others:
+    of the same program, or of one that this is compared with, whose declarations are then `known`.
+    Only normal forms of equal algebras can be compared.
     """
     algebra = algebra or Algebra()
     return _States(dead_code(graph), parameters, known, algebra).normal()

@@ -41,11 +41,11 @@ _Sum = dict[tuple[str, ...], tuple[Value, Word]]
 
 
 class Products:
-    """The sums of words that were seen, by the values that they are."""
+    """The sums of words that were seen, by the values that they are and their forms."""
 
     def __init__(self, algebra: Algebra) -> None:
         self._algebra = algebra
-        self._sums: dict[str, _Sum] = {}
+        self._sums: dict[tuple[str, str], _Sum] = {}
         self._symmetric: set[str] = set()
 
     def apply(
@@ -81,17 +81,17 @@ class Products:
     def identity(self, form: str) -> Value:
         """`eye(n)`."""
         found = self._algebra.atom("eye", form, scalar=False)
-        self._sums[found.key] = {(): (self._algebra.one, ())}
+        self._sums[found.key, form] = {(): (self._algebra.one, ())}
         return found
 
     def added(self, x: Value, y: Value, form: str, sign: int = 1) -> Value:
         """The sum or the difference of two matrices."""
         found = self._algebra.sub(x, y) if sign < 0 else self._algebra.add(x, y)
-        if not found.wild and found.number is None and found.key not in self._sums:
+        if not found.wild and found.number is None and (found.key, form) not in self._sums:
             factor = self._algebra.number(sign)
             other = self._scaled(self._sum(y, form), factor)
             if (total := self._joined([*self._sum(x, form).values(), *other.values()])) is not None:
-                self._sums[found.key] = total
+                self._sums[found.key, form] = total
         return found
 
     def product(self, x: Value, y: Value, forms: tuple[str, str], form: str) -> Value:
@@ -121,11 +121,11 @@ class Products:
 
     def _sum(self, x: Value, form: str) -> _Sum:
         """What a value is a sum of; of itself alone, if no more is known."""
-        if x.key in self._sums:
-            return self._sums[x.key]
+        if (x.key, form) in self._sums:
+            return self._sums[x.key, form]
         outside, inside = self._algebra.apart(x)
-        if inside.key in self._sums:
-            return self._scaled(self._sums[inside.key], outside)
+        if (inside.key, form) in self._sums:
+            return self._scaled(self._sums[inside.key, form], outside)
         letter = Letter(inside, form)
         return {(letter.key,): (outside, (letter,))}
 
@@ -157,7 +157,7 @@ class Products:
         total = self._algebra.zero
         for coefficient, word in sum.values():
             total = self._algebra.add(total, self._algebra.mul(coefficient, self._of(word, form)))
-        self._sums[total.key] = sum
+        self._sums[total.key, form] = sum
         return total
 
     def _of(self, word: Word, form: str) -> Value:

@@ -37,7 +37,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         case None:
             yield f"not decided: {a} and {b}"
             yield f"  {verdict.reason}"
-    if verdict.same:
+    if verdict.same and verdict.together:
         yield f"  {_support(verdict)}"
     if verdict.differences:
         yield f"  {_differences(verdict)}"

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..environment import Extern, Fields
 from ..graph import Graph, Node
-from ..interpret import Extern, Fields, Interpreter, Outcome
+from ..interpret import Interpreter, Outcome
 from ..records import Scalar
 from .tapes import Tape
 from .trajectory import Trajectory, follow

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from ..environment import Extern
 from ..graph import Graph, walk
-from ..interpret import Extern
 from ..ops import OPS, draws
 from ..records import Hyperparameter, Scalar
 from .tapes import Tape

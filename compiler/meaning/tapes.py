@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interpret import Draw, Fields, Tensors
+from ..environment import Draw, Fields, Tensors
 
 Array = NDArray[np.float64]
 Shape = tuple[int, ...]

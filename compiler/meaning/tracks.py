@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..environment import Extern
 from ..graph import Graph
-from ..interpret import Extern
 from ..records import Scalar
 from .rounding import samples
 from .tapes import Tape, TreeName, tape

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..constants import value_of
+from ..environment import Extern, Fields
 from ..graph import Graph
-from ..interpret import Extern, Fields, Interpreter, Observed
+from ..interpret import Interpreter, Observed
 from ..records import Scalar
 from .tapes import Array, Tape
 

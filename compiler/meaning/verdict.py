@@ -24,8 +24,9 @@ from .trajectory import UnfitError
 TAPES: Sequence[tuple[TreeName, int]] = (("layers", 0), ("ranks", 1), ("positive", 2))
 """The tree of each tape that is followed, and what is added to the seed."""
 
-LATE = (100, 1000, 10_000, 100_000)
-"""The counts at which fresh states are started too, since tapes are short and schedules long."""
+LATE = (0, 100, 1000, 10_000, 100_000)
+"""The counts at which fresh states are started on a small tape too, since tapes are short and
+schedules long. From the first step on it shows what the others have not: a tall hidden matrix."""
 
 DRAWS = 3
 """How often hyperparameters are drawn, beside their defaults."""
@@ -97,9 +98,11 @@ def decide(
     verdict = _on_tapes(a, b, both, seed, steps)
     if _is_proved(a, b, literals(both.a), literals(both.b)):
         verdict = _proved(verdict)
-    elif verdict.same and (late := _parts_late(a, b, both.defaults)) is not None:
-        note = f"with fresh states at step {late + 1} they part: later steps than the tapes' matter"
-        notes = (*notes, note)
+    elif verdict.same and (late := _parting_late(a, b, both.defaults)) is not None:
+        step = late.tape.done + 1
+        note = f"with fresh states at step {step} they part: later steps than the tapes' matter"
+        verdict = verdict if late.tape.done else replace(verdict, same=False, parting=late)
+        notes = (*notes, note) if late.tape.done else notes
     # Compiling a transformation for another tree takes longer than all else.
     trees = TAPES if verdict.same else TAPES[:1]
     tapes = [tape(seed + offset, tree, steps) for tree, offset in trees]
@@ -208,10 +211,10 @@ def _refusal(a: Side, b: Side, taped: Tape, setting: Setting) -> str:
     return refusals[0] if len(refusals) == 1 else ""
 
 
-def _parts_late(a: Side, b: Side, setting: Setting) -> int | None:
-    """The steps after which fresh states of both sides, if of specs, part within a few more.
+def _parting_late(a: Side, b: Side, setting: Setting) -> Parting | None:
+    """Where fresh states of both sides, if of specs, part within a few steps of a late start.
 
-    No run has fresh states then, so this is no proof that they differ.
+    No run has fresh states then, so this is no proof that they differ, but for a start at 0.
     """
     sides = (a, b)
     # What counts for itself, as optax does, cannot be told to start late.
@@ -223,7 +226,7 @@ def _parts_late(a: Side, b: Side, setting: Setting) -> int | None:
         except UnfitError:
             return None
         if isinstance(found, Parting) and not found.evaluation:
-            return done
+            return found
     return None
 
 
@@ -282,6 +285,6 @@ def _verified(
     rest = {h.name: h.default for h in b.hyperparameters if h.derived is None}
     terms = {**literals(known(rest)), **literals(given), **map.given}
     proved = _is_proved(a, b, literals(kept), terms)
-    if not proved and _parts_late(a, b, setting) is not None:
+    if not proved and _parting_late(a, b, setting) is not None:
         return None
     return Found(a.name, b.name, map, proved, evaluates)

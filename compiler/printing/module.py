@@ -11,7 +11,7 @@ from ..records import TRUE, Hyperparameter, Refusal, Stage, Term, distinct
 from .expressions import literal
 from .externs import extern_names, maker_lines, modules
 from .function import Program, program, view_piece
-from .hints import RESERVED, hint, identifier
+from .hints import RESERVED, identifier
 from .kernels import kernel_lines
 from .layout import (
     INDENT,
@@ -27,6 +27,7 @@ from .layout import (
 )
 from .lifting import kinds
 from .mains import main_lines
+from .names import kernel_names, kernels_of, taken_names
 from .terms import term_text
 
 _READ = 'h["{}"]'
@@ -34,9 +35,9 @@ _READ = 'h["{}"]'
 
 def module_text(plan: Plan, version: str) -> str:
     """The module of a planned graph; the same plan gives the same bytes."""
-    taken = _taken(plan)
+    taken = taken_names(plan)
     externs = extern_names(plan.nodes, taken)
-    printer = _Module(program(plan, _kernel_names(plan, taken), externs), version)
+    printer = _Module(program(plan, kernel_names(plan, taken), externs), version)
     return "\n".join(printer.rows()) + "\n"
 
 
@@ -65,54 +66,6 @@ def _asker(graph: Graph, node: Node) -> str:
         return f"{graph.file} | optimizer {graph.name}"
     stage = graph.stages[asking]
     return f"{stage.place} | {stage.text}"
-
-
-def _kernels(plan: Plan, block: Block) -> Iterator[Kernel]:
-    for step in block.steps:
-        if isinstance(step, Kernel):
-            yield step
-        else:
-            for inner in plan.inner.get(step, ()):
-                yield from _kernels(plan, inner)
-
-
-def _taken(plan: Plan) -> set[str]:
-    """Names that a function of the module cannot have."""
-    taken = {*RESERVED, plan.graph.name, *(f"in_{d.name}" for d in plan.graph.domains)}
-    taken |= {f"is_{group.name}" for group in plan.graph.groups}
-    taken |= {module.partition(".")[0] for module in modules(plan.nodes)}
-    # A variable of a main function would hide a function of its name.
-    return taken | {hint(node, plan.nodes) for node in plan.nodes.values()}
-
-
-def _kernel_names(plan: Plan, taken: set[str]) -> dict[Kernel, str]:
-    names: dict[Kernel, str] = {}
-    blocks = [("start", plan.start), ("", plan.step)]
-    blocks += [("average", plan.evaluation)] if plan.evaluation else []
-    for fallback, block in blocks:
-        for kernel in _kernels(plan, block):
-            wanted = fallback or _kernel_name(plan, kernel)
-            if wanted in taken and len(kernel.results) == 1:
-                wanted = f"{wanted}_{hint(plan.nodes[kernel.results[0]], plan.nodes)}"
-            names[kernel] = distinct(wanted, taken)
-            taken.add(names[kernel])
-    return names
-
-
-def _kernel_name(plan: Plan, kernel: Kernel) -> str:
-    final = {
-        result
-        for output, result in zip(plan.graph.outputs, plan.graph.step.results, strict=True)
-        if output.role in ("step", "weights")
-    }
-    steps = any(plan.nodes[i].name == "step" for i in kernel.nodes)
-    if steps or final & set(kernel.results):
-        return "update"
-    stages = [plan.nodes[i].stage for i in kernel.nodes if plan.nodes[i].stage >= 0]
-    if not stages:
-        return "prepare"
-    label = plan.graph.stages[stages[-1]].label
-    return label.removeprefix("observe ").removeprefix("request ").replace(".", "_")
 
 
 class _Module:
@@ -295,7 +248,7 @@ class _Module:
 
     def _function(self, which: str, block: Block, write: Callable[[Block], list[str]]) -> list[str]:
         rows: list[str] = []
-        for kernel in _kernels(self.plan, block):
+        for kernel in kernels_of(self.plan, block):
             rows += ["", "", *kernel_lines(self.program, kernel)]
         return [*rows, "", "", *write(block)]
 

@@ -8,7 +8,8 @@ import pytest
 import optc
 from optc.api.schedules import ask
 from optc.compiler import library
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.environment import Tensors
+from optc.compiler.interpret import Interpreter
 
 ARGUMENTS = {
     **{"peak": 0.3, "start": 0.2, "end": 0.1, "low": 0.1, "high": 0.3, "rate": 0.5, "power": 2},

@@ -20,10 +20,11 @@ from optc import runtime as rt
 from optc.api.programs import run
 from optc.compiler.check import check, chosen, lowered
 from optc.compiler.driver import Compiled, print_program
+from optc.compiler.environment import Tensors
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph, walk
 from optc.compiler.histories import History
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.interpret import Interpreter
 from optc.compiler.locate import Located
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.render import render_text

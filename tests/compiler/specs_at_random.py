@@ -98,7 +98,9 @@ class Names:
             asks += [f"thrice({d} => tanh({d} + hvp({y})), {x})"]
         asks += [f"{x} * {size} / 4" for size in self.sizes]
         if self.sizes:
-            asks += [f"tanh({self.square(depth - 1)} @ {x})", f"{x} / (1 + {self.parts()})"]
+            m = self.square(depth - 1)
+            asks += [f"tanh({m} @ ({x}))", f"{x} / (1 + {self.parts()})"]
+            asks += [f"{x} / (1 + norm({m}, per = row))"]
         axes = [str(axis) for axis in range(len(self.sizes))]
         part = self.pick("tensor", "unit", "row", "column", "matrix", *axes, *axes)
         return self.pick(
@@ -139,6 +141,7 @@ class Names:
             f"polar({near})",
             f"diag(diag({m}) / (1 + norm(diag({m}), per = matrix)))",
             f"(tril({m}) - triu({m}))",
+            f"norm({x}, per = row) * {m} / (1 + mean({m}, per = column)^2)",
             f"take({m}, argsort(diag({near})), axis = {self.pick('0', '1')})",
         )
 

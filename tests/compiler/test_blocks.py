@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from optc import runtime as rt
 from optc.compiler import rearrange
-from optc.compiler.interpret import _blocks, _whole
 from optc.compiler.meaning.normal import same_map
+from optc.compiler.one_tensor import blocks, whole
 from optc.compiler.records import View
 
 shapes = st.lists(st.integers(0, 7), max_size=4).map(tuple)
@@ -33,9 +33,9 @@ def test_a_tensor_is_cut_into_equal_blocks_and_comes_back(shape, largest):
     assert max(height, width) <= largest
     assert 0 <= down * height - shape[-2] < max(down, 1)
     assert 0 <= across * width - shape[-1] < max(across, 1)
-    np.testing.assert_array_equal(seen, _blocks(x, largest))
+    np.testing.assert_array_equal(seen, blocks(x, largest))
     np.testing.assert_array_equal(rt.unblocks(seen, x, largest), x)
-    np.testing.assert_array_equal(_whole(np.asarray(seen), shape), x)
+    np.testing.assert_array_equal(whole(np.asarray(seen), shape), x)
     assert np.sum(np.asarray(seen)) == np.sum(x)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from agreement import agree, graph_of
 
+from optc.compiler.environment import Tensors
 from optc.compiler.graph import walk
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.interpret import Interpreter
 
 RULE = """
 rule precondition own(damping = 0.0 in (-inf, inf), rounds: int = 0) {{

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from agreement import graph_of
 
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.environment import Tensors
+from optc.compiler.interpret import Interpreter
 
 
 class Bowl:

@@ -44,6 +44,13 @@ OBLONG = {
     "huge": 1e200 * normal(3, 2),
     "tiny": 1e-200 * normal(2, 3),
 }
+SINGULAR = {
+    "rank two": positive(5)[:, :2] @ positive(5)[:, :2].T,
+    "zero": np.zeros((3, 3)),
+}
+OBLONG_SINGULAR = {"rank one": np.outer(normal(4), normal(3)), "zero": np.zeros((2, 3))}
+OF_SINGULAR = ("inverse_root", "matrix_power", "eigenvalues")
+"""Of what a matrix without full rank has one only."""
 OF_SQUARE = {
     "inverse_root": (4,),
     "matrix_power": (-0.3,),
@@ -56,6 +63,8 @@ OF_SQUARE = {
 CASES = [
     *((name, more, a) for name, more in OF_SQUARE.items() for a in SQUARE.values()),
     *((name, (), a) for name in ("orthonormal", "polar") for a in OBLONG.values()),
+    *((name, OF_SQUARE[name], a) for name in OF_SINGULAR for a in SINGULAR.values()),
+    *(("polar", (), a) for a in OBLONG_SINGULAR.values()),
 ]
 
 
@@ -67,6 +76,20 @@ def test_a_function_of_a_matrix_is_what_its_meaning_is(name, more, a):
         expected = getattr(matrices, name)(a, *more)
     scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("a", SINGULAR.values(), ids=SINGULAR)
+def test_bases_of_what_lacks_rank_are_orthonormal_and_its_own(a):
+    """Which they are is open where eigenvalues are equal, so what must hold is held of both."""
+    scale = max(np.max(np.abs(a)), 1e-300)
+    with jax.enable_x64(True):
+        bases = [(np.asarray(rt.eigenbasis(a)), True), (np.asarray(rt.orthonormal(a)), False)]
+    bases += [(matrices.eigenbasis(a), True), (matrices.orthonormal(a), False)]
+    for basis, diagonal in bases:
+        np.testing.assert_allclose(basis.T @ basis, np.eye(len(a)), atol=1e-13)
+        inside = basis.T @ a @ basis if diagonal else np.triu(basis.T @ a)
+        expected = np.diag(np.diag(inside)) if diagonal else basis.T @ a
+        np.testing.assert_allclose(inside, expected, atol=1e-13 * scale)
 
 
 def test_what_is_not_finite_keeps_what_stands_otherwise():

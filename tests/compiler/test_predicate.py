@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optc import runtime as rt
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.environment import Tensors
+from optc.compiler.interpret import Interpreter
 from optc.compiler.predicate import bound, decider, holds, python
 from optc.compiler.records import Term
 

@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from optc.compiler.check import chosen, lowered
+from optc.compiler.environment import Draw, Oracles, Tensors
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import Graph
-from optc.compiler.interpret import Draw, Interpreter, Oracles, Outcome, Tensors
+from optc.compiler.interpret import Interpreter, Outcome
 from optc.compiler.locate import Located, find
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.render import render_text

@@ -3,7 +3,8 @@
 import numpy as np
 from interpreted import Given, graph_of, stages
 
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.environment import Tensors
+from optc.compiler.interpret import Interpreter
 
 ROUNDING = 1e-13
 """Some hundred roundings of 2^-53."""

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from interpreted import flat, graph_of, stages, steps, trace
 
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.environment import Tensors
+from optc.compiler.interpret import Interpreter
 
 CLOSE = 1e-13
 STEPS = 20

@@ -60,16 +60,18 @@ def assert_same(spec, text):
                 np.testing.assert_allclose(ours, theirs, rtol=STEPS * 2.0**-23, atol=1e-12)
 
 
-PRINTED = {name: text for name in library.names("optimizer") if (text := chain(name))}
+OPTIMIZERS = library.names("optimizer")
 
 
-def test_most_of_the_library_has_a_chain():
-    assert len(PRINTED) > len(library.names("optimizer")) / 3
+@pytest.mark.rest  # it prints every chain again, to count them
+def test_a_third_of_the_library_has_a_chain():
+    assert sum(chain(name) is not None for name in OPTIMIZERS) > len(OPTIMIZERS) / 3
 
 
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_is_printed_makes_the_steps_of_the_program(name):
-    assert_same(name, PRINTED[name])
+    if (text := chain(name)) is not None:
+        assert_same(name, text)
 
 
 def test_groups_are_a_partition_and_choices_by_path_are_masks():

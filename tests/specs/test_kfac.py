@@ -17,7 +17,7 @@ NOISE = np.sqrt(OUTPUTS) * np.eye(OUTPUTS)[np.arange(N) % OUTPUTS]
 
 SPEC = """
 optimizer x(damping = 1e-12 in (0, inf)) {
-  precondition kfac(damping = damping, limit = inf) where ndim == 2
+  precondition kfac(damping = damping, norm_limit = inf) where ndim == 2
   tune step    1.0
 }
 """
@@ -103,13 +103,33 @@ def test_the_damping_is_shared_by_the_mean_eigenvalues():
     given = RANDOM.normal(size=(3, 3)), RANDOM.normal(size=(2, 2))
     rows, columns = (x @ x.T for x in given)
     gradient = RANDOM.normal(size=(3, 2))
-    run = Run(stages("precondition kfac(damping = 0.3, limit = inf)", "..."), [np.zeros((3, 2))])
+    run = Run(
+        stages("precondition kfac(damping = 0.3, norm_limit = inf)", "..."), [np.zeros((3, 2))]
+    )
     run.ask(Factors(gradient, rows, columns))
     share = np.sqrt(np.trace(rows) / 3 / (np.trace(columns) / 2))
     left = rows + share * np.sqrt(0.3) * np.eye(3)
     right = columns + np.sqrt(0.3) / share * np.eye(2)
     expected = np.linalg.solve(left, gradient) @ np.linalg.inv(right)
     np.testing.assert_allclose(-run.weights[0], expected, rtol=1e-12)
+
+
+def test_factors_are_debiased_means_until_their_inverses_are_renewed():
+    spec = "precondition kfac(0.8, damping = 0.3, refresh = 2, norm_limit = inf)"
+    run = Run(stages(spec, "..."), [np.zeros((3, 2))])
+    means = [np.zeros((3, 3)), np.zeros((2, 2))]
+    for t in (1, 2, 3):
+        sides = [x @ x.T for x in (RANDOM.normal(size=(3, 3)), RANDOM.normal(size=(2, 2)))]
+        gradient, before = RANDOM.normal(size=(3, 2)), run.weights[0]
+        run.ask(Factors(gradient, *sides))
+        means = [0.8 * mean + 0.2 * side for mean, side in zip(means, sides, strict=True)]
+        if t != 2:
+            left, right = (mean / (1 - 0.8**t) for mean in means)
+            share = np.sqrt(np.trace(left) / 3 / (np.trace(right) / 2))
+            damped = left + share * np.sqrt(0.3) * np.eye(3)
+            other = right + np.sqrt(0.3) / share * np.eye(2)
+        expected = np.linalg.solve(damped, gradient) @ np.linalg.inv(other)
+        np.testing.assert_allclose(before - run.weights[0], expected, rtol=1e-11)
 
 
 def test_with_much_damping_it_is_the_gradient():
@@ -121,7 +141,9 @@ def test_with_much_damping_it_is_the_gradient():
 
 def test_the_length_in_the_fisher_norm_is_bounded_over_all_layers():
     gradient = 10 * RANDOM.normal(size=(3, 2))
-    run = Run(stages("precondition kfac(damping = 1e-12, limit = 0.25)", "..."), [np.zeros((3, 2))])
+    run = Run(
+        stages("precondition kfac(damping = 1e-12, norm_limit = 0.25)", "..."), [np.zeros((3, 2))]
+    )
     run.ask(Factors(gradient, np.eye(3), 2 * np.eye(2)))
     step = -run.weights[0]
     np.testing.assert_allclose(np.sum(step * step * 2), 0.25, rtol=1e-5)

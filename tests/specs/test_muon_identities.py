@@ -24,6 +24,28 @@ def keller(x):
     return x
 
 
+EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    (1.875, -1.25, 0.375),
+)
+"""The quintics of Polar Express: what is equal from the eighth on is Newton and Schulz's."""
+
+
+def express(x, rounds):
+    """Rounds of Polar Express on a number, with a safety of 1.01 in the first seven."""
+    x = x / 1.01
+    for a, b, c in (EXPRESS + 2 * EXPRESS[-1:])[:rounds]:
+        s = 1.0 if (a, b, c) == EXPRESS[-1] else 1.01
+        x = a * x / s + b * (x / s) ** 3 + c * (x / s) ** 5
+    return x
+
+
 def orthogonalised(x, function=UNGUARDED):
     """What a function makes of a gradient, without momentum or scale."""
     stage = f"precondition muon(0, nesterov = false, orthogonalize = {function}, scale = x => 1)"
@@ -59,6 +81,15 @@ def test_singular_vectors_stay_and_values_go_through_the_quintic(shape):
     x, u, v = of_spectrum(values, *shape)
     expected = u * keller(normed(values)) @ v.T
     np.testing.assert_allclose(orthogonalised(x), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("rounds", [1, 5, 7, 10])
+def test_singular_values_go_through_the_quintics_of_polar_express(rounds):
+    values = 10.0 ** -np.arange(5.0)
+    x, u, v = of_spectrum(values, 5, 7)
+    expected = u * express(normed(values), rounds) @ v.T
+    found = orthogonalised(x, f"x => polar_express(x, {rounds}, eps = 0)")
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +198,21 @@ def test_a_scale_is_that_of_outputs_and_inputs(scale, factor):
         stage = f"precondition muon(0, orthogonalize = {UNGUARDED}, scale = {scale})"
         found = signal(stage, [x], [x])[0]
         np.testing.assert_allclose(found, factor(*shape) * orthogonalised(x), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("ball", "size"),
+    [
+        ("column_ball", lambda x: 2 * np.linalg.norm(x, axis=0, keepdims=True)),
+        ("row_ball", lambda x: np.linalg.norm(x, axis=1, keepdims=True) / 3),
+        ("rms_ball", lambda x: np.linalg.norm(x, keepdims=True) / 6),
+    ],
+)
+def test_a_point_of_a_ball_is_the_average_over_its_size(ball, size):
+    """Four inputs, nine outputs: roots 2 and 3."""
+    x = RNG.normal(size=(4, 9))
+    found = signal(f"precondition scion(0, 1, ball = {ball})", [x], [x])[0]
+    np.testing.assert_allclose(found, x / size(x), rtol=1e-7)  # eps is 1e-8
 
 
 def test_a_flattened_kernel_has_the_scale_of_the_matrix_it_is():

@@ -7,7 +7,8 @@ from probed import EXACT, Dense, all_alike, probe, signs, symmetric
 from scipy.linalg import block_diag
 from scipy.optimize import brentq
 
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.environment import Tensors
+from optc.compiler.interpret import Interpreter
 
 # ---- the stochastic edge
 

@@ -8,7 +8,7 @@ factor lacks rank, and 2e-8 where both do.
 
 import numpy as np
 import pytest
-from interpreted import Run, signal, stages, steps
+from interpreted import Given, Run, signal, stages, steps
 
 TIGHT, SINGULAR, BOTH_SINGULAR = 1e-11, 1e-10, 1e-7
 
@@ -102,9 +102,41 @@ def test_rotated_gradients_have_rotated_steps(rule):
 
 def test_a_transposed_matrix_has_the_transposed_step():
     given = gradients(3, 5, count=4)
-    for rule in ("shampoo()", "shampoo_squared()", "shampoo_adam(refresh = 2)"):
+    for rule in (
+        "shampoo()",
+        "shampoo_squared(eps = 0.1)",
+        "shampoo_adam(damping = 0.1, refresh = 2)",
+        "shampoo_one_sided(eps = 0.1)",
+        "shampoo_capped(4, eps = 0.1)",
+        "shampoo_capped(5, eps = 0.1)",
+    ):
         transposed = direction(rule, *(g.T for g in given))
         assert within(transposed, direction(rule, *given).T, TIGHT)
+
+
+@pytest.mark.parametrize(
+    ("rule", "exponent"),
+    [
+        ("shampoo_one_sided(eps = 0.1)", 0.5),
+        ("shampoo_capped(4, eps = 0.1)", 0.5),
+        ("shampoo_capped(5, eps = 0.1)", 0.25),
+        ("shampoo_squared(eps = 0.1)", 0.5),
+        ("shampoo_adam(b1 = 0, damping = 0.1)", 0.25),
+    ],
+)
+def test_damping_counts_in_mean_eigenvalues(rule, exponent):
+    """The first step, up to its length: its factors are g g' and g' g, debiased."""
+    (g,) = gradients(3, 5)
+
+    def root(a):
+        values, vectors = np.linalg.eigh(a + 0.1 * np.trace(a) / len(a) * np.eye(len(a)))
+        return vectors * values**-exponent @ vectors.T
+
+    expected = root(g @ g.T) @ g
+    if "one_sided" not in rule and "(4" not in rule:
+        expected = expected @ root(g.T @ g)
+    found = direction(rule, g)
+    assert within(found / np.linalg.norm(found), expected / np.linalg.norm(expected), TIGHT)
 
 
 def test_the_factors_are_the_power_iteration_of_the_second_moment():
@@ -192,6 +224,64 @@ def test_normalized_grafts_do_not_know_the_size_of_the_gradient():
         assert within(direction(rule, *(1e3 * given)), direction(rule, *given), TIGHT)
 
 
+def test_shampoo_adam_is_adams_length_along_the_momentum_between_its_roots():
+    """By hand, on two matrices of one tensor, whose only turns are the odd steps."""
+    given = gradients(2, 3, 2, count=4)
+    mu, nu, left, right = np.zeros((2, 3, 2)), np.zeros((2, 3, 2)), 0.0, 0.0
+    for t, g in enumerate(given, 1):
+        mu, nu = 0.8 * mu + 0.2 * g, 0.9 * nu + 0.1 * g**2
+        left = 0.9 * left + 0.1 * g @ g.swapaxes(1, 2)
+        right = 0.9 * right + 0.1 * g.swapaxes(1, 2) @ g
+        if t % 2:
+            roots = [
+                [root((a + 0.1 * np.trace(a) / len(a) * np.eye(len(a))) / (1 - 0.9**t)) for a in s]
+                for s in (left, right)
+            ]
+        adam = mu / (1 - 0.8**t) / (np.sqrt(nu / (1 - 0.9**t)) + 1e-3)
+        along = np.array(roots[0]) @ mu @ np.array(roots[1])
+        lengths = [np.linalg.norm(x, axis=(1, 2), keepdims=True) for x in (adam, along)]
+        expected = lengths[0] / lengths[1] * along
+    found = direction("shampoo_adam(0.8, 0.9, 1e-3, 0.1, refresh = 2)", *given)
+    assert within(found, expected, TIGHT)
+
+
+def test_shampoo_capped_adam_has_adams_length():
+    given = gradients(3, 4, count=3)
+    adam = direction("adam(0.8, 0.9)", *given)
+    capped = direction("shampoo_capped(3, 0.9)", *given)
+    expected = np.linalg.norm(adam) / np.linalg.norm(capped) * capped
+    assert within(direction("shampoo_capped_adam(3, 0.8, 0.9)", *given), expected, TIGHT)
+
+
+class Drawn(Given):
+    """Four examples, and a gradient under labels that are drawn."""
+
+    def __init__(self, gradient, drawn):
+        super().__init__([gradient])
+        self.drawn = drawn
+
+    def sampled_outputs_grad(self, at, site, rounds):
+        return self.drawn
+
+    def pullback(self, at, cotangent):
+        return [cotangent]
+
+    def per_example_grad(self, at):
+        return [None] * 4
+
+
+def test_shampoo_fisher_divides_by_the_moment_of_drawn_gradients():
+    """With two labels for each of four examples a mean gradient is taken times the root of 8."""
+    g, drawn = gradients(3, 3, count=2)
+    run = Run(stages("precondition shampoo_fisher(eps = 0.1, labels = 2)", "..."), [0 * g])
+    run.ask(Drawn(g, drawn))
+    sides = (drawn @ drawn.T, drawn.T @ drawn)
+    damped = [8 * (a + 0.1 * np.trace(a) / 3 * np.eye(3)) for a in sides]
+    inverse = [root(a) @ root(a) for a in damped]
+    expected = np.sqrt(8) * np.linalg.norm(drawn) * inverse[0] @ g @ inverse[1]
+    assert within(-run.weights[0], expected, TIGHT)
+
+
 # ---- sides and blocks
 
 
@@ -229,6 +319,27 @@ def test_blocks_are_the_whole_only_where_the_factors_have_blocks():
         for n, more in ((whole, {}), (blocked, {"limit": 3}))
     ]
     assert not within(apart[1], apart[0], 0.1)
+
+
+def test_blocks_that_do_not_divide_are_the_parts_by_themselves():
+    """Of 5 x 7 in blocks of at most 3: 3 and 2 rows by 3, 3 and 1 columns, filled up with zeros."""
+    given = gradients(5, 7, count=3)
+    values = {"b1": 0.5, "b3": 0.5, "b2": 0.9, "graft": "adam", "start": 2}
+    values |= {"lr": 1.0, "eps": 0.1, "refresh": 2}
+    found = steps(
+        "distributed_shampoo_blocked",
+        [[g] for g in given],
+        [np.zeros((5, 7))],
+        limit=3,
+        **values,
+    ).reshape(3, 5, 7)
+    for rows in (slice(0, 3), slice(3, 5)):
+        for cols in (slice(0, 3), slice(3, 6), slice(6, 7)):
+            part = given[:, rows, cols]
+            alone = steps(
+                "distributed_shampoo", [[g] for g in part], [np.zeros(part.shape[1:])], **values
+            )
+            assert within(found[:, rows, cols], alone.reshape(part.shape), TIGHT)
 
 
 # ---- gradients that are none

@@ -11,9 +11,10 @@ import pytest
 from optc.compiler import library
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.tensors import Tensor, Tree
+from optc.compiler.environment import Tensors
 from optc.compiler.graph import walk
 from optc.compiler.graphs import lowered_graph
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.interpret import Interpreter
 from optc.compiler.locate import Located, find
 from optc.compiler.ops import ASKED, OPS
 from optc.compiler.passes import PIPELINE

@@ -13,9 +13,10 @@ import numpy as np
 
 from optc.compiler import library
 from optc.compiler.check import check, resolved
+from optc.compiler.environment import Tensors
 from optc.compiler.freeze import freeze
 from optc.compiler.histories import History
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.interpret import Interpreter
 from optc.compiler.lints.subject import Subject
 from optc.compiler.locate import Located, find
 from optc.compiler.lowering.pipeline import lower

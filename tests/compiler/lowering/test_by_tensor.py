@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from optc.compiler.check import chosen, lowered
+from optc.compiler.environment import Tensors
 from optc.compiler.freeze import freeze
 from optc.compiler.graph import walk
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.interpret import Interpreter
 from optc.compiler.locate import Located
 from optc.grammar.diagnostic import Diagnostics
 from optc.grammar.source import Source

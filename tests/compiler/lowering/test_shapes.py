@@ -32,6 +32,33 @@ def test_dimensions_are_numbers_of_each_tensor():
     assert_weights(agree(SCALED, bowl(), steps=2), by_hand(bowl(), update)[:2])
 
 
+OF_PARTS = """
+rule precondition own() {
+  when g is [.., rows, cols] {
+    R = g @ g.T
+    u = norm(R, per = row) * g
+    v = norm(g, per = column) / (1 + norm(R, per = row))
+    return u @ (g.T @ g) + v * (norm(R, per = row) + norm(g, per = row))
+  } else {
+    return g
+  }
+}
+optimizer one() { precondition own()  tune step 0.1 }
+"""
+
+
+def test_numbers_of_rows_and_columns_broadcast_against_what_has_as_many():
+    def update(t, w, g):
+        if g.ndim < 2:
+            return w - 0.1 * g
+        r = g @ np.swapaxes(g, -1, -2)
+        rows, own = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (r, g))
+        v = np.linalg.norm(g, axis=-2, keepdims=True) / (1 + rows)
+        return w - 0.1 * (rows * g @ np.swapaxes(g, -1, -2) @ g + v * (rows + own))
+
+    assert_weights(agree(OF_PARTS, bowl(), steps=2), by_hand(bowl(), update, steps=2))
+
+
 SM3 = """
 rule precondition sm3(eps = 1e-8) {
   when g is [rows, cols] {
@@ -105,6 +132,23 @@ def test_a_side_that_refuses_makes_the_other_sure_of_its_axes():
             "when g is [a, b, c] { when a > 2 { return b * c * g } else { return g } }"
             " else { return g }",
             "type-mismatch: a condition is needed; this is a field of conditions",
+        ),
+        (
+            "when g is [a, b] { return norm(g @ g.T, per = row) * g @ g } else { return g }",
+            "shape-mismatch: `@` cannot multiply [a, b] by [a, b]",
+        ),
+        (
+            "when g is [a, b] { r = norm(g, per = row) return where(r > 1, g @ g.T, g) }"
+            " else { return g }",
+            "shape-mismatch: `where` takes equal shapes; these are [a, a] and [a, b]",
+        ),
+        (
+            "when g is [a, b] { return g.T } else { return g }",
+            "shape-mismatch: both sides of `when` return equal shapes; these are [b, a] and [a, b]",
+        ),
+        (
+            "when g is [a, b] { return norm(arange(a)) * g } else { return g }",
+            "type-mismatch: `norm` takes numbers; this is a vector of indices",
         ),
     ],
 )

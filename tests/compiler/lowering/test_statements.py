@@ -18,6 +18,7 @@ from agreement import (
     specimen,
 )
 
+import optc
 from optc import runtime as rt
 
 
@@ -246,6 +247,31 @@ def test_when_by_a_static_parameter_may_write_states():
     plain = by_hand(bowl(), lambda t, w, g: w - 0.1 * g)
     assert_weights(agree(text, bowl(), heavy=1), plain)
     agree(text, bowl(), heavy=2)
+
+
+def test_a_side_that_is_not_chosen_keeps_no_tensors():
+    text = rule(
+        """
+        when mode == "none" {
+          return g
+        } else when mode == "mean" {
+          state mean = zeros(g)
+          mean <- mean + (g - mean) / t
+          return mean
+        } else {
+          state total = zeros(g)
+          total <- total + g
+          return total
+        }
+        """,
+        params="mode: str",
+        optimizer='mode: str = "none"',
+    )
+    assert_weights(agree(text, bowl()), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
+    for mode, kept in (("none", []), ("mean", ["mean"]), ("other", ["total"])):
+        agree(text, bowl(), mode=mode)
+        slots = optc.compile(text)(mode=mode).init({"w": jnp.ones(2)}).slots["precondition"]
+        assert [name for name, value in slots.items() if jax.tree.leaves(value)] == kept
 
 
 def test_when_by_a_text():

@@ -16,6 +16,7 @@ from optc.compiler.graphs import lowered_graph
 from optc.compiler.locate import find
 from optc.compiler.meaning.normal import Normal, normal_form, same_map
 from optc.compiler.passes import PIPELINE
+from optc.compiler.passes.diagonal import diagonal
 from optc.compiler.passes.gram import gram
 from optc.compiler.records import Term
 
@@ -321,9 +322,12 @@ def test_passes_keep_the_normal_form_of_a_random_spec(text):
 
 
 def _after_passes(graph: Graph) -> Normal:
-    """Rounds by a Gram matrix have no form; `test_gram.py` holds that they are what they were."""
+    """Without those that say products of matrices otherwise, for which the form has no law.
+
+    `test_gram.py` and `test_diagonal.py` hold that they change no value.
+    """
     for run in PIPELINE:
-        graph = graph if run is gram else run(graph)
+        graph = graph if run in (gram, diagonal) else run(graph)
     return normal_form(graph)
 
 

@@ -104,12 +104,39 @@ NOT_SAME = {
         "return take(g, argsort(diag(g @ g.T), descending = true), axis = 0)",
     ),
     "the sum of a matrix": ("return sum(ones(m, m)) * g", "return sum(ones(n, n)) * g"),
+    "the shape of what numbers broadcast to": (
+        "a = norm(g, per = matrix) + trace(g @ g.T) x = a + zeros(m, m) return x @ x.T @ g",
+        "a = norm(g, per = matrix) + trace(g @ g.T) x = a + zeros(m, n) return x @ x.T @ g",
+    ),
 }
 
 
 @pytest.mark.parametrize("bodies", NOT_SAME.values(), ids=NOT_SAME)
 def test_what_is_not_one_map_has_two_normal_forms(bodies):
     assert not agree(*bodies)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "state L = zeros(m, m) L <- L + eye(m) return g * norm(L @ L)",
+        "state v = zeros(m) v <- v + 1 return g * norm(v)",
+        "var x = ones(m, m) repeat 5 { x <- tanh(x @ x) } return g * norm(x)",
+        "return g * sum(ones(m, 2) @ ones(2, m))",
+    ],
+)
+def test_a_matrix_of_lengths_is_as_large_as_its_arrangement_says(body):
+    def seen(view: str):
+        return graph_of(f"""
+        rule precondition own() {{ when g is [.., m, n] {{ {body} }} else {{ return g }} }}
+        optimizer one(k: int = 2) {{
+          group matrices where ndim == 2 {view} {{ precondition own()  tune step 0.1 }}
+          group rest {{ tune step 0.1 }}
+        }}
+        """)
+
+    views = ("", 'view "a b -> b a"', "blocks of 2", "blocks of k")
+    assert len({normal_form(seen(view)).digest for view in views}) == len(views)
 
 
 def test_lengths_are_compared_by_what_they_are():

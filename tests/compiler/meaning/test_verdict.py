@@ -48,6 +48,17 @@ rule precondition scaled(b2 = 0.9 in [0, 1), eps = 1e-8 in (0, inf)) {
 }
 """
 
+TALL = """
+optimizer tall(lr = 0.1 in [0, inf)) {
+  group hidden where ndim == 2 and not path matches "embed|head" { precondition own() }
+  group rest { precondition sign() }
+  tune step lr
+}
+rule precondition own() {
+  when g is [rows, cols] { return polar(g) * sqrt(%s) } else { return g }
+}
+"""
+
 ADOPT = """
 optimizer ordered(lr = 0.1 in [0, inf), b2 = 0.9 in [0, 1), eps = 1e-6 in (0, inf)) {
   precondition divided(b2, eps)
@@ -335,6 +346,16 @@ def test_a_value_for_what_has_no_default_decides():
 
 
 # ---- later than a tape
+
+
+def test_what_differs_for_tall_matrices_alone_differs():
+    found = decide(
+        Program("a", graph_of(TALL % "max(1, cols / rows)")),
+        Program("b", graph_of(TALL % "(cols / rows)")),
+    )
+    assert found.same is False
+    assert found.parting is not None
+    assert found.parting.shape == (6, 5)
 
 
 def test_what_happens_after_a_tape_is_noted():

@@ -68,7 +68,7 @@ def symbols_given(box):
 
 
 def repeated(box):
-    """The symbols that a choice or a loop may give a value more than once."""
+    """The symbols that a choice, a turn or a loop may give a value more than once."""
     every = (*statements(box.step), *statements(box.evaluation))
     bodies = [b for e in every if isinstance(e, If) for b in (e.then, e.otherwise)]
     bodies += [b for e in every if isinstance(e, Turns) for b in (e.body, e.otherwise)]
@@ -92,7 +92,7 @@ def complete(box, graph):
 
 
 def distinct(box):
-    """That no symbol gets a value twice, but by a choice or a loop, and no two look the same."""
+    """That no symbol gets a value twice, but in sides of a choice, and no two look the same."""
     counts, write = symbols_given(box), TextWriter().write
     again = repeated(box)
     assert not [write(symbol) for symbol, n in counts.items() if n > 1 and symbol not in again]

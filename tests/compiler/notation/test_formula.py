@@ -125,5 +125,5 @@ def test_what_is_too_deep_is_an_ellipsis():
 
 def test_a_power_that_is_a_quotient_of_numbers_stands_on_one_line():
     raised = Power(Symbol("A"), Fraction(Number(-1), Number(4)))
-    assert TexWriter().write(raised) == "A^{-1/4}"
+    assert LatexWriter().write(raised) == "A^{-1/4}"
     assert "<mn>−1</mn><mo>/</mo><mn>4</mn>" in MathmlWriter().write(raised)

@@ -5,9 +5,10 @@ import pytest
 from boxes import OPTIMIZERS, box_of, graph_of
 from read_back import Identity, Reader
 
+from optc.compiler.environment import Tensors
 from optc.compiler.graph import walk
 from optc.compiler.graphs import lowered_graph, optimised
-from optc.compiler.interpret import Interpreter, Tensors
+from optc.compiler.interpret import Interpreter
 from optc.compiler.locate import find
 from optc.compiler.notation.build import build
 from optc.compiler.notation.text import text
