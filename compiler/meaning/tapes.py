@@ -37,14 +37,7 @@ TREES: Mapping[TreeName, Mapping[str, Shape]] = {
         "layers/0/kernel": (3, 3),
         "layers/1/scale": (),
     },
-    "ranks": {
-        "four": (2, 1, 3, 2),
-        "one": (1,),
-        "row": (1, 4),
-        "tall": (3, 2),
-        "three": (2, 2, 2),
-        "vector": (5,),
-    },
+    "ranks": {"four": (2, 1, 3, 2), "one": (1,), "row": (1, 4), "three": (2, 2, 2), "vector": (5,)},
     "positive": {"bias": (1,), "kernel": (2, 3), "scale": ()},
     "tiny": {"bias": (3,), "kernel": (6, 5)},
 }

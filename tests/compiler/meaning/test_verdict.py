@@ -393,9 +393,3 @@ def test_another_seed_has_other_numbers_and_the_same_verdict():
     one, other = (decide(side("inside"), side("outside"), seed=s, maps=False) for s in (0, 7))
     assert one.same is other.same is False
     assert not np.isclose(one.parting.a, other.parting.a)
-
-
-def test_scales_by_the_sides_of_a_matrix_part_on_a_tall_one():
-    found = verdict("muon", "muon_spectral")
-    assert found.same is False
-    assert found.parting.tape.paths[found.parting.place] == "tall"
