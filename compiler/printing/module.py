@@ -156,7 +156,9 @@ class _Module:
         """Whether `where` limits a stage: its tensors are not simply those of its group."""
         domains = self.graph.domains
         own = domains[stage.domain]
-        arranged = own.view is not None and domains[own.parent].view is None
+        # The group as its rules see it. What a stage chooses of that may have the same parent.
+        seen = own.view is not None and domains[own.parent].view is None
+        arranged = seen and own.predicate == TRUE
         whole = {0, *(group.domain for group in self.graph.groups)}
         return stage.domain not in whole and not arranged
 

@@ -97,6 +97,9 @@ CALLS = {
     "gns_newton": (None, (2, 2)),
     # The loss of the drawn labels is one of the same outputs.
     "sophia_g": (None, (1, 2)),
+    # The factors of layers are of the examples of drawn labels, for one side at a time.
+    "kfac": (None, (3, 3)),
+    "shampoo_fisher": (None, (1, 2)),
     "pfsam": (None, (2, 1)),
     # A round asks the model where it is, and a search where it goes, at first and in its loop.
     "sso": (None, (2, 1)),
