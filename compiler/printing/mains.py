@@ -18,7 +18,7 @@ from .function import (
     until_it_fits,
     view_piece,
 )
-from .layout import INDENT, Piece, assigned, call, lines, signature, tuple_of
+from .layout import INDENT, WIDTH, Chain, Piece, assigned, call, flat, lines, signature, tuple_of
 from .statements import Inner, Statement, runs
 
 _READ = 'h["{}"]'
@@ -245,13 +245,18 @@ class _MainWriter(Function):
             domain = self.program.graph.domains[mask]
             before = f"{self.names(-mask)} = "
             arguments: list[Piece] = ["w", f"in_{domain.name}"]
+            outer = self.names(-domain.parent) or ""
             if domain.view is not None:
-                arguments += [self.names(-domain.parent) or "", view_piece(domain.view, _READ)]
-            elif domain.parent:
-                before += f"{self.names(-domain.parent)} & "
+                arguments += [outer, view_piece(domain.view, _READ)]
             if asks_parameters(domain.predicate):
                 arguments.append("h=h")
-            rows += lines(call("rt.mask", *arguments), 1, before)
+            made = call("rt.mask", *arguments)
+            if domain.view is not None or not domain.parent:
+                rows += lines(made, 1, before)
+            elif len(f"{INDENT}{before}{outer} & rt.mask(") <= WIDTH:
+                rows += lines(made, 1, f"{before}{outer} & ")
+            else:
+                rows += lines(Chain((outer, f"& {flat(made)}")), 1, before)
         return rows
 
     def _unpack_lines(self, ids: list[int]) -> list[str]:
