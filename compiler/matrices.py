@@ -12,29 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import Dim
-
 Array = NDArray[Any]
 
 _EPS = float(np.finfo(np.float64).eps)
-
-
-def lengths(text: str, like: Array, given: Sequence[Any]) -> tuple[int, ...]:
-    """The axes of `like` before its last two, and then those that the attribute `lengths` says."""
-    named = iter(given)
-    own = (_length(dim, like, named) for dim in (parsed(word) for word in text.split()))
-    return (*np.shape(like)[:-2], *own)
-
-
-def parsed(word: str) -> Dim:
-    """One length of the attribute `lengths`."""
-    return int(word) if word.lstrip("-").isdigit() else word
-
-
-def _length(dim: Dim, like: Array, named: Any) -> int:
-    if isinstance(dim, str):
-        return int(next(named))
-    return int(np.shape(like)[dim]) if dim < 0 else dim
 
 
 def eye(shape: tuple[int, ...]) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from . import matrices, rearrange
 from .environment import Tensor
 from .graph import Node, rounds
+from .lengths import worked_out
 from .ops import MAKERS, OPS
 from .records import Scalar
 
@@ -72,7 +73,7 @@ def algebra(node: Node, inputs: Sequence[Any]) -> Tensor:
     """A matrix op on one tensor."""
     if node.op in MAKERS:
         like, *named = inputs
-        shape = matrices.lengths(str(node["lengths"]), like, named)
+        shape = worked_out(str(node["lengths"]), np.shape(like), named)
         if node.op == "filled":
             return np.full(shape, float(node["value"]))
         return getattr(matrices, node.op)(shape)

@@ -11,8 +11,8 @@ take several together, where that is less.
 from collections.abc import Sequence
 from math import prod
 
-from .. import matrices
 from ..graph import Node, rounds
+from ..lengths import worked_out
 from ..ops import MAKERS
 from ..records import Scalar
 
@@ -27,10 +27,8 @@ def shape(node: Node, inputs: Sequence[Shape], named: Sequence[int]) -> Shape:
     x = inputs[0]
     match node.op:
         case op if op in MAKERS:
-            words = [matrices.parsed(word) for word in str(node["lengths"]).split()]
-            given = iter(named)
-            own = [next(given) if isinstance(d, str) else x[d] if d < 0 else d for d in words]
-            return (*x[:-2], *own, *(own if op == "eye" else ()))
+            shape = worked_out(str(node["lengths"]), x, named)
+            return (*shape, shape[-1]) if op == "eye" else shape
         case "matmul":
             return (*x[:-1], inputs[1][-1])
         case "matvec" | "onto_vector" | "diagonal" | "eigenvalues":

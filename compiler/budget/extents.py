@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from .. import matrices
 from ..graph import Graph, Node, walk
+from ..lengths import parsed
 from ..ops import OPS
 from ..parts import shape_of_parts
 from . import algebra
@@ -73,8 +73,7 @@ _KINDS = ("field", "history")
 
 def _named(node: Node) -> list[str]:
     """The hyperparameters that are lengths of a new matrix."""
-    words = str(node.get("lengths") or "").split()
-    return [name for name in map(matrices.parsed, words) if isinstance(name, str)]
+    return [name for name in parsed(str(node.get("lengths") or "")) if isinstance(name, str)]
 
 
 class _Shapes:

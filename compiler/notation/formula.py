@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from .. import matrices
 from ..graph import Graph, Node, index, is_plain_mean, rounds
+from ..lengths import parsed
 from ..ops import OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
 from ..records import TRUE, Refusal, Scalar, Term
@@ -266,8 +266,8 @@ class Formulas:
             case "blocks":
                 return Call(name, (inputs[1], inputs[0]))
             case "arange":
-                dim = matrices.parsed(str(node["lengths"]))
-                return Call(name, (Words(*lengths((dim,))),))
+                dims = parsed(str(node["lengths"]))
+                return Call(name, (Words(*lengths(dims)),))
             case "argsort":
                 order = (Words("descending"),) if node["descending"] else ()
                 return Call(name, (*inputs, *order))
