@@ -125,6 +125,7 @@ def test_an_oracle_is_an_attribute_or_a_method_of_a_point(op):
         given, _ = typing.get_args(asked)
         beside = 2 * draws(op)  # the key and the site
         beside += op.name in FISHER  # the tensors that are asked
+        beside += op.name == "measured"  # the axis
         assert len(given) == op.arity - 1 + beside  # what it acts on, but for the point itself
     else:
         assert name in inspect.get_annotations(rt.Point)

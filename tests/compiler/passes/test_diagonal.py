@@ -77,7 +77,13 @@ def test_a_program_says_it_in_one_line():
 
 
 def test_a_refresh_of_soap_takes_one_product_for_each_side_and_four_for_the_moment():
-    text = "optimizer one() { group all where ndim == 2 { precondition soap()  tune step 1 } }"
+    text = """
+rule precondition soap_of_both() {
+  when g is [rows, cols] {
+    return soap_both(g, rows, cols, 0.9, 0.99, 0.99, 1e-8, 10, false)
+  } else { return g }
+}
+optimizer one() { group all where ndim == 2 { precondition soap_of_both()  tune step 1 } }"""
     graph = optimised(graph_of(text))
     assert sum(node.op == "matmul" for node in graph.step.nodes) == 6
     assert sum(node.op == "matmul" for node in walk(graph.step)) == 6 + 2 + 4
