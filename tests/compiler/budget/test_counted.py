@@ -89,8 +89,16 @@ class Counting(Interpreter):
         self._noted(node, [x for x, inside in seen if inside] if masked else inputs[0])
         return super()._reduction(node, inputs)
 
-    def _algebra(self, node, inputs):
-        value = super()._algebra(node, inputs)
+    def _matrix(self, node, inputs):
+        values = super()._matrix(node, inputs)
+        for place, value in enumerate(values):
+            if value is not None:
+                here = [x[place] if isinstance(x, list) else x for x in inputs]
+                self._on_one_tensor(node, here, value)
+        return values
+
+    def _on_one_tensor(self, node, inputs, value):
+        """Counts a matrix op on one tensor of its inputs."""
         if node.op in ("matmul", "matvec"):
             self.counted.append(2 * np.size(inputs[0]) * np.size(value) / inputs[0].shape[-2])
             if inputs[0].ndim > 2:
@@ -108,7 +116,6 @@ class Counting(Interpreter):
                 self.counted.append(times * places * one)
         if node.op == "trace":
             self.counted.append(np.size(value) * inputs[0].shape[-1])
-        return value
 
     def _noted(self, node, value, flops=None):
         tensors = value if isinstance(value, list) else [value]
