@@ -289,16 +289,16 @@ def test_a_spec_with_mistakes_is_not_linted():
 
 
 def test_what_is_too_large_is_not_linted():
-    stages = "precondition scaled(10) precondition adam() " + "precondition scaled(2) " * 200
+    stages = "precondition scaled(10) precondition adam() " + "precondition scaled(2) " * 300
     assert found(f"{stages} tune step lr") == []
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_library_fits(name):
-    """All of it is linted. `soap_adamw_flax` is just below the limit, the others are far below."""
+    """All of it is linted. `soap_adamw_flax` is at half of the limit, the others are far below."""
     one = subject(name)
     questions = len(one.draft.passages) + len(one.draft.hyperparameters) + len(one.draft.slots)
-    assert len(one.nodes) * questions <= LIMIT
+    assert len(one.nodes) * questions <= LIMIT / 2
 
 
 # ---- nothing is found in what the library and the examples say
