@@ -10,6 +10,7 @@ from ..structure import keeps_fields
 from ..types import Dim, Dims
 from . import expressions, shapes, statements
 from .arguments import NOT_STATIC
+from .asking import asks_whole
 from .builder import MISTAKE, Value
 from .by_tensor import tensors_where
 from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
@@ -48,8 +49,9 @@ def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | N
         with ctx.assuming(condition, holds):
             return sides.of(block, _side(ctx, site, scope, block))
 
-    if keeps_fields(when):
-        # No state is kept for a side that is not chosen: its tensors are none.
+    if keeps_fields(when) and not asks_whole(site, scope, when):
+        # No state is kept for a side that is not chosen: its tensors are none. One that asks the
+        # whole model speaks of all tensors, so its states are kept.
         term = ctx.term(condition)
         name = f"{site.label.replace('.', '_')}_tensors"
         found = ctx.choose(

@@ -274,6 +274,28 @@ def test_a_side_that_is_not_chosen_keeps_no_tensors():
         assert [name for name, value in slots.items() if jax.tree.leaves(value)] == kept
 
 
+@pytest.mark.parametrize("asked", ["hvp(m)", "bent(m)", "twice(hvp, m)", "twice(d => bent(d), m)"])
+def test_a_side_that_keeps_tensors_may_ask_the_whole_model(asked):
+    text = """
+    func bent(x) { return 0.5 * hvp(x) }
+    func twice(op, x) { return op(op(x)) }
+    """ + rule(
+        f"""
+        when heavy {{
+          state m = zeros(g)
+          m <- m + g
+          return m + 0.1 * {asked}
+        }} else {{
+          return g
+        }}
+        """,
+        params="heavy: bool",
+        optimizer="heavy: bool = true",
+    )
+    agree(text, bowl(), heavy=True)
+    assert_weights(agree(text, bowl(), heavy=False), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
+
+
 def test_when_by_a_text():
     text = rule(
         'when mode == "sign" { return sign(g) } else { return g }',
