@@ -1,6 +1,11 @@
 """Options of the whole suite."""
 
+import os
+
 import pytest
+
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""Most of a test's time is XLA's compiler, and most of that is LLVM's."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -10,6 +15,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run each case of the tests of which CI runs a part"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """CI compiles quickly to slow code; `--all` runs the code that users run."""
+    if not config.getoption("--all"):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICKLY}".strip()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,8 +7,8 @@ import pytest
 from part import operations, optimizers
 from shipped import SPLIT, bits, make_batch, make_params, program
 
-REORDERED = ("sophia", "sophia_g")
-"""XLA adds up what is asked inside a branch in another order when the branch was stored."""
+REORDERED = ("sophia", "sophia_g", "lbfgs")
+"""XLA adds up what is asked in a branch, or comes of a history, in another order when stored."""
 
 FACTORS = {"matrix_power", "inverse_root", "eigenbasis", "eigenvalues", "orthonormal", "polar"}
 """A factorisation of a stored program is a choice by platform, around which XLA fuses otherwise."""
