@@ -1,7 +1,7 @@
 """Muon, SOAP and Shampoo on the matrices of a transformer, against what people have.
 
-`python -m benchmarks.matrices [muon|soap|shampoo|size ...] [--heavyball PYTHON] [--steps N]`, all
-parts where none is named. The tree is a transformer of 12 layers: 48 matrices of 256 x 256, 24 of
+`python -m benchmarks.matrices [muon|soap|shampoo|size ...] [--layers N] [--steps N]`, all parts
+where none is named. The tree is a transformer of 12 layers: 48 matrices of 256 x 256, 24 of
 256 x 1024 and 1024 x 256, embeddings and vectors; embeddings and vectors are Adam's everywhere.
 
 - *muon* against `optax.contrib.muon`. Held against: a step at most 0.35 of its time (0.66 on the
@@ -11,7 +11,7 @@ parts where none is named. The tree is a transformer of 12 layers: 48 matrices o
   port's, and, of N steps (300) with staggered refreshes, the slowest at most 1.6 of the median.
 - *size*: what a program has of equations and products does not grow with equal layers.
 
-With `--heavyball`, an interpreter that has torch and heavyball, the same matrices go through
+With `--heavyball PYTHON`, an interpreter that has torch and heavyball, the same matrices go through
 heavyball's Muon and SOAP in a process of its own, in turn with the others. Held against: at most
 1.0 of its time. Its iteration is in bfloat16, and it reads no embeddings.
 
@@ -31,6 +31,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Literal
@@ -118,6 +119,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.matrices")
     parser.add_argument("parts", nargs="*", metavar="PART", help="all, where none is given")
     parser.add_argument("--heavyball", metavar="PYTHON", help="an interpreter that has heavyball")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="of the transformer")
     parser.add_argument("--steps", type=int, default=300, help="of which the slowest is looked for")
     options = parser.parse_args(arguments)
     unknown = set(options.parts) - set(parts)
@@ -133,7 +135,7 @@ def _muon(options: argparse.Namespace) -> None:
     goals: dict[str, tuple[Callable[[], Tree], float]] = {
         f"{SQUARES} matrices of {WIDTH} x {WIDTH}": (squares, 0.66),
         f"{RECTANGLES} matrices of {WIDTH} x {4 * WIDTH} and its transpose": (rectangles, 0.20),
-        f"a transformer of {LAYERS} layers": (transformer, 0.35),
+        f"a transformer of {options.layers} layers": (partial(transformer, options.layers), 0.35),
     }
     for name, (tree, goal) in goals.items():
         print(f"\nmuon: {name}")
@@ -166,23 +168,26 @@ def _muon_on(shapes: Tree, goal: float, torch: Elsewhere | None) -> None:
 
 
 def _soap(options: argparse.Namespace) -> None:
-    print(f"\nsoap: a transformer of {LAYERS} layers")
-    shapes = transformer()
+    print(f"\nsoap: a transformer of {options.layers} layers")
+    shapes = transformer(options.layers)
     with ExitStack() as stack:
         torch = _heavyball(stack, options.heavyball, "soap", shapes)
-        _spread("benched_soap", ports.for_matrices(ports.soap(), hidden), options.steps, torch)
+        _spread("benched_soap", ports.for_matrices(ports.soap(), hidden), options, torch)
 
 
 def _shampoo(options: argparse.Namespace) -> None:
-    print(f"\nshampoo: a transformer of {LAYERS} layers")
-    _spread("benched_shampoo", ports.for_matrices(ports.shampoo(), hidden), options.steps, None)
+    print(f"\nshampoo: a transformer of {options.layers} layers")
+    _spread("benched_shampoo", ports.for_matrices(ports.shampoo(), hidden), options, None)
 
 
 def _spread(
-    name: str, port: optax.GradientTransformation, steps: int, torch: Elsewhere | None
+    name: str,
+    port: optax.GradientTransformation,
+    options: argparse.Namespace,
+    torch: Elsewhere | None,
 ) -> None:
     """Means and slowest steps of ours, staggered or not, and of the port."""
-    shapes = transformer()
+    shapes = transformer(options.layers)
     optimizers = {
         "port": port,
         "optc": _loaded(name),
@@ -192,7 +197,7 @@ def _spread(
     variants = {name: _each_step(tx, shapes, grads) for name, tx in optimizers.items()}
     if torch is not None:
         variants["heavyball"] = lambda: torch.steps(PERIOD)
-    timings = interleave(variants, max(1, steps // PERIOD))
+    timings = interleave(variants, max(1, options.steps // PERIOD))
     report(timings, "port")
     print(f"  in milliseconds for one of {PERIOD} steps; of single steps")
     for name, timing in timings.items():
