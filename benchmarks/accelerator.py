@@ -69,7 +69,8 @@ def main(arguments: list[str]) -> None:
             _started(at_home, names, {"JAX_PLATFORMS": "cpu"}),
             _started(away, names, {}),
         ]
-        if any([process.wait() for process in processes]):
+        codes = [process.wait() for process in processes]
+        if any(codes):
             raise SystemExit("a process failed")
         _report(pickle.loads(at_home.read_bytes()), pickle.loads(away.read_bytes()))
 
