@@ -1,49 +1,53 @@
-"""Which tensors a step writes and reads where each kernel makes one result: as XLA does on a CPU.
+"""What a step writes and reads where each kernel makes one tensor: a model of XLA on a CPU.
 
-XLA fuses what is elementwise into kernels, each of which makes one tensor or reduces to a number.
-What several kernels want each of them makes again, unless it is dear, or one of them waits for
-another: then it is stored, but if it is of one tensor only. A choice is not made in a kernel that
-reduces, and scalars that meet fields there are read as tensors: the broadcast is shared with other
-weights of that shape. A state that is read by others than the kernel that writes its successor is
-copied first, unless they are sure to be done by then.
+XLA fuses what is elementwise into kernels, each of which makes one tensor or reduces some to a
+number. What several kernels want, each of them makes again, but for what is dear, and for what one
+of them waits for while another makes it: those are stored, unless the second is cheap and of one
+tensor. A kernel that reduces makes nothing that another wants too, and no choice; a scalar that
+meets a field there is read as a tensor, since weights of one shape share its broadcast. A state
+that is read by others than the kernel that writes over it is copied first, unless they are done by
+then.
 
-This is what decides how a formula is best spelt, so that passes can ask it. All tensors count as
-one of the weights, and what is smaller as nothing.
+So the spelling of a formula decides what is stored, and passes ask here which one moves less. Each
+tensor counts as one of the weights, and what is smaller counts nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
-from .graph import Graph, Node, index, walk
+from .graph import Graph, Node, index
 from .ops import OPS
+from .plan import free_values
 
 WEIGHTS = -1
-"""Stands for the weights after the step among the kernels, where a step is taken from them."""
+"""Stands for the weights after a step that is taken from them."""
 
-_FUSIBLE = ("elementwise", "local", "fill")
+_FUSIBLE = ("elementwise", "local", "fill", "shape")
+
 _CHEAP = 2
-"""Ops of more flops than this are not done again for each use."""
+"""What takes more operations than this is not done twice."""
+
+_PRODUCTS = (2, 3, 4)
+"""Powers that are products of a tensor with itself."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """The kernels of a step, by what they make, and what each of them reads."""
+    """What each kernel reads, by what it makes; values by their ids, or `WEIGHTS`."""
 
     reads: Mapping[int, frozenset[int]]
-    stored: frozenset[int]
-    """What kernels write: states, weights, and values that are kept for other kernels."""
+    written: frozenset[int]
     kept: frozenset[int]
-    """Those that are no results."""
+    """What is written and is no result, but stored for other kernels."""
     copied: frozenset[int]
-    """States that are copied, since their old numbers are wanted while the new ones are written."""
+    """States and weights that are copied, so that their old numbers outlive the new ones."""
 
     @property
     def tensors(self) -> int:
-        """How often a tensor of the weights' size is read or written."""
+        """How often a tensor is read or written."""
         read = sum(len(fields) for fields in self.reads.values())
-        return read + len(self.stored) + 2 * len(self.copied)
+        return read + len(self.written) + 2 * len(self.copied)
 
 
 def traffic(graph: Graph) -> Traffic:
@@ -52,194 +56,169 @@ def traffic(graph: Graph) -> Traffic:
 
 
 class _Kernels:
-    """Where each value is made: itself where it is stored, and in the kernels of its users else."""
+    """The kernels that make each value: its own where it is stored, else those of its users."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
         self.nodes = index(graph)
         self.order = graph.step.nodes
-        self.results: dict[int, int] = {}
-        self.step: set[int] = set()
-        for output, id in zip(graph.outputs, graph.step.results, strict=True):
-            if output.role == "step":
-                self.step.add(id)
-            elif self._is_large(id):
-                self.results[id] = output.index
-        self.made: dict[int, set[int]] = {}
+        self.sources = {n.id: _sources(n) for n in self.order}
+        self.users: dict[int, list[Node]] = defaultdict(list)
+        for node in self.order:
+            for source in self.sources[node.id]:
+                self.users[source].append(node)
+        outputs = list(zip(graph.outputs, graph.step.results, strict=True))
+        self.steps = {id for output, id in outputs if output.role == "step"}
+        self.results = {id for _, id in outputs if self._is_large(id)} - self.steps
         self.stored: set[int] = set()
-        self.again: set[int] = set()
-        self._place()
+        self.makers: dict[int, set[int]] = {}
+        for node in reversed(self.order):
+            if self._is_work(node):
+                self.makers[node.id] = self._makers(node)
+        inputs = (n.id for n in self.order if n.op == "input" and n["name"] == "w")
+        self.weights = next(inputs, WEIGHTS)
+        states = {int(str(n["name"])): n.id for n in self.order if n.op == "state"}
+        self.writers = {self.weights: WEIGHTS} if self.steps else {}
+        for output, id in outputs:
+            old = self.weights if output.role == "weights" else states.get(output.index)
+            if output.role in ("slot", "weights") and old not in (None, id) and self._is_large(id):
+                self.writers[old] = id
 
     def traffic(self) -> Traffic:
         reads: dict[int, set[int]] = defaultdict(set)
         for node in self.order:
-            for kernel in self.made.get(node.id, ()):
-                for source in self._sources(node):
-                    if self._is_read(source, node, kernel):
-                        reads[kernel].add(source)
-        for id in self.step:
-            if WEIGHTS not in self.made.get(id, ()):
-                reads[WEIGHTS].add(id)
-            reads[WEIGHTS].add(self.weights)
-        written = self.stored | ({WEIGHTS} if self.step else set())
-        copied = frozenset(s for s in self._overwritten if self._is_copied(s, reads))
-        kept = frozenset(self.stored - self.results.keys())
-        fields = {kernel: frozenset(found) for kernel, found in reads.items()}
-        return Traffic(fields, frozenset(written), kept, copied)
-
-    def _is_read(self, source: int, node: Node, kernel: int) -> bool:
-        """Whether a kernel reads what a node in it takes; for reductions numbers are spread out."""
-        if self._is_large(source):
-            return kernel not in self.made.get(source, ())
-        return self._is_reduction(kernel) and node.id != kernel and self._is_large(node.id)
-
-    def _is_reduction(self, kernel: int) -> bool:
-        return kernel in self.nodes and OPS[self.nodes[kernel].op].op_class == "reduction"
-
-    def _place(self) -> None:
-        users: dict[int, list[Node]] = defaultdict(list)
-        for node in self.order:
-            for source in {*self._sources(node)}:
-                users[source].append(node)
-        for node in reversed(self.order):
-            if not self._is_work(node):
-                continue
-            wanted = {k for u in users[node.id] for k in self.made.get(u.id, {u.id})}
-            if node.id in self.step:
-                wanted.add(WEIGHTS)
-            if not self._is_large(node.id):
-                self.made[node.id] = {node.id} if OPS[node.op].op_class == "reduction" else wanted
-                continue
-            fusible = self._is_fusible(node)
-            outside = any(not self._is_work(u) or u.op == "matmul" for u in users[node.id])
-            again = fusible and self._is_made_again(node)
-            apart = (
-                len(wanted) > 1
-                and not again
-                and (self._is_dear(node) or self._is_behind_itself(node, users))
-            )
-            apart |= node.op == "where" and any(self._is_reduction(kernel) for kernel in wanted)
-            if node.id in self.results or outside or not fusible or apart:
-                self.stored.add(node.id)
-                self.made[node.id] = {node.id} | (wanted if again else set())
-            else:
-                self.made[node.id] = wanted
-
-    def _is_behind_itself(self, node: Node, users: Mapping[int, list[Node]]) -> bool:
-        """Whether a user of a value also waits for a kernel that is made of it."""
-        across: set[int] = set()
-        todo = [(u, self._ends(u)) for u in users[node.id]]
-        seen: set[tuple[int, bool]] = set()
-        while todo:
-            at, crossed = todo.pop()
-            for user in users[at.id]:
-                if crossed:
-                    across.add(user.id)
-                key = user.id, crossed or self._ends(user)
-                if key not in seen:
-                    seen.add(key)
-                    todo.append((user, key[1]))
-        behind = bool(self.step & across) and node.id in self.step
-        return behind or any(u.id in across for u in users[node.id])
-
-    def _ends(self, node: Node) -> bool:
-        """Whether a value is the end of a kernel."""
-        return (
-            node.id in self.stored
-            or (not self._is_work(node) and node.type.is_field)
-            or (OPS[node.op].op_class == "reduction")
+            for kernel in self.makers.get(node.id, ()):
+                reads[kernel].update(
+                    i for i in self.sources[node.id] if self._reads(i, node, kernel)
+                )
+        for id in self.steps:
+            reads[WEIGHTS] |= {self.weights} | ({id} - self.makers.keys())
+        written = self.stored | ({WEIGHTS} if self.steps else set())
+        return Traffic(
+            {kernel: frozenset(found) for kernel, found in reads.items()},
+            frozenset(written),
+            frozenset(self.stored - self.results),
+            frozenset(self._copied(reads)),
         )
 
-    def _sources(self, node: Node) -> tuple[int, ...]:
-        inner = {i for region in node.regions for n in walk(region) for i in n.inputs}
-        results = {i for region in node.regions for i in region.results}
-        own = {n.id for region in node.regions for n in walk(region)}
-        return (*node.inputs, *sorted((inner | results) - own))
+    def _makers(self, node: Node) -> set[int]:
+        """The kernels in which a node is worked out."""
+        users = self.users[node.id]
+        wanted = {kernel for u in users for kernel in self.makers.get(u.id, {u.id})}
+        if node.id in self.steps:
+            wanted.add(WEIGHTS)
+        if self._is_reduction(node.id):
+            return {node.id}
+        if not self._is_large(node.id):
+            return wanted
+        again = self._is_made_again(node)
+        apart = not self._is_fusible(node) or not all(map(self._fuses, users))
+        if len(wanted) > 1 and not again:
+            apart |= self._is_dear(node) or self._is_behind_itself(node)
+        if any(map(self._is_reduction, wanted)):
+            apart |= len(wanted) > 1 or node.op == "where"
+        if node.id not in self.results and not apart:
+            return wanted
+        self.stored.add(node.id)
+        return {node.id} | (wanted if again else set())
+
+    def _is_behind_itself(self, node: Node) -> bool:
+        """Whether a user of a value also waits for another kernel that is made of it."""
+        ends = [(user, self._is_end(user)) for user in self.users[node.id]]
+        seen: set[tuple[int, bool]] = set()
+        behind: set[int] = set()
+        while ends:
+            at, crossed = ends.pop()
+            for user in self.users[at.id]:
+                found = user.id, crossed or self._is_end(user)
+                if crossed:
+                    behind.add(user.id)
+                if found not in seen:
+                    seen.add(found)
+                    ends.append((user, found[1]))
+        return any(user.id in behind for user in self.users[node.id])
+
+    def _is_end(self, node: Node) -> bool:
+        """Whether a kernel ends with a value, or something else than a kernel makes it."""
+        made = self._is_work(node) and not self._is_reduction(node.id)
+        return node.id in self.stored or (node.type.is_field and not made)
+
+    # ---- copies
+
+    def _copied(self, reads: Mapping[int, set[int]]) -> Iterable[int]:
+        numbers = self._numbers()
+        for old, writer in self.writers.items():
+            before = _before(writer, reads, numbers)
+            if any(old in reads[k] and k != writer and k not in before for k in reads):
+                yield old
+
+    def _numbers(self) -> Mapping[int, set[int]]:
+        """The reductions that the numbers in each kernel are made of."""
+        behind: dict[int, set[int]] = {}
+        found: dict[int, set[int]] = defaultdict(set)
+        for node in self.order:
+            small = [i for i in self.sources[node.id] if not self._is_large(i)]
+            mine = set().union(*(behind[i] for i in small if i in behind))
+            for kernel in self.makers.get(node.id, ()):
+                found[kernel] |= mine
+            behind[node.id] = {node.id} if self._is_reduction(node.id) else mine
+        return found
+
+    # ---- sorts of values
+
+    def _reads(self, source: int, node: Node, kernel: int) -> bool:
+        """Whether a kernel reads a source of a node as a tensor."""
+        if self._is_large(source):
+            return kernel not in self.makers.get(source, ())
+        return self._is_reduction(kernel) and node.id != kernel and self._is_large(node.id)
 
     def _is_large(self, id: int) -> bool:
         type = self.nodes[id].type
         return type.is_field and type.per == "element"
 
+    def _is_reduction(self, id: int) -> bool:
+        return id in self.nodes and OPS[self.nodes[id].op].op_class == "reduction"
+
     def _is_work(self, node: Node) -> bool:
-        op_class = OPS[node.op].op_class
-        return (node.type.is_field and op_class in (*_FUSIBLE, "matrix", "shape")) or (
-            op_class == "reduction"
-        )
+        """Whether kernels make a value."""
+        fields = node.type.is_field and OPS[node.op].op_class in (*_FUSIBLE, "matrix")
+        return fields or self._is_reduction(node.id)
 
     def _is_fusible(self, node: Node) -> bool:
         return OPS[node.op].op_class in _FUSIBLE
 
+    def _fuses(self, user: Node) -> bool:
+        """Whether a user may take in what it is made of."""
+        return self._is_work(user) and OPS[user.op].op_class != "matrix"
+
     def _is_made_again(self, node: Node) -> bool:
-        """Whether each kernel that wants it makes it anew: it is cheap, and of one tensor."""
-        large = [i for i in node.inputs if self._is_large(i)]
-        product = node.op in ("square", "pow")  # of a tensor with itself
-        return len(large) <= 1 and not product and not self._is_dear(node)
+        """Whether each kernel that wants a value makes it: it is cheap, and of one tensor."""
+        large = sum(self._is_large(i) for i in node.inputs)
+        product = node.op in ("square", "pow")
+        return self._is_fusible(node) and large < 2 and not product and not self._is_dear(node)
 
     def _is_dear(self, node: Node) -> bool:
-        """Whether no kernel does again what another has done."""
+        """Whether what one kernel has made no other makes again."""
         if node.op == "pow":
             exponent = self.nodes[node.inputs[1]]
-            return exponent.op != "const" or exponent["value"] not in (2, 3, 4)
+            return exponent.op != "const" or exponent["value"] not in _PRODUCTS
         return OPS[node.op].flops > _CHEAP or node.op == "div"
 
-    # ---- states that are overwritten
 
-    @cached_property
-    def weights(self) -> int:
-        """The weights before the step."""
-        found = (n.id for n in self.order if n.op == "input" and n["name"] == "w")
-        return next(found, -2)
+def _sources(node: Node) -> tuple[int, ...]:
+    """What a node is made of, also in its regions."""
+    inner = (i for region in node.regions for i in sorted(free_values(region)))
+    return tuple(dict.fromkeys((*node.inputs, *inner)))
 
-    @cached_property
-    def _overwritten(self) -> Mapping[int, int]:
-        """The kernel that writes over each state, and the weights."""
-        states = {int(n["name"]): n.id for n in self.order if n.op == "state"}
-        found = {
-            states[number]: id
-            for id, number in self.results.items()
-            if number in states and states[number] != id
-        }
-        weights = [
-            i
-            for o, i in zip(self.graph.outputs, self.graph.step.results, strict=True)
-            if o.role == "weights"
-        ]
-        for id in weights:
-            found[self.weights] = id
-        if self.step:
-            found[self.weights] = WEIGHTS
-        return found
 
-    def _is_copied(self, state: int, reads: Mapping[int, set[int]]) -> bool:
-        writer = self._overwritten[state]
-        before = self._before(writer, reads)
-        return any(
-            state in fields and k != writer and k not in before for k, fields in reads.items()
-        )
-
-    def _before(self, kernel: int, reads: Mapping[int, set[int]]) -> set[int]:
-        """The kernels that are surely done when one begins."""
-        found: set[int] = set()
-        todo = [kernel]
-        while todo:
-            at = todo.pop()
-            for source in (*reads.get(at, ()), *self._numbers[at]):
-                if source not in found:
-                    found.add(source)
-                    todo.append(source)
-        return found
-
-    @cached_property
-    def _numbers(self) -> Mapping[int, set[int]]:
-        """The reductions and stored values that the numbers in a kernel come from."""
-        behind: dict[int, set[int]] = {}
-        found: dict[int, set[int]] = defaultdict(set)
-        for node in self.order:
-            mine = set()
-            for source in self._sources(node):
-                if not self._is_large(source):
-                    mine |= behind.get(source, set())
-            for kernel in self.made.get(node.id, ()):
-                found[kernel] |= mine
-            behind[node.id] = {node.id} if OPS[node.op].op_class == "reduction" else mine
-        return found
+def _before(
+    kernel: int, reads: Mapping[int, set[int]], numbers: Mapping[int, set[int]]
+) -> set[int]:
+    """The kernels that are done when one begins."""
+    found: set[int] = set()
+    todo = [kernel]
+    while todo:
+        at = todo.pop()
+        new = {*reads.get(at, ()), *numbers.get(at, ())} - found
+        found |= new
+        todo += new
+    return found

@@ -13,14 +13,17 @@ never over differences, in which something may cancel.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..graph import Graph, Node, index, walk
+from ..ops import OPS
 from ..records import Scalar
 from ..traffic import Traffic, traffic
-from ..types import SCALAR, Type
+from ..types import SCALAR, Type, join
 from .cse import cse
 from .dead_code import dead_code
+from .positive import Signs
 
 Attributes = tuple[tuple[str, Scalar], ...]
 
@@ -48,12 +51,13 @@ def _better(graph: Graph, moved: Traffic) -> tuple[Graph, Traffic] | None:
     """The graph with one value spelt out, where this moves less; None where nothing does."""
     spelling = _Spelling(graph)
     for node in graph.step.nodes:
+        changed = spelling.outside(node)
         kept = spelling.kept_in(node, moved.kept)
-        if kept or node.id in moved.stored:
+        if kept or node.id in moved.written:
             changed = spelling.out(node, kept)
-            now = changed and traffic(changed)
-            if changed and now and _less(now, moved):
-                return changed, now
+        now = changed and traffic(changed)
+        if changed and now and _less(now, moved):
+            return changed, now
     return None
 
 
@@ -66,6 +70,7 @@ class _Spelling:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.signs = Signs(graph)
         self.nodes = dict(index(graph))
         self.uses = Counter(i for node in walk(graph.step) for i in node.inputs)
         self.uses.update(i for node in walk(graph.step) for r in node.regions for i in r.results)
@@ -85,23 +90,50 @@ class _Spelling:
         fields = [term for term in terms if term.field is not None]
         if len(fields) < 2:
             return None
-        sums = _Sum(node, max(self.nodes) + 1)
-        total = sums.scaled(fields[0])
-        for term in terms:
-            if term.field is None:
-                total = sums.field("add", total, sums.product(term))
-        for term in fields[1:]:
-            total = sums.field("add", total, sums.scaled(term))
-        made = sums.ending_as(node)
+        made = _Product(node, self.nodes)
+        numbers = [term for term in terms if term.field is None]
+        total: int | None = None
+        for term in (fields[0], *numbers, *fields[1:]):
+            new = made.of(term)
+            total = new if total is None else made.node("add", (total, new), node.type)
+        return self._with(node, made.ending_as(node))
+
+    def _with(self, node: Node, made: list[Node]) -> Graph:
         step = self.graph.step
         nodes = [new for old in step.nodes for new in (made if old.id == node.id else (old,))]
         changed = step.model_copy(update={"nodes": tuple(nodes)})
         # What is spelt like another value is that value again.
         return dead_code(cse(self.graph.model_copy(update={"step": changed})))
 
+    def outside(self, node: Node) -> Graph | None:
+        """The graph with the scalars outside that a reduction multiplies its fields by."""
+        growth = OPS[node.op].growth
+        if OPS[node.op].op_class != "reduction" or growth is None:
+            return None
+        factor, fields = _Term(None), []
+        for place, id in enumerate(node.inputs):
+            through = {id} if self._is_linear(self.nodes[id]) else set()
+            terms = self._terms(id, factor, through)
+            if growth.power(place) != 1 or len(terms) > 1 or terms[0].field is None:
+                return None
+            fields.append(terms[0].field)
+            factor = replace(terms[0], field=None)
+        if factor == _Term(None):
+            return None
+        scalars = (*factor.over, *factor.under)
+        signed = growth.signed or all(self.signs.is_positive(i, self.nodes) for i in scalars)
+        if not signed and node.op != "norm":
+            return None
+        product = _Product(node, self.nodes)
+        reduced = product.node(node.op, tuple(fields), node.type, node.attributes)
+        size = product.of(factor)
+        size = size if signed else product.node("abs", (size,), product.known[size].type)
+        product.node("mul", (size, reduced), node.type)
+        return self._with(node, product.ending_as(node))
+
     def _terms(self, id: int, before: _Term, through: set[int]) -> list[_Term]:
         node = self.nodes[id]
-        if node.type.is_scalar:
+        if self._is_number(id):
             return [replace(before, over=(*before.over, id))]
         if not self._is_linear(node) or (id not in through and self.uses[id] > 1):
             return [replace(before, field=id)]
@@ -112,8 +144,8 @@ class _Spelling:
             case "div":
                 return self._terms(x, replace(before, under=(*before.under, y)), through)
             case _:
-                scalar, field = (x, y) if self.nodes[x].type.is_scalar else (y, x)
-                return self._terms(field, replace(before, over=(*before.over, scalar)), through)
+                number, field = (x, y) if self._is_number(x) else (y, x)
+                return self._terms(field, replace(before, over=(*before.over, number)), through)
 
     def _is_linear(self, node: Node) -> bool:
         """Whether a value is a sum, or a field times or over a scalar."""
@@ -130,47 +162,52 @@ class _Spelling:
                 return False
 
     def _is_number(self, id: int) -> bool:
-        return self.nodes[id].type.is_scalar and self.nodes[id].type.dtype == "float"
+        """Whether a value is one number for all of a tensor at least."""
+        type = self.nodes[id].type
+        uniform = type.is_scalar or (type.is_field and type.per == "tensor")
+        return uniform and type.dtype == "float"
 
 
-class _Sum:
-    """The nodes of a sum in the place of a value, as they are made."""
+class _Product:
+    """Nodes in the place of one, as they are made."""
 
-    def __init__(self, root: Node, first: int) -> None:
+    def __init__(self, root: Node, known: Mapping[int, Node]) -> None:
         self.root = root
-        self.first = first
+        self.known = dict(known)
+        self.first = max(known) + 1
         self.made: list[Node] = []
 
-    def scaled(self, term: _Term) -> int:
-        """A term as a field."""
-        assert term.field is not None
-        if not term.over and not term.under:
-            return term.field
-        return self.field("mul", self.product(term), term.field)
-
-    def product(self, term: _Term) -> int:
-        """The scalars of a term as one."""
-        total, *others = term.over or (self._node("const", (), LITERAL, (("value", 1.0),)),)
+    def of(self, term: _Term) -> int:
+        """A term as one value."""
+        over = term.over
+        if not over:
+            if not term.under and term.field is not None:
+                return term.field
+            over = (self.node("const", (), LITERAL, (("value", 1.0),)),)
+        total, *others = over
         for id in others:
-            total = self._node("mul", (total, id), SCALAR)
+            total = self._number("mul", total, id)
         for id in term.under:
-            total = self._node("div", (total, id), SCALAR)
-        return total
+            total = self._number("div", total, id)
+        if term.field is None:
+            return total
+        return self.node("mul", (total, term.field), self.root.type)
 
-    def field(self, op: str, *inputs: int) -> int:
-        """An operation on fields of the root's type."""
-        return self._node(op, inputs, self.root.type)
+    def _number(self, op: str, *inputs: int) -> int:
+        types = tuple(self.known[i].type for i in inputs)
+        return self.node(op, inputs, join(types, "float", self.root.type.domain))
+
+    def node(
+        self, op: str, inputs: tuple[int, ...], type: Type, attributes: Attributes = ()
+    ) -> int:
+        """One more, and its id."""
+        id, stage = self.first + len(self.made), self.root.stage
+        node = Node(id=id, op=op, inputs=inputs, type=type, attributes=attributes, stage=stage)
+        self.made.append(node)
+        self.known[id] = node
+        return id
 
     def ending_as(self, root: Node) -> list[Node]:
         """The nodes, the last of them with what names the root."""
         named = {"id": root.id, "name": root.name}
         return [*self.made[:-1], self.made[-1].model_copy(update=named)]
-
-    def _node(
-        self, op: str, inputs: tuple[int, ...], type: Type, attributes: Attributes = ()
-    ) -> int:
-        id, stage = self.first + len(self.made), self.root.stage
-        self.made.append(
-            Node(id=id, op=op, inputs=inputs, type=type, attributes=attributes, stage=stage)
-        )
-        return id
