@@ -23,7 +23,10 @@ from .plan import free_values
 WEIGHTS = -1
 """Stands for the weights after a step that is taken from them."""
 
-_FUSIBLE = ("elementwise", "local", "fill", "shape")
+_FUSIBLE = ("elementwise", "fill", "shape")
+
+_SAME = ("merge", "restrict")
+"""What gives a tensor as it is, one of its inputs."""
 
 _CHEAP = 2
 """What takes more operations than this is not done twice."""
@@ -39,7 +42,7 @@ class Traffic:
     reads: Mapping[int, frozenset[int]]
     written: frozenset[int]
     kept: frozenset[int]
-    """What is written and is no result, but stored for other kernels."""
+    """What is stored for other kernels and is no result, broadcast scalars among it."""
     copied: frozenset[int]
     """States and weights that are copied, so that their old numbers outlive the new ones."""
 
@@ -50,25 +53,33 @@ class Traffic:
         return read + len(self.written) + 2 * len(self.copied)
 
 
-def traffic(graph: Graph) -> Traffic:
-    """What moves in a step of a graph."""
-    return _Kernels(graph).traffic()
+def traffic(graph: Graph, inside: bool = True) -> Traffic:
+    """What moves in a step for a tensor that is in each set that the spec speaks of, or in none."""
+    return _Kernels(graph, inside).traffic()
 
 
 class _Kernels:
     """The kernels that make each value: its own where it is stored, else those of its users."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, inside: bool) -> None:
         self.nodes = index(graph)
-        self.order = graph.step.nodes
-        self.sources = {n.id: _sources(n) for n in self.order}
+        same: dict[int, int] = {}
+        for node in graph.step.nodes:
+            if node.op in _SAME:
+                chosen = node.inputs[0 if inside else -1]
+                same[node.id] = same.get(chosen, chosen)
+        self.order = [node for node in graph.step.nodes if node.id not in same]
+        self.sources = {
+            n.id: tuple(dict.fromkeys(same.get(i, i) for i in _sources(n))) for n in self.order
+        }
         self.users: dict[int, list[Node]] = defaultdict(list)
         for node in self.order:
             for source in self.sources[node.id]:
                 self.users[source].append(node)
-        outputs = list(zip(graph.outputs, graph.step.results, strict=True))
+        results = [same.get(id, id) for id in graph.step.results]
+        outputs = list(zip(graph.outputs, results, strict=True))
         self.steps = {id for output, id in outputs if output.role == "step"}
-        self.results = {id for _, id in outputs if self._is_large(id)} - self.steps
+        self.results = {id for o, id in outputs if o.role != "step" and self._is_large(id)}
         self.stored: set[int] = set()
         self.makers: dict[int, set[int]] = {}
         for node in reversed(self.order):
@@ -91,12 +102,14 @@ class _Kernels:
                     i for i in self.sources[node.id] if self._reads(i, node, kernel)
                 )
         for id in self.steps:
-            reads[WEIGHTS] |= {self.weights} | ({id} - self.makers.keys())
+            reads[WEIGHTS].add(self.weights)
+            if WEIGHTS not in self.makers.get(id, ()):
+                reads[WEIGHTS].add(id)
         written = self.stored | ({WEIGHTS} if self.steps else set())
         return Traffic(
             {kernel: frozenset(found) for kernel, found in reads.items()},
             frozenset(written),
-            frozenset(self.stored - self.results),
+            frozenset(self.stored - self.results) | self._spread(reads),
             frozenset(self._copied(reads)),
         )
 
@@ -141,6 +154,10 @@ class _Kernels:
         """Whether a kernel ends with a value, or something else than a kernel makes it."""
         made = self._is_work(node) and not self._is_reduction(node.id)
         return node.id in self.stored or (node.type.is_field and not made)
+
+    def _spread(self, reads: Mapping[int, set[int]]) -> frozenset[int]:
+        """The scalars that are read as tensors."""
+        return frozenset(i for read in reads.values() for i in read if not self._is_large(i))
 
     # ---- copies
 

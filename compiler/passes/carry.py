@@ -41,28 +41,37 @@ class _Term:
 
 def carry(graph: Graph) -> Graph:
     """See the module's docstring."""
-    moved = traffic(graph)
+    moved = _moved(graph)
     while better := _better(graph, moved):
         graph, moved = better
     return graph
 
 
-def _better(graph: Graph, moved: Traffic) -> tuple[Graph, Traffic] | None:
+def _moved(graph: Graph) -> tuple[Traffic, ...]:
+    """What moves for tensors of every sort."""
+    ways = (True, False) if any(n.op == "merge" for n in graph.step.nodes) else (True,)
+    return tuple(traffic(graph, inside) for inside in ways)
+
+
+def _better(graph: Graph, moved: tuple[Traffic, ...]) -> tuple[Graph, tuple[Traffic, ...]] | None:
     """The graph with one value spelt out, where this moves less; None where nothing does."""
     spelling = _Spelling(graph)
+    written = frozenset().union(*(each.written for each in moved))
+    stored = frozenset().union(*(each.kept for each in moved))
     for node in graph.step.nodes:
         changed = spelling.outside(node)
-        kept = spelling.kept_in(node, moved.kept)
-        if kept or node.id in moved.written:
+        kept = spelling.kept_in(node, stored)
+        if kept or node.id in written:
             changed = spelling.out(node, kept)
-        now = changed and traffic(changed)
+        now = changed and _moved(changed)
         if changed and now and _less(now, moved):
             return changed, now
     return None
 
 
-def _less(one: Traffic, other: Traffic) -> bool:
-    return (one.tensors, len(one.kept)) < (other.tensors, len(other.kept))
+def _less(*both: tuple[Traffic, ...]) -> bool:
+    one, other = ((sum(t.tensors for t in x), sum(len(t.kept) for t in x)) for x in both)
+    return one < other
 
 
 class _Spelling:
