@@ -214,11 +214,17 @@ class _Kernels:
         return self._is_fusible(node) and large < 2 and not product and not self._is_dear(node)
 
     def _is_dear(self, node: Node) -> bool:
-        """Whether what one kernel has made no other makes again."""
+        """Whether what one kernel has made no other makes again.
+
+        A quotient by a scalar that is worked out becomes a product with its reciprocal.
+        """
         if node.op == "pow":
             exponent = self.nodes[node.inputs[1]]
             return exponent.op != "const" or exponent["value"] not in _PRODUCTS
-        return OPS[node.op].flops > _CHEAP or node.op == "div"
+        if node.op == "div":
+            divisor = self.nodes[node.inputs[1]]
+            return self._is_large(divisor.id) or OPS[divisor.op].op_class == "leaf"
+        return OPS[node.op].flops > _CHEAP
 
 
 def _sources(node: Node) -> tuple[int, ...]:
