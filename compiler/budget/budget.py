@@ -12,7 +12,9 @@ from ..passes.contracts import remaining
 from ..passes.settle import settle
 from ..records import Hyperparameter, Scalar
 from .claims import Verdict, judge
+from .compiled import CompiledStep
 from .extents import extents
+from .least import Traffic, least
 from .members import Finding, Members, Row
 from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
@@ -69,6 +71,8 @@ class Budget:
     work: Work
     verdicts: tuple[Verdict, ...]
     staggered: tuple[Staggered, ...] = ()
+    least: tuple[Traffic, ...] = ()
+    compiled: CompiledStep | None = None
 
     @cached_property
     def weights(self) -> int:
@@ -144,6 +148,7 @@ def budget(
         work=worked,
         verdicts=(),
         staggered=staggered(executed, members, sizes),
+        least=least(executed, sum(tensor.bytes for tensor in tree.tensors), state),
     )
     quantities = {
         "state_bytes": found.state_bytes,

@@ -1,0 +1,117 @@
+"""What XLA counts of a compiled step, beside the least possible, and why it is more."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from .columns import columns
+from .least import Traffic
+
+Why: TypeAlias = Literal["kernels", "reduction", "kept", "copy", "scalars", "other"]
+"""Why bytes are moved beyond the least.
+
+- `kernels`: XLA makes a kernel for each result, and each reads what it needs for itself.
+- `reduction`: a reduction reads a tensor before what else reads it.
+- `kept`: a value of many elements is written, and read by another kernel.
+- `copy`: a tensor is copied.
+- `scalars`: scalars, and values that are small.
+- `other`: what XLA counts otherwise: what is read in part, and the inside of loops and branches.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Bytes beyond the least: why, of which tensors, and by which lines of the spec."""
+
+    why: Why
+    of: tuple[str, ...]
+    lines: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CompiledStep:
+    """A step of given gradients, compiled.
+
+    `accessed` are the bytes that its kernels read and write: the `least`, and all of the `excess`.
+    `donated` are those of weights and state, `aliased` those of them that are written in place.
+    `doubts` say what XLA does not count as it happens, so that its numbers are not to be trusted.
+    """
+
+    platform: str
+    least: tuple[Traffic, ...]
+    excess: tuple[Excess, ...]
+    accessed: int
+    temporaries: int
+    aliased: int
+    donated: int
+    flops: int
+    transcendentals: int
+    doubts: tuple[str, ...]
+
+
+def lines(step: CompiledStep, weights: int) -> Iterator[str]:
+    """The compiled step as text, for so many weights."""
+    rows = [(f"the compiled step, on {step.platform}", "bytes", "per weight")]
+
+    def row(name: str, count: int) -> None:
+        share = f"{count / weights:.4g}" if weights and 1000 * abs(count) > weights else ""
+        rows.append((name, f"{count:,}", share))
+
+    for each in step.least:
+        row(f"  {each.name}, {_moved(each)}", each.bytes)
+    row("the least possible", sum(each.bytes for each in step.least))
+    for excess in step.excess:
+        row(f"  {_reason(excess)}", excess.bytes)
+    row("all that is accessed", step.accessed)
+    row("temporaries", step.temporaries)
+    row(f"written in place, of {step.donated:,}", step.aliased)
+    yield from columns(rows, "<>>")
+    yield f"operations: {step.flops:,}, and {step.transcendentals:,} roots, powers and the like"
+    yield from (f"! {doubt}" for doubt in step.doubts)
+
+
+def plain(step: CompiledStep) -> dict[str, object]:
+    """The same as plain data."""
+    return {
+        "platform": step.platform,
+        "accessed": step.accessed,
+        "least": [{"of": x.name, "read": x.read, "written": x.written} for x in step.least],
+        "excess": [
+            {"why": x.why, "of": list(x.of), "lines": list(x.lines), "bytes": x.bytes}
+            for x in step.excess
+        ],
+        "temporaries": step.temporaries,
+        "aliased": step.aliased,
+        "donated": step.donated,
+        "flops": step.flops,
+        "transcendentals": step.transcendentals,
+        "doubts": list(step.doubts),
+    }
+
+
+def _moved(traffic: Traffic) -> str:
+    both = ("read", traffic.read), ("written", traffic.written)
+    return " and ".join(word for word, size in both if size)
+
+
+def _reason(excess: Excess) -> str:
+    of, lines = _listed(excess.of), _listed(excess.lines)
+    match excess.why:
+        case "kernels":
+            return f"a kernel for each result: {of} read again"
+        case "reduction":
+            return f"{lines or 'a reduction'}: {of} read again"
+        case "kept":
+            return f"kept between kernels: {lines}" if lines else "kept between kernels"
+        case "copy":
+            return f"copied{': ' if of else ''}{of}"
+        case "scalars":
+            return "scalars and small values"
+        case "other":
+            return "counted otherwise by XLA"
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    *first, last = words or ("",)
+    return f"{', '.join(first)} and {last}" if first else last
