@@ -55,8 +55,9 @@ def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ..
     module = parse(compiled.as_text())
     counted, memory = compiled.cost_analysis(), compiled.memory_analysis()
     accessed = int(counted["bytes accessed"])
-    given = _names((params, state), (WEIGHTS, "")) + _names((params, loss), (GRADIENT, ""))
-    results = _names(traced.out_info, (WEIGHTS, "", ""))
+    known = frozenset(each.name for each in least)
+    given = _names(arguments, (WEIGHTS, "", GRADIENT, ""), known)
+    results = _names(traced.out_info, (WEIGHTS, "", ""), known)
     return CompiledStep(
         platform=jax.default_backend(),
         least=least,
@@ -71,13 +72,14 @@ def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ..
     )
 
 
-def _names(trees: tuple[PyTree, ...], names: tuple[str, ...]) -> list[str]:
-    """Of which tensor each leaf of some trees is: the tree's name, or that of a state's slot."""
+def _names(trees: tuple[PyTree, ...], names: tuple[str, ...], known: frozenset[str]) -> list[str]:
+    """What each leaf of some trees is of: the tree's name, or a slot's; empty for scalars."""
     found = []
     for tree, name in zip(trees, names, strict=True):
         for path, _ in jax.tree.flatten_with_path(tree)[0]:
             slot = re.match(r"\.slots\['(.*?)'\]\['(.*?)'\]", jax.tree_util.keystr(path))
-            found.append(f"{slot[1]}.{slot[2]}" if slot else name)
+            own = f"{slot[1]}.{slot[2]}" if slot else name
+            found.append(own if own in known else "")
     return found
 
 

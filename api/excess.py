@@ -22,13 +22,17 @@ _Key = tuple[Why, tuple[str, ...]]
 
 @dataclass(eq=False, slots=True)
 class _Buffer:
-    """One array: of which tensor it is, if any, what makes it, and what reads it."""
+    """One array: of which tensor it is, if any, what makes it, and what reads it.
+
+    `result` is the tensor that a step gives with it, and `copied` the one that it is a copy of.
+    """
 
     array: Array
     name: str = ""
     maker: Instruction | None = None
     readers: list[Instruction] = field(default_factory=list)
     result: str | None = None
+    copied: str = ""
 
     @property
     def is_given(self) -> bool:
@@ -56,7 +60,8 @@ def excess(
         least += explained.least(buffer)
         for why, lines, count in explained.reasons(buffer):
             found[why, lines] += count
-            of.setdefault((why, lines), {}).update({buffer.name or buffer.result or "": None})
+            name = buffer.name or buffer.result or buffer.copied
+            of.setdefault((why, lines), {})[name] = None
     found["other", ()] = accessed - least - sum(found.values())
     made = (
         Excess(why, tuple(filter(None, of.get((why, lines), {}))), lines, count)
@@ -108,8 +113,10 @@ class _Followed:
             for operand in operands:
                 for buffer in operand:
                     buffer.readers.append(one)
-        self.made[one.name] = self._new(one, maker=one)
-        return self.made[one.name]
+        made = self.made[one.name] = self._new(one, maker=one)
+        if one.op == "copy":
+            made[0].copied = operands[0][0].name
+        return made
 
     def _new(
         self, one: Instruction, name: str = "", maker: Instruction | None = None

@@ -57,8 +57,9 @@ def plan(
 ) -> None:
     """Say which tensor gets what, and what the state and a step cost.
 
-    Nothing of the size of the weights is allocated, also where the step is compiled. The exit code is 1 when an `assert` of the
-    spec does not hold, or when no state could be made for these weights.
+    Nothing of the size of the weights is allocated, also where the step is compiled. The exit code
+    is 1 when an `assert` of the spec does not hold, or when no state could be made for these
+    weights.
 
     Example:
       optc plan adamw --params gpt2-124m

@@ -19,6 +19,10 @@ Why: TypeAlias = Literal["kernels", "reduction", "kept", "copy", "scalars", "oth
 """
 
 
+_LISTED = 4
+"""How many names a line has; the JSON has all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Excess:
     """Bytes beyond the least: why, of which tensors, and by which lines of the spec."""
@@ -52,21 +56,21 @@ class CompiledStep:
 
 def lines(step: CompiledStep, weights: int) -> Iterator[str]:
     """The compiled step as text, for so many weights."""
-    rows = [(f"the compiled step, on {step.platform}", "bytes", "per weight")]
+    rows = [("bytes", "per weight", f"of the compiled step, on {step.platform}")]
 
-    def row(name: str, count: int) -> None:
+    def row(count: int, name: str) -> None:
         share = f"{count / weights:.4g}" if weights and 1000 * abs(count) > weights else ""
-        rows.append((name, f"{count:,}", share))
+        rows.append((f"{count:,}", share, name))
 
     for each in step.least:
-        row(f"  {each.name}, {_moved(each)}", each.bytes)
-    row("the least possible", sum(each.bytes for each in step.least))
+        row(each.bytes, f"  {each.name}, {_moved(each)}")
+    row(sum(each.bytes for each in step.least), "the least possible")
     for excess in step.excess:
-        row(f"  {_reason(excess)}", excess.bytes)
-    row("all that is accessed", step.accessed)
-    row("temporaries", step.temporaries)
-    row(f"written in place, of {step.donated:,}", step.aliased)
-    yield from columns(rows, "<>>")
+        row(excess.bytes, f"  {_reason(excess, bool(step.doubts))}")
+    row(step.accessed, "all that is accessed")
+    row(step.temporaries, "temporaries")
+    row(step.aliased, f"written in place, of {step.donated:,} that may be")
+    yield from columns(rows, ">><")
     yield f"operations: {step.flops:,}, and {step.transcendentals:,} roots, powers and the like"
     yield from (f"! {doubt}" for doubt in step.doubts)
 
@@ -95,7 +99,7 @@ def _moved(traffic: Traffic) -> str:
     return " and ".join(word for word, size in both if size)
 
 
-def _reason(excess: Excess) -> str:
+def _reason(excess: Excess, doubted: bool) -> str:
     of, lines = _listed(excess.of), _listed(excess.lines)
     match excess.why:
         case "kernels":
@@ -105,13 +109,15 @@ def _reason(excess: Excess) -> str:
         case "kept":
             return f"kept between kernels: {lines}" if lines else "kept between kernels"
         case "copy":
-            return f"copied{': ' if of else ''}{of}"
+            return f"copied: {of}" if of else "copied"
         case "scalars":
             return "scalars and small values"
         case "other":
-            return "counted otherwise by XLA"
+            inside = "in loops, choices and calls, " if doubted else ""
+            return f"{inside}as XLA counts it otherwise"
 
 
 def _listed(words: tuple[str, ...]) -> str:
-    *first, last = words or ("",)
+    more = len(words) - _LISTED
+    *first, last = (*words[:_LISTED], f"{more} more") if more > 0 else words or ("",)
     return f"{', '.join(first)} and {last}" if first else last
