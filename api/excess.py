@@ -94,11 +94,9 @@ class _Followed:
     ) -> list[_Buffer]:
         operands = [values[name] for name in one.operands]
         match one.op:
-            case "parameter" if one.number in known:
-                return known[one.number]
             case "parameter":
                 assert one.number is not None, "a parameter has a number"
-                return self._new(one, name=self.given[one.number])
+                return known.get(one.number) or self._new(one, name=self.given[one.number])
             case "bitcast":
                 return operands[0]
             case "tuple":
