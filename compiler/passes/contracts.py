@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...grammar.diagnostic import OptcError, did_you_mean
 from . import PIPELINE, Pass
 
-_ULPS: Mapping[str, int] = {"curvature": 8, "gram": 4096, "diagonal": 8, "factor": 16}
+_ULPS: Mapping[str, int] = {"gram": 16, "diagonal": 16, "factor": 16}
 """How far a pass may round, where it rounds; see `Contract.ulps`."""
 
 
@@ -28,6 +28,11 @@ class Contract:
     needs: str
     guarantees: str
     ulps: int
+
+    @property
+    def headline(self) -> str:
+        """The first sentence of the summary, without its full stop."""
+        return self.summary.partition(". ")[0].removesuffix(".")
 
 
 def contracts() -> tuple[Contract, ...]:
