@@ -19,12 +19,11 @@ from ..runtime.tree import PyTree
 from .excess import excess
 from .hlo import Module, parse
 
-ANSWERED = {"loss", "grad"}
-"""The oracles that are given; what another costs is the model's to say."""
+_ALONE = "the step cannot be compiled without a model"
 
 
 class NoStepError(OptcError):
-    """The step of an optimizer cannot be compiled without a model; the message says why."""
+    """The step of an optimizer cannot be compiled for some weights; the message says why."""
 
 
 def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ...]) -> CompiledStep:
@@ -33,24 +32,25 @@ def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ..
     As in `Optimizer.step` weights and state are donated, and what is observed is a result.
     """
     program = optimizer.program
-    if others := program.needs - ANSWERED:
-        oracle = min(others)
-        asks = f"{program.asked_by[oracle]} asks for `{oracle}`, of which only a model knows"
-        raise NoStepError(f"the step cannot be compiled alone: {asks}")
     static = {n: x for n, x in optimizer.values.items() if program.hyperparameters[n].static}
     lift = partial(program.lifted, static=static)
 
     def step(params: PyTree, state: State, grads: PyTree, loss: jax.Array) -> Any:
         w = enter(params, lift)
         given = Given(enter(grads, lift), loss)
-        outcome, after, _ = program.advance(w, state, None, None, static=static, given=given)
+        outcome, after, _ = program.advance(
+            w, state, None, None, static=static, given=given, unavailable=_ALONE
+        )
         observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
         return leave(next_weights(w, outcome)), after, observed
 
-    state = jax.eval_shape(optimizer.init, params)
     loss = jax.eval_shape(lambda: jnp.zeros(()))
-    arguments = params, state, params, loss
-    traced = jax.jit(step, donate_argnums=(0, 1), keep_unused=True).trace(*arguments)
+    try:
+        state = jax.eval_shape(optimizer.init, params)
+        arguments = params, state, params, loss
+        traced = jax.jit(step, donate_argnums=(0, 1), keep_unused=True).trace(*arguments)
+    except ValueError as error:
+        raise NoStepError(str(error)) from error
     compiled = traced.lower().compile()
     module = parse(compiled.as_text())
     counted, memory = compiled.cost_analysis(), compiled.memory_analysis()
