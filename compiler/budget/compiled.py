@@ -15,7 +15,7 @@ Why: TypeAlias = Literal["kernels", "reduction", "kept", "copy", "scalars", "oth
 - `kept`: a value of many elements is written, and read by another kernel.
 - `copy`: a tensor is copied.
 - `scalars`: scalars, and values that are small.
-- `other`: what XLA counts otherwise: what is read in part, and the inside of loops and branches.
+- `other`: what XLA counts otherwise: tables of pointers, and what is read in part.
 """
 
 
@@ -66,7 +66,7 @@ def lines(step: CompiledStep, weights: int) -> Iterator[str]:
         row(each.bytes, f"  {each.name}, {_moved(each)}")
     row(sum(each.bytes for each in step.least), "the least possible")
     for excess in step.excess:
-        row(excess.bytes, f"  {_reason(excess, bool(step.doubts))}")
+        row(excess.bytes, f"  {_reason(excess)}")
     row(step.accessed, "all that is accessed")
     row(step.temporaries, "temporaries")
     row(step.aliased, f"written in place, of {step.donated:,} that may be")
@@ -99,7 +99,7 @@ def _moved(traffic: Traffic) -> str:
     return " and ".join(word for word, size in both if size)
 
 
-def _reason(excess: Excess, doubted: bool) -> str:
+def _reason(excess: Excess) -> str:
     of, lines = _listed(excess.of), _listed(excess.lines)
     match excess.why:
         case "kernels":
@@ -113,8 +113,7 @@ def _reason(excess: Excess, doubted: bool) -> str:
         case "scalars":
             return "scalars and small values"
         case "other":
-            inside = "in loops, choices and calls, " if doubted else ""
-            return f"{inside}as XLA counts it otherwise"
+            return "as XLA counts it otherwise"
 
 
 def _listed(words: tuple[str, ...]) -> str:
