@@ -92,7 +92,7 @@ def _doubts(module: Module) -> Iterator[str]:
     if branches := ops["conditional"]:
         yield f"{_many(branches, 'choice')}: the dearest side of each is counted"
     for target, times in sorted(called.items()):
-        yield f"{_many(times, 'call')} of {target}: what it works on is counted, and not its work"
+        yield f"{_many(times, 'call')} of {target}: nothing of it is counted"
 
 
 def _many(count: int, noun: str) -> str:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from ..compiler.budget.compiled import Excess, Why
 from .hlo import Array, Computation, Instruction, Module
 
-_NOTHING = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
-"""Instructions that move nothing."""
+_NOTHING = {
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
+    "custom-call",
+}
+"""Instructions that move nothing, or of which XLA does not know what they move."""
 
 _SMALL = 64
 """A value of no more bytes, made on the way, counts with the scalars."""
@@ -145,7 +148,7 @@ class _Followed:
         return made
 
     def _moved(self, computation: Computation) -> int:
-        """About what a computation moves, to find the dearest side of a choice."""
+        """What is made in a computation, to find the dearest side of a choice."""
         inner = self.module.walk(computation)
         return sum(array.bytes for one in inner if one.op not in _NOTHING for array in one.arrays)
 

@@ -126,7 +126,7 @@ def test_what_xla_does_not_count_as_it_happens_is_said():
     assert list(_doubts(parse(LOOSE))) == [
         "1 loop: one round of each is counted, and not how many there are",
         "1 choice: the dearest side of each is counted",
-        "2 calls of lapack_sgeqrf_ffi: what it works on is counted, and not its work",
+        "2 calls of lapack_sgeqrf_ffi: nothing of it is counted",
     ]
 
 
