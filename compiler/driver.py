@@ -49,7 +49,7 @@ def print_program(
 ) -> Compiled:
     """The module of a lowered graph, verified at each border, `without` some of the passes."""
     graph = optimised(graph, without)
-    text = module_text(plan(graph), version())
+    text = module_text(plan(graph), version(), without)
     return Compiled(graph.name, text, graph, summary(graph), diagnostics)
 
 
