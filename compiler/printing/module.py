@@ -94,11 +94,11 @@ class _Module:
 
     def _head(self) -> list[str]:
         summary = self.graph.doc or f"The optimizer `{self.graph.name}`."
-        left_out = f" without {', '.join(self.without)}" if self.without else ""
         origin = (
-            f"Compiled from `{self.graph.file}` by optc {self.version}{left_out}. "
+            f"Compiled from `{self.graph.file}` by optc {self.version}. "
             "Comments show the lines of the spec."
         )
+        origin += f"\nPasses left out: {', '.join(self.without)}." if self.without else ""
         return docstring(f"{summary}\n\n{origin}")
 
     def _imports(self, body: str) -> list[str]:
