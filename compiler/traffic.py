@@ -127,8 +127,8 @@ class _Kernels:
         apart = not self._is_fusible(node) or not all(map(self._fuses, users))
         if len(wanted) > 1 and not again:
             apart |= self._is_dear(node) or self._is_behind_itself(node)
-        if any(map(self._is_reduction, wanted)):
-            apart |= len(wanted) > 1 or node.op == "where"
+        if any(map(self._is_reduction, wanted)) and (len(wanted) > 1 or node.op == "where"):
+            apart, again = True, False
         if node.id not in self.results and not apart:
             return wanted
         self.stored.add(node.id)

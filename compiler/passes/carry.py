@@ -127,9 +127,9 @@ class _Spelling:
                 return None
             fields.append(terms[0].field)
             factor = replace(terms[0], field=None)
-        if factor == _Term(None):
-            return None
         scalars = (*factor.over, *factor.under)
+        if not scalars or not all(self.nodes[i].type.is_scalar for i in scalars):
+            return None
         signed = growth.signed or all(self.signs.is_positive(i, self.nodes) for i in scalars)
         if not signed and node.op != "norm":
             return None
