@@ -14,7 +14,7 @@ from optc.compiler.passes.cse import cse
 from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.factor import factor
 from optc.compiler.passes.fold import fold
-from optc.compiler.traffic import traffic
+from optc.compiler.traffic import moved
 from optc.compiler.verify import verify
 
 ROUNDING = 3 * 16 * 2.0**-52
@@ -40,7 +40,7 @@ def factored(spec):
 
 
 def tensors(graph):
-    return traffic(graph).tensors
+    return moved(graph).tensors
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -62,7 +62,7 @@ def test_no_other_shipped_optimizer_changes():
         assert carry(graph) == graph, name
 
 
-def moved(body, parameters="a = 2.0 in (0, 4), c = 0.5 in [0, 1)"):
+def both(body, parameters="a = 2.0 in (0, 4), c = 0.5 in [0, 1)"):
     """The tensors that a rule moves before and after, where it keeps its numbers."""
     graph = factored(
         f"rule precondition own(a, c) {{ {body} }}\n"
@@ -76,21 +76,21 @@ def moved(body, parameters="a = 2.0 in (0, 4), c = 0.5 in [0, 1)"):
 
 def test_a_sum_that_is_asked_for_its_norm_is_not_stored():
     # Stored: g, w -> u; u -> norm; w, u -> w. Carried: g, w, c -> norm; g, w -> w.
-    assert moved("u = g + c * w  return u / norm(u)") == (7, 6)
+    assert both("u = g + c * w  return u / norm(u)") == (7, 6)
 
 
 def test_a_factor_leaves_a_reduction():
     # Before: s and its broadcast are read for the norm; after, s alone.
-    assert moved("state s = zeros(g)  s <- s + g^2  return g / norm(a * s)") == (8, 7)
+    assert both("state s = zeros(g)  s <- s + g^2  return g / norm(a * s)") == (8, 7)
 
 
 def test_a_state_ends_in_what_takes_two_tensors():
     # Before, the weights' kernel reads g and a copy of the old state; after, the new state.
-    assert moved("state s = ones(g)  s <- s + c * g^2 + a  return g / sqrt(s)") == (9, 7)
+    assert both("state s = ones(g)  s <- s + c * g^2 + a  return g / sqrt(s)") == (9, 7)
 
 
 def test_a_difference_is_not_taken_apart():
-    one, other = moved("u = g - w  return u / norm(u)")
+    one, other = both("u = g - w  return u / norm(u)")
     assert one == other
 
 
