@@ -191,14 +191,17 @@ def _loaded(
 ) -> Callable[..., Any]:
     if lapack:
         _prepare_lapack()
-    found: Callable[..., Any] = serialize_executable.deserialize_and_load(
+    found = serialize_executable.deserialize_and_load(
         payload,
         jax.tree.structure((given, {})),
         out_tree,
         backend=device.client,
         execution_devices=[device],
     )
-    return found
+    assert len(found.in_avals) == 2, "it takes arguments by place and by name"
+    assert found.out_info is not None, "it has as many results as are expected of it"
+    run: Callable[..., Any] = found
+    return run
 
 
 @cache
