@@ -60,11 +60,11 @@ class Kept(Protocol):
 class Results:
     """How results are built, of a function whose executable is kept and which is not traced.
 
-    `tree(args, rest)` is a tree like the results; `rest(results)` is the part of them that the
-    arguments do not show, of which nothing is kept but its structure.
+    `tree(args, rest)` is a tree like the results; `rest(args, results)` is what the arguments do
+    not show of it, and is kept. It has no containers of a caller, which may be gone another time.
     """
 
-    rest: Callable[[PyTree], PyTree]
+    rest: Callable[[tuple[Any, ...], PyTree], PyTree]
     tree: Callable[[tuple[Any, ...], PyTree], PyTree]
 
 
@@ -119,7 +119,7 @@ class Warm:
     ) -> Callable[..., Any] | None:
         """The executable for some arguments, kept or made; None for what is left to JAX."""
         device = _device(leaves)
-        if device is None or jax.config.jax_disable_jit:
+        if device is None or getattr(jax.config, "jax_disable_jit", False):
             return None
         if self._made_of is None or self._results is None:
             return self._by_program(args, device)
@@ -143,7 +143,7 @@ class Warm:
                 _log.debug("passed over, since it cannot be loaded: %s", error)
         lowered = self._jitted.lower(*given)
         compiled: Callable[..., Any] = lowered.compile()
-        rest = results.rest(_example(lowered.out_tree))
+        rest = results.rest(given, _example(lowered.out_tree))
         self._write(key, compiled, lowered.as_text(), rest)
         return compiled
 

@@ -23,6 +23,7 @@ from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
 from .random import key_data, model_key, wrap_key
+from .skeleton import Skeleton, built, skeleton
 from .state import Layout, Outcome, Report, Slots, State
 from .transform import transformation
 from .tree import PyTree, Tree, leaves_of
@@ -288,7 +289,7 @@ class Program:
             f"{self.name}_apply",
             (self.lifting, static),
             results=Results(
-                rest=lambda after: after[2],
+                rest=lambda given, after: after[2],
                 tree=lambda given, report: (given[0], given[1], report),
             ),
             donated=(0, 1),
@@ -300,14 +301,14 @@ class Program:
         def init(params: PyTree, floats: dict[str, jax.Array], key: jax.Array | None) -> State:
             return self.fresh(params, static, floats, key)
 
+        def tree(given: tuple[Any, ...], told: Skeleton) -> PyTree:
+            return jax.eval_shape(init, *given) if told is None else built(told, *given[:2])
+
         return self._functions.jitted(
             init,
             f"{self.name}_init",
             (self.lifting, static),
-            results=Results(
-                rest=lambda state: None,
-                tree=lambda given, _: jax.eval_shape(init, *given),
-            ),
+            results=Results(rest=lambda given, state: skeleton(state, given[0]), tree=tree),
         )
 
     def layout(self, w: Field, h: Mapping[str, Value]) -> Layout:
