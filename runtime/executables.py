@@ -12,38 +12,26 @@ that comes of it. An executable that cannot be loaded is as good as none.
 Functions keep unused arguments: which of them are unused is not in the text of a program.
 """
 
-import hashlib
 import logging
-import os
 import pickle
-import platform
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import jax
 import numpy as np
 from jax.experimental import serialize_executable
 
-from .tree import PyTree, path_text
+from .keys import context, devices_of, key, shown
+from .tree import PyTree
 
 _log = logging.getLogger(__name__)
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _POINTS_INTO_PROCESS = re.compile(r"@\w*(?:[Cc]allback|CustomSPMDPartitioning)")
 """Calls of a lowered program that hold addresses of this process."""
-
-_CONTEXT = (
-    *("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion"),
-    *("jax_default_device", "jax_disable_jit", "jax_debug_nans", "jax_default_prng_impl"),
-    *("jax_threefry_partitionable", "jax_softmax_custom_jvp", "jax_enable_custom_prng"),
-)
-"""Options of JAX that may be others in the next call: a call that finds them changed looks anew."""
 
 
 class Kept(Protocol):
@@ -68,10 +56,17 @@ class Results:
     tree: Callable[[tuple[Any, ...], PyTree], PyTree]
 
 
+_Devices: TypeAlias = tuple[jax.Device, ...]
+_Executable: TypeAlias = Callable[..., Any]
+
+
 class Warm:
     """A jitted function whose executables are kept, called as that is.
 
-    `static` is the position of an argument that is static.
+    `static` is the position of an argument that is static. `made_of` is all that decides what the
+    function does but for its arguments, where no code of a caller has a part in it, and `results`
+    how its results are built then. Of arguments that are traced, of weak types, or on devices that
+    have no common mesh nothing is kept.
     """
 
     def __init__(
@@ -88,8 +83,8 @@ class Warm:
         self._static = static
         self._made_of = made_of
         self._results = results
-        self._found: dict[Any, Callable[..., Any] | None] = {}
-        self._last: dict[Any, Callable[..., Any]] = {}
+        self._found: dict[Any, _Executable | None] = {}
+        self._last: dict[Any, _Executable] = {}
 
     def __call__(self, *args: Any) -> Any:
         """What the function gives."""
@@ -97,7 +92,7 @@ class Warm:
         leaves, structure = jax.tree.flatten(given)
         if not all(map(_is_array, leaves)):
             return self._jitted(*args)
-        now = (None if self._static is None else args[self._static], *_context())
+        now = (None if self._static is None else args[self._static], *context())
         last = self._last.get(now)
         if last is not None:
             # It checks all arguments before it runs, and what it refuses may be another's.
@@ -116,92 +111,110 @@ class Warm:
 
     def _find(
         self, args: tuple[Any, ...], given: tuple[Any, ...], leaves: Sequence[Any]
-    ) -> Callable[..., Any] | None:
-        """The executable for some arguments, kept or made; None for what is left to JAX."""
-        device = _device(leaves)
-        if device is None or getattr(jax.config, "jax_disable_jit", False):
+    ) -> _Executable | None:
+        """The executable for some arguments, kept or made; None where none is kept."""
+        devices = devices_of(leaves)
+        if devices is None or getattr(jax.config, "jax_disable_jit", False):
             return None
         if self._made_of is None or self._results is None:
-            return self._by_program(args, device)
-        return self._by_content(given, self._made_of, self._results, device)
+            return self._by_program(args, devices)
+        return self._by_content(given, self._made_of, self._results, devices)
 
     def _by_content(
-        self,
-        given: tuple[Any, ...],
-        made_of: Sequence[object],
-        results: Results,
-        device: jax.Device,
-    ) -> Callable[..., Any]:
-        key = _key(_facts(device), _options(), made_of, _shown(given))
-        kept = self._read(key)
-        if kept is not None:
-            try:
-                rest, lapack, payload = kept
-                out_tree = jax.tree.structure(results.tree(given, rest))
-                return _loaded(payload, given, out_tree, device, lapack)
-            except Exception as error:
-                _log.debug("passed over, since it cannot be loaded: %s", error)
-        lowered = self._jitted.lower(*given)
-        compiled: Callable[..., Any] = lowered.compile()
-        rest = results.rest(given, _example(lowered.out_tree))
-        self._write(key, compiled, lowered.as_text(), rest)
-        return compiled
+        self, given: tuple[Any, ...], made_of: Sequence[object], results: Results, devices: _Devices
+    ) -> _Executable:
+        name = key(devices, made_of, shown(given))
 
-    def _by_program(self, args: tuple[Any, ...], device: jax.Device) -> Callable[..., Any]:
+        def loaded(rest: PyTree, payload: bytes) -> _Executable:
+            return _loaded(payload, given, jax.tree.structure(results.tree(given, rest)), devices)
+
+        kept = self._taken(name, loaded)
+        if kept is not None:
+            return kept
+        lowered = self._jitted.lower(*given)
+        rest = results.rest(given, _example(lowered.out_tree))
+        return self._made(name, lowered, lowered.as_text(), rest)
+
+    def _by_program(self, args: tuple[Any, ...], devices: _Devices) -> _Executable:
         traced = self._jitted.trace(*args)
         lowered = traced.lower()
         text = lowered.as_text()
-        avals = [str(x) for x in (*traced.jaxpr.in_avals, *traced.jaxpr.out_avals)]
-        key = _key(_facts(device), _options(), text, avals)
-        kept = self._read(key)
-        if kept is not None:
-            try:
-                _, lapack, payload = kept
-                given, _ = _example(lowered.in_tree)
-                return _loaded(payload, given, lowered.out_tree, device, lapack)
-            except Exception as error:
-                _log.debug("passed over, since it cannot be loaded: %s", error)
-        compiled: Callable[..., Any] = lowered.compile()
-        self._write(key, compiled, text, None)
-        return compiled
+        types = [str(x) for x in (*traced.jaxpr.in_avals, *traced.jaxpr.out_avals)]
+        name = key(devices, text, types)
 
-    def _read(self, key: str) -> Any:
-        data = self._store.read(key)
+        def loaded(rest: PyTree, payload: bytes) -> _Executable:
+            given, _ = _example(lowered.in_tree)
+            return _loaded(payload, given, lowered.out_tree, devices)
+
+        return self._taken(name, loaded) or self._made(name, lowered, text, None)
+
+    def _taken(
+        self, name: str, loaded: Callable[[PyTree, bytes], _Executable]
+    ) -> _Executable | None:
+        """The executable that is kept under a name; None where there is none that can be loaded."""
+        data = self._store.read(name)
+        if data is None:
+            return None
         try:
-            return None if data is None else pickle.loads(data)
+            rest, lapack, payload = pickle.loads(data)
+            if lapack:
+                _prepare_lapack()
+            return loaded(rest, payload)
         except Exception as error:
-            _log.debug("passed over, since it cannot be read: %s", error)
+            _log.debug("passed over, since it cannot be loaded: %s", error)
             return None
 
-    def _write(self, key: str, compiled: Any, text: str, rest: PyTree) -> None:
+    def _made(self, name: str, lowered: Any, text: str, rest: PyTree) -> _Executable:
+        """A new executable, which is kept if it can be."""
+        before = _heard().hits
+        compiled: Any = lowered.compile()
         if _POINTS_INTO_PROCESS.search(text):
             _log.debug("not kept, since it calls into this process")
-            return
-        try:
-            payload, _, _ = serialize_executable.serialize(compiled)
-            data = pickle.dumps((rest, "@lapack_" in text, payload))
-        except Exception as error:
-            _log.debug("not kept, since it cannot be written: %s", error)
-            return
-        self._store.write(key, data)
+        elif _heard().hits != before:
+            # XLA writes what it has read itself without its machine code.
+            _log.debug("not kept, since it comes from JAX's own cache")
+        else:
+            try:
+                payload, _, _ = serialize_executable.serialize(compiled)
+                self._store.write(name, pickle.dumps((rest, "@lapack_" in text, payload)))
+            except Exception as error:
+                _log.debug("not kept, since it cannot be written: %s", error)
+        run: _Executable = compiled
+        return run
 
 
 def _loaded(
-    payload: bytes, given: tuple[Any, ...], out_tree: Any, device: jax.Device, lapack: bool
-) -> Callable[..., Any]:
-    if lapack:
-        _prepare_lapack()
+    payload: bytes, given: tuple[Any, ...], out_tree: Any, devices: _Devices
+) -> _Executable:
     found = serialize_executable.deserialize_and_load(
         payload,
         jax.tree.structure((given, {})),
         out_tree,
-        backend=device.client,
-        execution_devices=[device],
+        backend=devices[0].client,
+        execution_devices=devices,
     )
     assert len(found.in_avals) == 2, "it takes arguments by place and by name"
     assert found.out_info is not None, "it has as many results as are expected of it"
-    run: Callable[..., Any] = found
+    run: _Executable = found
     return run
+
+
+class _Heard(threading.local):
+    """What JAX has said in this thread: how often its own cache had what was to be compiled."""
+
+    hits = 0
+
+
+@cache
+def _heard() -> _Heard:
+    heard = _Heard()
+
+    def listen(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            heard.hits += 1
+
+    jax.monitoring.register_event_listener(listen)
+    return heard
 
 
 @cache
@@ -232,68 +245,3 @@ def _is_array(x: Any) -> bool:
 
 def _signature(x: Any) -> Any:
     return x.shape, x.dtype, getattr(x, "sharding", None), getattr(x, "committed", None)
-
-
-def _context() -> tuple[object, ...]:
-    return tuple(getattr(jax.config, name, None) for name in _CONTEXT)
-
-
-def _device(leaves: Sequence[Any]) -> jax.Device | None:
-    """The one device on which all arrays lie; None where there are several, or a mesh is set."""
-    sets = {frozenset(x.sharding.device_set) for x in leaves if isinstance(x, jax.Array)}
-    if len(sets) != 1 or not jax.sharding.get_abstract_mesh().empty:
-        return None
-    devices = sets.pop()
-    return next(iter(devices)) if len(devices) == 1 else None
-
-
-def _shown(given: PyTree) -> list[object]:
-    """All of some arguments that a trace may depend on: structure, paths, shapes and places."""
-    keyed, structure = jax.tree_util.tree_flatten_with_path(given)
-    rows = [
-        (path_text(keys), x.shape, str(x.dtype), getattr(x, "committed", None)) for keys, x in keyed
-    ]
-    return [_ADDRESS.sub("", str(structure)), *rows]
-
-
-def _options() -> Mapping[str, object]:
-    """All options of JAX, here and now."""
-    return dict(sorted(jax.config.values.items()))
-
-
-def _key(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _facts(device: jax.Device) -> tuple[object, ...]:
-    """What an executable depends on beside its function: versions, the device, options of XLA."""
-    client = device.client
-    environment = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
-    backend = (jax.default_backend(), jax.device_count(), jax.process_count())
-    kind = (client.platform, client.platform_version, device.device_kind, device.id)
-    return (*_software(), *backend, *kind, *environment, *_processor())
-
-
-@cache
-def _software() -> tuple[object, ...]:
-    """The versions of all that makes an executable, and this library's own text."""
-    names = ("jax", "jaxlib", "optax", "numpy", "matfree")
-    own = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        own.update(file.read_bytes())
-    versions = [metadata.version(name) for name in names]
-    return (sys.version, own.hexdigest(), *versions)
-
-
-@cache
-def _processor() -> tuple[object, ...]:
-    """What the machine code of a CPU depends on: its kind, its instructions, how many there are."""
-    told = ""
-    try:
-        with open("/proc/cpuinfo") as file:
-            lines = file.read().split("\n\n")[0].splitlines()
-        told = "\n".join(x for x in lines if x.startswith(("flags", "Features", "model name")))
-    except OSError:
-        pass
-    machine = (platform.system(), platform.machine(), platform.processor())
-    return (*machine, told, os.cpu_count())

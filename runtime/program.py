@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from .border import apart, enter, leave, next_weights, reported
-from .devices import along, on_their_mesh, placed_like
+from .devices import along, are_shared, on_their_mesh, placed_like
 from .executables import Kept, Results
 from .field import Field, scalar_dtype
 from .functions import Functions
@@ -186,8 +186,11 @@ class Program:
         floats: dict[str, jax.Array],
         key: jax.Array | None,
     ) -> State:
-        """The same, in one jitted function where executables are kept."""
-        if not self._functions.are_kept:
+        """The same, in one jitted function where executables are kept.
+
+        On several devices it is made as ever: there XLA would choose where slots lie.
+        """
+        if not self._functions.are_kept or are_shared(params):
             return self.fresh(params, static, floats, key)
         state: State = self.jitted_init(static)(params, floats, key)
         return state._replace(slots=apart(state.slots, (params, floats)))

@@ -19,7 +19,7 @@ Skeleton: TypeAlias = tuple[bool, dict[str, dict[str, tuple[bool, ...] | None]]]
 
 def skeleton(state: State, params: PyTree) -> Skeleton:
     """What tells how a state of some weights is built, if that can be told."""
-    weights = jax.tree.structure(params)
+    weights: Any = jax.tree.structure(params)
     try:
         slots = {
             stage: {name: _members(slot, weights) for name, slot in own.items()}
@@ -28,15 +28,15 @@ def skeleton(state: State, params: PyTree) -> Skeleton:
     except (ValueError, TypeError, AttributeError):
         return None
     told = state.key is not None, slots
-    rebuilt = jax.tree.structure(built(told, params, state.hyperparameters))
-    return told if rebuilt == jax.tree.structure(state) else None
+    again: Any = jax.tree.structure(built(told, params, state.hyperparameters))
+    return told if again == jax.tree.structure(state) else None
 
 
 def built(told: Skeleton, params: PyTree, hyperparameters: dict[str, Any]) -> State:
     """A state with a 0 in the place of each array."""
     assert told is not None, "what has no skeleton is not built"
     has_key, slots = told
-    weights = jax.tree.structure(params)
+    weights: Any = jax.tree.structure(params)
 
     def slot(members: tuple[bool, ...] | None) -> PyTree:
         if members is None:

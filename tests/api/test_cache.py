@@ -321,6 +321,32 @@ def test_what_calls_into_this_process_is_not_kept(store):
     assert store.usage().entries == before == 2, "the module and the fresh state"
 
 
+def test_what_comes_from_the_cache_of_jax_is_not_kept(tmp_path, monkeypatch, store):
+    """XLA writes what it has read itself without its machine code."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path / "jax"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: jax.config.values[name] for name in options}
+    try:
+        for name, value in options.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        expected = started(optc.compile(PLAIN, cache=True))
+        assert store.usage().entries == 3
+        store.clear()
+        same(started(optc.compile(PLAIN, cache=True)), expected)
+        assert store.usage().entries == 1, "the module"
+        same(started(optc.compile(PLAIN, cache=True)), expected)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
 def test_the_callers_own_stages_are_traced(tmp_path, monkeypatch):
     """A module of the caller may change without a version that could tell."""
     monkeypatch.syspath_prepend(str(tmp_path))
