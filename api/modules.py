@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -46,21 +46,21 @@ def module_of(
     located: Located,
     settings: Mapping[str, Scalar] | None = None,
     observe: Mapping[str, str] | None = None,
-    *,
+    without: Collection[str] = (),
     store: Store | None = None,
 ) -> Module:
     """The module of a spec, taken from a store where it has it, and kept there where not.
 
-    `settings` and `observe` are those of the compiler. Raises SpecError as that does.
+    The others are those of the compiler. Raises SpecError and UnknownPassError as that does.
     """
     if store is None:
-        return _compiled(located, settings, observe)
-    key = _key(located, settings, observe)
+        return _compiled(located, settings, observe, without)
+    key = _key(located, settings, observe, without)
     kept = _read(store.read(key), located)
     if kept is not None:
         return kept
     before = _used(located)
-    module = _compiled(located, settings, observe)
+    module = _compiled(located, settings, observe, without)
     # A file that was changed meanwhile may have been read before or after.
     if before is not None and before == _used(located):
         text = json.dumps({"name": module.name, "source": module.source, "uses": before})
@@ -69,11 +69,14 @@ def module_of(
 
 
 def _compiled(
-    located: Located, settings: Mapping[str, Scalar] | None, observe: Mapping[str, str] | None
+    located: Located,
+    settings: Mapping[str, Scalar] | None,
+    observe: Mapping[str, str] | None,
+    without: Collection[str],
 ) -> Module:
     from ..compiler.driver import compile_spec  # a third of a start, which a kept module spares
 
-    compiled = compile_spec(located, settings, observe)
+    compiled = compile_spec(located, settings, observe, without)
     return Module(compiled.name, compiled.source)
 
 
@@ -127,11 +130,14 @@ def _digest(source: Source) -> str:
 
 
 def _key(
-    located: Located, settings: Mapping[str, Scalar] | None, observe: Mapping[str, str] | None
+    located: Located,
+    settings: Mapping[str, Scalar] | None,
+    observe: Mapping[str, str] | None,
+    without: Collection[str],
 ) -> str:
     """A key of all that decides a module's text but for the files that its spec uses."""
     spec = (located.name, str(located.folder), located.allowed, located.modules)
-    options = (sorted((settings or {}).items()), sorted((observe or {}).items()))
+    options = (sorted((settings or {}).items()), sorted((observe or {}).items()), sorted(without))
     parts = (_compiler(), _digest(located.source), spec, options)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -38,6 +38,7 @@ def load(
     defaults: Mapping[str, Scalar] | None = None,
     allow_use: Iterable[str | PathLike[str]] = (),
     allow_extern: Iterable[str] = (),
+    without: Iterable[str] = (),
     lifting: Way | None = None,
     mesh: jax.sharding.Mesh | None = None,
     axis: str | None = None,
@@ -47,15 +48,17 @@ def load(
 
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
     the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
-    functions its `extern` stages may call. `lifting` says how matrices are lifted, in the place of
+    functions its `extern` stages may call. `without` names passes of the compiler that are left
+    out. `lifting` says how matrices are lifted, in the place of
     what the spec says, and with a `mesh` of devices stacks are split over its `axis`; see
     `runtime.lifting`. With `cache` the module and its executables are kept in the user's cache
     folder, and taken from there. Raises FileNotFoundError when there is no such spec,
-    SpecError, with all diagnostics, when it has a mistake, and ImportError when a module of
-    `allow_extern` cannot be imported.
+    SpecError, with all diagnostics, when it has a mistake, ValueError for a pass that there is not,
+    and ImportError when a module of `allow_extern` cannot be imported.
     """
     located = locate(spec, allow_use, allow_extern)
-    return program_of(located, defaults, cache=cache).lift(lifting, mesh, axis)
+    program = program_of(located, defaults, without=without, cache=cache)
+    return program.lift(lifting, mesh, axis)
 
 
 def compile(
@@ -64,6 +67,7 @@ def compile(
     *,
     defaults: Mapping[str, Scalar] | None = None,
     allow_extern: Iterable[str] = (),
+    without: Iterable[str] = (),
     lifting: Way | None = None,
     mesh: jax.sharding.Mesh | None = None,
     axis: str | None = None,
@@ -71,12 +75,13 @@ def compile(
 ) -> Program:
     """The program of a spec given as text; `name` picks one of several optimizers.
 
-    Such a spec may use the library, and no files; `allow_extern`, `lifting`, `mesh`, `axis` and
-    `cache` are those of `load`. Raises SpecError when it has a mistake, and ImportError like
-    `load`.
+    Such a spec may use the library, and no files; `allow_extern`, `without`, `lifting`, `mesh`,
+    `axis` and `cache` are those of `load`. Raises SpecError when it has a mistake, and ValueError
+    and ImportError like `load`.
     """
     located = Located(Source("<string>", text), name, modules=modules(allow_extern))
-    return program_of(located, defaults, cache=cache).lift(lifting, mesh, axis)
+    program = program_of(located, defaults, without=without, cache=cache)
+    return program.lift(lifting, mesh, axis)
 
 
 def program_of(
@@ -84,14 +89,15 @@ def program_of(
     defaults: Mapping[str, Scalar] | None = None,
     observe: Mapping[str, str] | None = None,
     *,
+    without: Iterable[str] = (),
     cache: bool = False,
 ) -> Program:
     """The program of a spec that was found; `observe` are further observations by name.
 
-    Raises SpecError and MissingModuleError as `load` does.
+    Raises SpecError, ValueError and MissingModuleError as `load` does.
     """
     store = Store.of_user() if cache else None
-    module = module_of(located, defaults, observe, store=store)
+    module = module_of(located, defaults, observe, frozenset(without), store)
     program = execute(module)
     return program if store is None else program.keep(store, module.source)
 

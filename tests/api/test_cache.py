@@ -126,6 +126,8 @@ def test_a_module_is_compiled_once(monkeypatch, store):
     with pytest.raises(AssertionError):
         optc.load("adamw", cache=True, defaults={"lr": 0.5})
     with pytest.raises(AssertionError):
+        optc.load("adamw", cache=True, without=["factor"])
+    with pytest.raises(AssertionError):
         optc.load("adamw")
 
 
