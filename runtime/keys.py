@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding
 
+from .multi_output import is_allowed
 from .tree import PyTree, path_text
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -79,12 +80,13 @@ def _options() -> Mapping[str, object]:
 
 
 def _hardware(devices: Sequence[jax.Device]) -> tuple[object, ...]:
-    """The devices, and the options of XLA, which reads them from the environment."""
+    """The devices, and what XLA is told, for the most part by the environment."""
     client = devices[0].client
     backend = (jax.default_backend(), jax.device_count(), jax.process_count())
     kinds = [(device.device_kind, device.id) for device in devices]
     options = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
-    return (*backend, client.platform, client.platform_version, kinds, options, _processor())
+    told = (*options, is_allowed())
+    return (*backend, client.platform, client.platform_version, kinds, told, _processor())
 
 
 @cache
