@@ -5,7 +5,7 @@ Terms are decided once, when the weights' shapes are known, and never on data.
 
 import operator
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import pairwise
 
 from ..grammar import syntax
@@ -22,10 +22,11 @@ BAD_PREDICATE = declare(
     `where` and `group ... where` choose tensors by what is known before a step runs: `ndim`,
     `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
     as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
-    `not`; a path may be matched with a regular expression. `where(PREDICATE, yes, no)` chooses a
-    value for each tensor in the same way. Inside a rule `int` parameters may stand for literals.
+    `not`; a path may be matched with a regular expression, and `int` parameters may stand for
+    literals. `where(PREDICATE, yes, no)` chooses a value for each tensor in the same way.
 
         decay   weights(0.1) where ndim >= 2 and not path matches "embed|head"
+        group   hidden where ndim == 2 and rows <= limit { ... }
         perturb sam(radius = where(path matches "embed", 0, 0.05))
     """,
 )
@@ -60,7 +61,7 @@ def predicate(
     """The predicate that `expr` says, or None where it was reported as wrong.
 
     `names` are those that a `when g is [rows, cols]` around it gave to axes, and the `int`
-    parameters of a rule.
+    parameters of the rule or the optimizer.
     """
     match expr:
         case syntax.Name() if expr.id in names:
@@ -87,7 +88,7 @@ def predicate(
                     expr.span,
                     f"`{expr.id}` is not a property of a tensor",
                     label="unknown here",
-                    help=did_you_mean(expr.id, TENSOR_NAMES)
+                    help=did_you_mean(expr.id, (*TENSOR_NAMES, *names))
                     or "tensors have `ndim`, `size`, `rows`, `cols`, `path`, `dtype` and `shape`",
                 )
             )
@@ -107,6 +108,18 @@ def rank(shape: syntax.IsShape) -> Term:
     """The condition on ranks that `is [rows, cols]` or `is [.., rows, cols]` says."""
     number = Term(op="literal", arguments=(len(shape.dimensions),))
     return Term(op="ge" if shape.leading else "eq", arguments=(Term(op="ndim"), number))
+
+
+def names_in(expr: syntax.Expr) -> Iterator[syntax.Name]:
+    """The names that a condition is about, in order."""
+    match expr:
+        case syntax.Name():
+            yield expr
+        case syntax.Unary():
+            yield from names_in(expr.operand)
+        case syntax.Binary():
+            yield from names_in(expr.left)
+            yield from names_in(expr.right)
 
 
 def is_predicate(expr: syntax.Expr, hidden: Container[str] = ()) -> bool:
@@ -196,9 +209,16 @@ def bound(condition: Term, values: Mapping[str, Scalar]) -> Term:
     return Term(condition.op, tuple(bound(term, values) for term in condition.terms))
 
 
+def parameters(condition: Term) -> tuple[str, ...]:
+    """The parameters that a condition depends on, which are known when the program is bound."""
+    if condition.op == "parameter":
+        return (str(condition.arguments[0]),)
+    return tuple(dict.fromkeys(name for term in condition.terms for name in parameters(term)))
+
+
 def asks_parameters(condition: Term) -> bool:
-    """Whether a condition depends on a parameter, which is known when the program is bound."""
-    return condition.op == "parameter" or any(asks_parameters(term) for term in condition.terms)
+    """Whether a condition depends on a parameter."""
+    return bool(parameters(condition))
 
 
 def decider(condition: Term) -> Callable[[Mapping[str, Scalar]], bool]:
@@ -264,15 +284,21 @@ def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
     return bool(meaning(*values))
 
 
+def _read(parameter: str) -> str:
+    return f"h[{quoted(parameter)}]"
+
+
 def python(
     term: Term,
     binding: int = 0,
     ask: Callable[[str], str] = "tensor.{}".format,
     search: str = "rt.matches({0}, {1})",
+    read: Callable[[str], str] = _read,
 ) -> str:
     """A Python expression that says the same of a variable `tensor`, with parameters in `h`.
 
-    `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern.
+    `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern, and
+    `read` how for a parameter.
     """
     if term.op == "literal":
         (value,) = term.arguments
@@ -280,13 +306,13 @@ def python(
     if term.op in TENSOR_NAMES:
         return ask(term.op)
     if term.op == "parameter":
-        return f"h[{quoted(str(term.arguments[0]))}]"
+        return read(str(term.arguments[0]))
     if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
-        return python(Term(opposite, term.terms[0].arguments), binding, ask, search)
+        return python(Term(opposite, term.terms[0].arguments), binding, ask, search, read)
     strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
     # `and` binds tighter than `or`, and a reader should not need to know.
     within = 5 if term.op == "or" else strength + 1
-    inner = [python(a, within, ask, search) for a in term.terms]
+    inner = [python(a, within, ask, search, read) for a in term.terms]
     match term.op:
         case "matches":
             return search.format(*inner)
