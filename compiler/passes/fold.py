@@ -1,10 +1,10 @@
 """Fold what is known: operations on literals, and operations that change nothing.
 
 Needs: a verified graph. Guarantees: every value stays what it was, bit for bit in float64 but
-for the sign of a zero sum; `x + -1 * y` becomes `x - y`. What is chosen before is chosen, and spread
-over a tensor only where nothing else does. Never folds where the result could
-differ for NaN or infinity (`0 * x` stays), and leaves a literal sum alone whose digits would hide
-where it comes from: `1 - 0.9` reads better than `0.09999999999999998`, and Python works it out
+for the sign of a zero sum; `x + -1 * y` becomes `x - y`. Of a choice that is known only the chosen
+value is left, spread over a tensor where nothing else spreads it. Never folds where the result
+could differ for NaN or infinity (`0 * x` stays), and leaves a literal sum alone whose digits would
+hide where it comes from: `1 - 0.9` reads better than `0.09999999999999998`, and Python works it out
 once.
 """
 
