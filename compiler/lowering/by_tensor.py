@@ -23,10 +23,13 @@ def tensors_where(ctx: Context, scope: Scope, condition: syntax.Expr) -> Term | 
 
     Names stand for what they do there: lengths, and whole numbers that are known before.
     """
-    known = scope.numbers(ctx) | scope.dimensions()
+    known = scope.dimensions()
     for name in names_in(condition):
         binding = scope.find(name.id)
         if name.id in known or binding is None:
+            continue
+        if (number := ctx.number(binding.value)) is not None:
+            known[name.id] = number
             continue
         if not binding.value.type.is_unknown:
             message = f"`{name.id}` is {binding.value.type}, which chooses no tensors"

@@ -310,6 +310,28 @@ def test_a_side_that_keeps_tensors_may_ask_the_whole_model(asked):
     assert_weights(agree(text, bowl(), heavy=False), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
 
 
+@pytest.mark.parametrize("condition", ["k + 1 > 4", "max(k, 2) > 3", "-k < -3", "2 * k % 3 == 2"])
+def test_arithmetic_decides_which_side_keeps_its_tensors(condition):
+    text = rule(
+        f"""
+        when {condition} {{
+          state m = zeros(g)
+          m <- 0.9 * m + g
+          return m
+        }} else {{
+          return g
+        }}
+        """,
+        params="k: int",
+        optimizer="k: int = 1",
+    )
+    case = specimen(text)
+    for k, kept in ((1, {"2 * k % 3 == 2"}), (4, {condition})):
+        agree(case, bowl(), 2, k=k)
+        slots = case.program(k=k).init({"w": jnp.ones(2)}).slots["precondition"]
+        assert bool(jax.tree.leaves(slots)) == (condition in kept)
+
+
 def test_what_calls_itself_in_many_ways_is_followed_once():
     deep = "".join(f"func f{i}(x) {{ return f{i + 1}(x) + f{i + 1}(2 * x) }}\n" for i in range(60))
     text = (
