@@ -279,9 +279,9 @@ def _function(term: Term) -> Callable[[Mapping[str, Scalar]], Scalar]:
     assert meaning is not None
     match [_function(inner) for inner in term.terms]:
         case [x]:
-            return lambda tensor: meaning(x(tensor))  # type: ignore[no-any-return]
+            return lambda tensor: meaning(x(tensor))
         case [x, y]:
-            return lambda tensor: meaning(x(tensor), y(tensor))  # type: ignore[no-any-return]
+            return lambda tensor: meaning(x(tensor), y(tensor))
     raise AssertionError(term)  # predicates have no other ops
 
 
