@@ -127,11 +127,11 @@ class Program:
     def groups(self, params: PyTree, **sizes: int) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only.
 
-        `sizes` are hyperparameters that views speak of, if not at their defaults.
+        `sizes` are hyperparameters that views and predicates speak of, if not at their defaults.
         """
-        viewed = any(group.view for group in self.declared_groups)
-        static = [p for p in self.hyperparameters.values() if p.static and viewed]
-        known = bind(static, sizes) if viewed else {}
+        asked = any(group.view or group.with_h for group in self.declared_groups)
+        asked = asked or any(stage.with_h for stage in self.limited)
+        known = bind([p for p in self.hyperparameters.values() if p.static], sizes) if asked else {}
         return group_table(self.declared_groups, self.limited, leaves_of(params), known)
 
     def lift(
