@@ -206,7 +206,6 @@ def squares(weights, batch):
 def stepped(program, loss, batch=1.0, **values):
     optimizer = program(**values)
     weights = params()
-    batch = batch if isinstance(batch, float) else jnp.asarray(batch)
     return optimizer.step(weights, optimizer.init(weights), batch, optc.Objective(loss=loss))
 
 
@@ -417,13 +416,19 @@ def test_without_a_folder_all_is_as_without_a_cache(tmp_path, monkeypatch):
 
 
 STEPS = """
+SPEC = '''
+rule precondition rooted() {
+  when g is [rows, cols] { return inverse_root(g @ g.T + eye(rows), 2) @ g } else { return g }
+}
+optimizer o(lr = 0.1) { precondition rooted() tune step lr }
+'''
 import jax
 import jax.numpy as jnp
 import optc
 
 done = []
 jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: done.append(event))
-optimizer = optc.load("soap", cache=True)()
+optimizer = optc.compile(SPEC, cache=True)()
 weights = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
 grads = jax.tree.map(jnp.ones_like, weights)
 state = optimizer.init(weights)
