@@ -335,7 +335,7 @@ def test_an_update_moves_no_more_than_it_must_and_works_in_place(name, bytes_per
     assert memory.alias_size_in_bytes == kept
 
 
-@pytest.mark.parametrize("name", ["adamw", "adagrad"])
+@pytest.mark.parametrize("name", ["adamw", "adagrad", "adamax"])
 def test_an_observed_norm_does_not_make_a_step_store_squares(name):
     """`norm(g)` and the second moment square the gradient, each for itself."""
     step = optc.plan(name, LARGE, compiled=True).compiled
