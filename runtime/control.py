@@ -62,12 +62,18 @@ def in_place(
     fresh, around = jax.closure_convert(fresh, kept, *given)
     given = (*given, *around)
 
-    def looped(condition: jax.Array, kept: _Kept, *given: Any) -> _Kept:
-        def round(_: int, kept: _Kept) -> _Kept:
-            laid: _Kept = jax.tree.map(_by_rows, fresh(kept, *given))
-            return laid
+    def laid(kept: _Kept, *given: Any) -> _Kept:
+        found: _Kept = _by_rows(fresh(kept, *_by_rows(given)))
+        return found
 
+    def looped(condition: jax.Array, kept: _Kept, *given: Any) -> _Kept:
         times = condition.astype(jnp.int32)
+
+        def round(i: jax.Array, kept: _Kept) -> _Kept:
+            # A choice by the round: what does not change in a loop XLA makes outside, in each step.
+            found: _Kept = lax.cond(i < times, laid, lambda kept, *_: kept, kept, *given)
+            return found
+
         last: _Kept = lax.fori_loop(0, times, round, kept)
         return last
 
@@ -77,14 +83,13 @@ def in_place(
     return found
 
 
-def _by_rows(x: jax.Array) -> jax.Array:
-    """The same, laid out as arguments are: a factor of LAPACK's lies by columns.
+def _by_rows(arrays: Any) -> Any:
+    """The same, laid out as arguments are; what LAPACK takes and gives lies by columns.
 
-    Else the whole loop has it by columns, and is given a copy in each step, and gives one.
+    Else a loop has all by columns, and is given copies in each step, and gives some.
     """
-    by_rows = Layout(tuple(range(x.ndim)))
-    found: jax.Array = with_layout_constraint(x, by_rows)  # type: ignore[no-untyped-call]  # jax
-    return found
+    layouts = jax.tree.map(lambda x: Layout(tuple(range(x.ndim))), arrays)
+    return with_layout_constraint(arrays, layouts)  # type: ignore[no-untyped-call]  # jax has none
 
 
 def _waiting(condition: jax.Array, values: Sequence[jax.Array]) -> jax.Array:
