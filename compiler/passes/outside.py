@@ -3,8 +3,9 @@
 `(1 - b2) * g @ g.T` multiplies a copy of `g` as it is written. Behind the product the scalar is
 part of the arithmetic that reads it, and no copy is made.
 
-Needs: nothing. Guarantees: the same values up to one rounding for each scalar, where no product
-leaves the range of floats. A scalar goes out only where arithmetic alone reads what it then scales.
+Needs: a verified graph. Guarantees: the same values up to one rounding for each scalar, where no
+product leaves the range of floats. A scalar goes out only where arithmetic alone reads what it then
+scales.
 """
 
 from collections import defaultdict
