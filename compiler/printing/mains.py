@@ -277,7 +277,9 @@ class _MainWriter(Function):
         if statement.node is None:
             return []
         results = [i for inner in statement.inner for i in inner.results]
-        return self.constants((*statement.node.inputs, *results))
+        turn = self._turn_in(statement.node)
+        told = () if turn is None else turn.inputs
+        return self.constants((*statement.node.inputs, *told, *results))
 
     def _with_parents(self, masks: list[int]) -> list[int]:
         domains = self.program.graph.domains
