@@ -13,6 +13,7 @@ _ULPS: Mapping[str, int] = {
     "diagonal": 16,
     "outside": 16,
     "factor": 16,
+    "carry": 16,
 }
 """How far a pass may round, where it rounds; see `Contract.ulps`."""
 
