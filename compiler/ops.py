@@ -358,6 +358,8 @@ STRUCTURE = (
     Op("nans", "fill", ("any",), "float", "", "rt.nans", ("sign", "NaN")),
     Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", ("second", "")),
     Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", "")),
+    Op("moved", "fill", ("any", "any"), "float", "subtract", "oracles.moved", ("infix", "-")),
+    Op("unmoved", "fill", ("any",), "float", "copy", "oracles.unmoved", ("same", "")),
     Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)")),
     Op("rademacher", "random", ("any",), "float", "", "rt.rademacher", ("sample", "±1")),
     Op("uniform", "random", ("any",), "float", "", "rt.uniform", ("sample", "U[0, 1)")),
@@ -367,6 +369,9 @@ STRUCTURE = (
     Op("stagger", "control", ("number", "number")),
 )
 """Inputs, choices by tensor, fills, random fields and control flow.
+
+`moved` is the weights minus a step and `unmoved` the weights, which only a pass makes; who asks for
+the step itself is given the step, and zeros.
 
 `stagger` takes a period, the count of steps and what is kept, and has a region that makes all of it
 anew: each tensor has the new values at one of so many steps, as `compiler.turns` says."""

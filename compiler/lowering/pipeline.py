@@ -119,7 +119,10 @@ class _Pipeline:
                 return
             total = self._own_state(stage, "gradient", FIELD)
             seen = self.mini_step
-            summed = ctx.apply("add", ctx.cells[total], signal, name="gradient")
+            # It starts anew with the first of the batches, so that nobody has to clear it.
+            first = ctx.apply("eq", ctx.cells[seen], ctx.constant(0), name="first")
+            added = ctx.apply("add", ctx.cells[total], signal)
+            summed = ctx.apply("where", first, signal, added, name="gradient")
             now = ctx.apply("add", ctx.cells[seen], ctx.constant(1), name="mini_step")
             last = ctx.apply("ge", now, count, name="last")
         ctx.cells[total], ctx.cells[seen] = summed, now
@@ -127,7 +130,6 @@ class _Pipeline:
         def finish() -> None:
             with ctx.in_stage(stage.index):
                 mean = ctx.apply("div", summed, count, name="g")
-                ctx.cells[total] = ctx.node("zeros", (ctx.weights,), FIELD)
                 ctx.cells[seen] = ctx.constant(0)
             # Below here `g` is the mean: a value that is not finite in any micro-batch shows in it.
             self.stages.gradient = mean

@@ -8,10 +8,13 @@ from .curvature import curvature
 from .dead_code import dead_code
 from .diagonal import diagonal
 from .factor import factor
+from .finite import finite
 from .fold import fold
 from .gram import gram
+from .held import held
 from .hoist import hoist
 from .join import join
+from .land import land
 from .settle import settle
 from .spread import spread
 
@@ -28,6 +31,9 @@ PIPELINE: tuple[Pass, ...] = (
     gram,  # after cse, for the same reason; before factor, which writes sums in another way
     cse,  # of parameters that a loop asked for itself
     diagonal,  # after cse, for the same reason
+    land,  # after cse, which makes the weights one value; before dead_code
+    finite,
+    held,  # after land, which says how the step leaves; before factor, which asks what is used once
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     spread,  # after cse, which would merge again what it takes apart
