@@ -31,9 +31,9 @@ PIPELINE: tuple[Pass, ...] = (
     gram,  # after cse, for the same reason; before factor, which writes sums in another way
     cse,  # of parameters that a loop asked for itself
     diagonal,  # after cse, for the same reason
-    land,  # after cse, which makes the weights one value; before dead_code
-    finite,
-    held,  # after land, which says how the step leaves; before factor, which asks what is used once
+    finite,  # before factor, as all that replaces fields
+    held,  # after cse, for the same reason
+    land,  # after held, which sees no more than one reader where values are left without a use
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     spread,  # after cse, which would merge again what it takes apart

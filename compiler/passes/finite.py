@@ -3,7 +3,7 @@
 XLA on a CPU stores what `isfinite` says of each number before it asks whether all are true. It
 makes absolute values while it looks for the largest, which is NaN where any is.
 
-Needs: a verified graph. Guarantees: the same answer. What asks for one answer per tensor stays.
+Needs: a verified graph. Guarantees: the same answer.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,10 @@ def finite(graph: Graph) -> Graph:
     new = count(max(nodes, default=0) + 1)
     made: dict[int, list[Node]] = {}
     for node in nodes.values():
-        each = nodes[node.inputs[0]] if node.op == "all" and node.type.is_scalar else node
-        if each.op == "isfinite" and each.type.is_field:
-            made[node.id] = _by_the_largest(node, each, new)
+        if node.op == "all":
+            each = nodes[node.inputs[0]]
+            if each.op == "isfinite" and each.type.is_field:
+                made[node.id] = _by_the_largest(node, each, new)
 
     def change(region: Region) -> Region:
         return region.model_copy(update={"nodes": tuple(changed(region))})

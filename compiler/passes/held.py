@@ -5,10 +5,10 @@ made of `mu`. So XLA makes `mu` twice, once while its old value is overwritten, 
 first. Where `ok` holds both are equal, so the step may be made of what is kept. Then each new state
 is made once, where it lies.
 
-Needs: equal values merged. Guarantees: the same values to the last bit wherever they count. It
-rewrites only work on single tensors that the condition does not need, and that nothing reads but
-through a choice by it. The other side of such a choice is known before the step, so that no value
-comes to need itself.
+Needs: equal values merged and none dead. Guarantees: the same values to the last bit wherever they
+count. It rewrites only work on single tensors that the condition does not need, and that nothing
+reads but through a choice by it. The other side of such a choice is known before the step, so that
+no value comes to need itself.
 """
 
 from collections import Counter, defaultdict
