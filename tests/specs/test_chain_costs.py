@@ -73,6 +73,8 @@ CASES = {
     f"guard finite() {ADAMW}": (4 + 40, applied(optax.apply_if_finite(THEIRS, 10))),
     # One pass over the gradient, a step, and the mean reads itself and the weights.
     CLIPPED: (4 + 40 + 12, averaged()),
+    # All of it, with two questions to the sum, which is the mean on the last call.
+    f"accumulate 4 guard finite() {CLIPPED}": (12 + 4 + 4 + 40 + 12, None),
 }
 
 
@@ -97,7 +99,8 @@ def test_a_step_is_taken_in_place_and_moves_no_more_than_it_must(stages):
     assert memory.temp_size_in_bytes < 4096
     assert memory.alias_size_in_bytes == kept
     assert not re.search(r"= f32\[512,512\]\S* copy\(", program.as_text())
-    assert accessed(program) <= 0.8 * accessed(compiled(theirs)[0])
+    if theirs is not None:
+        assert accessed(program) <= 0.8 * accessed(compiled(theirs)[0])
 
 
 @pytest.mark.parametrize("stages", [f"guard finite() {ADAMW}", CLIPPED])
