@@ -1,11 +1,12 @@
-"""Steps that run in another process, by another interpreter, and are timed from here.
+"""Steps that run in another process, and are timed from here.
 
-For each line that it reads the script does as many steps as the line says, and prints how many
-seconds each took. It counts as a companion, so no sample is dropped because of it.
+The process answers each line that it reads with one. It counts as a companion, so no sample is
+dropped because of it.
 """
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,10 +36,22 @@ class Elsewhere:
 
 @contextmanager
 def elsewhere(interpreter: str, script: str, *arguments: str) -> Iterator[Elsewhere]:
-    """A script of this folder, running until the block ends."""
-    command = [interpreter, str(Path(__file__).parent / script), *arguments]
+    """A script of this folder, running until the block ends.
+
+    For each line, a number of steps, it prints how many seconds each step took.
+    """
+    with running([interpreter, str(Path(__file__).parent / script), *arguments]) as process:
+        yield process
+
+
+@contextmanager
+def running(
+    command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Iterator[Elsewhere]:
+    """A command that runs until the block ends, with more in its environment."""
+    around = {**os.environ, **(environment or {})}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=around
     ) as process:
         companions.add(process.pid)
         yield Elsewhere(process)

@@ -1,0 +1,118 @@
+"""Updates in processes of their own: XLA reads its options once in each.
+
+A worker is told what to prepare by the name of a module of this package, that of an update in it and
+who makes it. The module has `update(name, who)` and a table `TREES` of the weights.
+
+`python -m benchmarks.workers` is a worker: it answers each line of JSON with one.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import jax
+
+from .elsewhere import Elsewhere, running
+from .interleave import Seconds, Variant
+from .updates import Counts, Tree, compiling, counted, gradients, stepping
+
+OPTION = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true"
+"""With it XLA on CPU makes one kernel of several results."""
+
+
+class Worker:
+    """A process with updates that are ready."""
+
+    def __init__(self, process: Elsewhere) -> None:
+        self._process = process
+
+    def counted(self, module: str, tree: str, name: str, who: str) -> Counts:
+        """What XLA counts of an update there."""
+        return Counts(**self._asked("counted", module, tree, name, who))
+
+    def stepping(self, module: str, tree: str, name: str, who: str) -> Variant:
+        """A sample of its steps."""
+        self._asked("prepare", module, tree, name, who)
+        return lambda: _seconds(self._asked("step", module, tree, name, who))
+
+    def compiling(self, module: str, tree: str, name: str, who: str) -> Variant:
+        """A sample of tracing, lowering and compiling it."""
+        return lambda: _seconds(self._asked("compile", module, tree, name, who))
+
+    def forget(self) -> None:
+        """Give the memory of all updates back."""
+        self._asked("forget")
+
+    def _asked(self, *words: str) -> Any:
+        return json.loads(self._process.asked(json.dumps(words)))
+
+
+def _seconds(answer: list[float]) -> Seconds:
+    return tuple(answer)
+
+
+@contextmanager
+def worker(*, option: bool = False) -> Iterator[Worker]:
+    """A worker that lives until the block ends, with the option of XLA or as this process is."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    more = {"XLA_FLAGS": f"{flags} {OPTION}".strip()} if option else {}
+    with running([sys.executable, "-m", "benchmarks.workers"], more) as process:
+        yield Worker(process)
+
+
+class _Updates:
+    """The updates of this process."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[str, ...], Variant] = {}
+
+    def answer(self, word: str, *update: str) -> Any:
+        """What there is to answer; None where it was only told to do something."""
+        match word:
+            case "counted":
+                return asdict(counted(*_made(*update)))
+            case "prepare":
+                self._prepare(update)
+            case "step":
+                return self._ready[update]()
+            case "compile":
+                return compiling(*_made(*update))()
+            case "forget":
+                self._ready.clear()
+                _grads.cache_clear()
+                jax.clear_caches()
+        return None
+
+    def _prepare(self, update: tuple[str, ...]) -> None:
+        module = import_module(f".{update[0]}", __package__)
+        optimizer, shapes = _made(*update)
+        calls = getattr(module, "CALLS", {}).get(update[2], 1)
+        grads = _grads(update[0], update[1])
+        self._ready[update] = stepping(optimizer, shapes, grads, module.SECONDS, calls)
+
+
+def _made(module: str, tree: str, name: str, who: str) -> tuple[Any, Tree]:
+    found = import_module(f".{module}", __package__)
+    return found.update(name, who), found.TREES[tree]()
+
+
+@cache
+def _grads(module: str, tree: str) -> Tree:
+    return gradients(import_module(f".{module}", __package__).TREES[tree]())
+
+
+def main() -> None:
+    """Answer until there is nothing more to read."""
+    updates = _Updates()
+    for line in sys.stdin:
+        print(json.dumps(updates.answer(*json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
