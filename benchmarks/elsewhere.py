@@ -4,13 +4,15 @@ The process answers each line that it reads with one. It counts as a companion, 
 dropped because of it.
 """
 
+import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean
 
-from .interleave import companions
+from .interleave import Variant, companions
 
 
 class Elsewhere:
@@ -22,6 +24,11 @@ class Elsewhere:
     def steps(self, count: int) -> tuple[float, ...]:
         """Do so many steps: how many seconds each took."""
         return tuple(map(float, self.asked(str(count)).split()))
+
+    def stepping(self, seconds: float = 0.15) -> Variant:
+        """Samples of so many steps that one lasts about `seconds`."""
+        repeats = max(1, math.ceil(seconds / min(self.steps(3))))
+        return lambda: (mean(self.steps(repeats)),)
 
     def asked(self, line: str) -> str:
         """What the process answers."""
@@ -38,20 +45,21 @@ class Elsewhere:
 def elsewhere(interpreter: str, script: str, *arguments: str) -> Iterator[Elsewhere]:
     """A script of this folder, running until the block ends.
 
-    For each line, a number of steps, it prints how many seconds each step took.
+    For each line, a number of steps, it prints how many seconds each took, or their mean.
     """
-    with running([interpreter, str(Path(__file__).parent / script), *arguments]) as process:
+    with running([interpreter, str(Path(__file__).parent / script), *arguments], {}) as process:
         yield process
 
 
 @contextmanager
-def running(
-    command: Sequence[str], environment: Mapping[str, str] | None = None
-) -> Iterator[Elsewhere]:
+def running(command: Sequence[str], more: Mapping[str, str]) -> Iterator[Elsewhere]:
     """A command that runs until the block ends, with more in its environment."""
-    around = {**os.environ, **(environment or {})}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=around
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | dict(more),
     ) as process:
         companions.add(process.pid)
         yield Elsewhere(process)

@@ -1,8 +1,8 @@
-"""Steps of PyTorch's fused AdamW on tensors of given shapes, for `elsewhere`: needs torch.
+"""Steps of torch's fused AdamW on tensors of given sizes, for `elsewhere`: needs torch.
 
-`PYTHON torch_steps.py cpu|cuda adamw|clip ROWSxCOLUMNS ...`, with the norm of all gradients clipped
-at 1 or not. It imports nothing of this project, so that any interpreter can run it. Each line that
-it reads is a number of steps; it answers with the mean of their seconds.
+`PYTHON torch_steps.py cpu|cuda adamw|clipped SIZE ...`. It imports nothing of this project, so that
+any interpreter can run it. Each line that it reads is a number of steps; it answers with the mean
+of their seconds. `clipped` scales the gradients by `clip_grad_norm_` first.
 """
 
 import sys
@@ -10,27 +10,23 @@ import time
 
 import torch
 
-WARM_UP = 5
-"""Steps before the first that counts."""
+WARM_UP = 3
 
 
-def main(device: str, what: str, *shapes: str) -> None:
+def main(device: str, name: str, *sizes: str) -> None:
     """Answer until there is nothing more to read."""
     torch.manual_seed(0)
-    weights = [
-        torch.nn.Parameter(torch.ones([int(n) for n in shape.split("x")], device=device))
-        for shape in shapes
-    ]
+    weights = [torch.nn.Parameter(torch.ones(int(size), device=device)) for size in sizes]
     for weight in weights:
         weight.grad = 1e-2 * torch.randn_like(weight)
     optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.01, fused=True)
 
     def step() -> None:
-        if what == "clip":
+        if name == "clipped":
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
 
-    def finished() -> float:
+    def now() -> float:
         if device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
@@ -38,10 +34,10 @@ def main(device: str, what: str, *shapes: str) -> None:
     for _ in range(WARM_UP):
         step()
     for line in sys.stdin:
-        start = finished()
+        start = now()
         for _ in range(int(line)):
             step()
-        print((finished() - start) / int(line), flush=True)
+        print((now() - start) / int(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Updates in processes of their own: XLA reads its options once in each.
 
-A worker is told what to prepare by the name of a module of this package, that of an update in it and
-who makes it. The module has `update(name, who)` and a table `TREES` of the weights.
+A worker is told what to prepare by the name of a module of this package, a tree of weights, that of
+an update and who makes it. The module has `update(name, who)`, and says in `SECONDS` how long a
+sample is, and perhaps in `CALLS` how many calls of an update are timed together.
 
 `python -m benchmarks.workers` is a worker: it answers each line of JSON with one.
 """
@@ -18,12 +19,11 @@ from typing import Any
 
 import jax
 
+from optc.runtime.multi_output import with_option
+
 from .elsewhere import Elsewhere, running
 from .interleave import Seconds, Variant
-from .updates import Counts, Tree, compiling, counted, gradients, stepping
-
-OPTION = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true"
-"""With it XLA on CPU makes one kernel of several results."""
+from .updates import TREES, Counts, Tree, compiling, counted, gradients, stepping
 
 
 class Worker:
@@ -58,10 +58,10 @@ def _seconds(answer: list[float]) -> Seconds:
 
 
 @contextmanager
-def worker(*, option: bool = False) -> Iterator[Worker]:
-    """A worker that lives until the block ends, with the option of XLA or as this process is."""
+def worker(*, multi_output: bool = False) -> Iterator[Worker]:
+    """A worker that lives until the block ends, whose XLA may make kernels of several results."""
     flags = os.environ.get("XLA_FLAGS", "")
-    more = {"XLA_FLAGS": f"{flags} {OPTION}".strip()} if option else {}
+    more = {"XLA_FLAGS": with_option(flags)} if multi_output else {}
     with running([sys.executable, "-m", "benchmarks.workers"], more) as process:
         yield Worker(process)
 
@@ -93,18 +93,18 @@ class _Updates:
         module = import_module(f".{update[0]}", __package__)
         optimizer, shapes = _made(*update)
         calls = getattr(module, "CALLS", {}).get(update[2], 1)
-        grads = _grads(update[0], update[1])
+        grads = _grads(update[1])
         self._ready[update] = stepping(optimizer, shapes, grads, module.SECONDS, calls)
 
 
 def _made(module: str, tree: str, name: str, who: str) -> tuple[Any, Tree]:
     found = import_module(f".{module}", __package__)
-    return found.update(name, who), found.TREES[tree]()
+    return found.update(name, who), TREES[tree]()
 
 
 @cache
-def _grads(module: str, tree: str) -> Tree:
-    return gradients(import_module(f".{module}", __package__).TREES[tree]())
+def _grads(tree: str) -> Tree:
+    return gradients(TREES[tree]())
 
 
 def main() -> None:
