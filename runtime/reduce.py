@@ -98,7 +98,8 @@ def min_per(x: jax.Array, per: Per) -> jax.Array:
 
 # One jitted function for each kind of part: tensors of equal shape are traced and lowered once.
 _sum = jax.jit(jnp.sum)
-_sum_of_squares = jax.jit(lambda x: jnp.sum(x * x))
+# Spelt `x * x` XLA would take the squares for those of a second moment, and store them for both.
+_sum_of_squares = jax.jit(lambda x: jnp.abs(jnp.sum(-x * x)))
 _sum_of_products = jax.jit(lambda x, y: jnp.sum(x * y))
 _max = jax.jit(partial(jnp.max, initial=-jnp.inf))
 _min = jax.jit(partial(jnp.min, initial=jnp.inf))
