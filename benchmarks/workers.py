@@ -15,21 +15,28 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
 from optc.runtime.multi_output import with_option
 
-from .elsewhere import Elsewhere, running
+from .elsewhere import running
 from .interleave import Seconds, Variant
 from .updates import TREES, Counts, Tree, compiling, counted, gradients, stepping
+
+
+class Answering(Protocol):
+    """What answers a line with a line."""
+
+    def asked(self, line: str) -> str:
+        """The answer."""
 
 
 class Worker:
     """A process with updates that are ready."""
 
-    def __init__(self, process: Elsewhere) -> None:
+    def __init__(self, process: Answering) -> None:
         self._process = process
 
     def counted(self, module: str, tree: str, name: str, who: str) -> Counts:
@@ -66,14 +73,22 @@ def worker(*, multi_output: bool = False) -> Iterator[Worker]:
         yield Worker(process)
 
 
+def here() -> Worker:
+    """This process as a worker: for devices that no two processes may hold."""
+    return Worker(_Updates())
+
+
 class _Updates:
     """The updates of this process."""
 
     def __init__(self) -> None:
         self._ready: dict[tuple[str, ...], Variant] = {}
 
-    def answer(self, word: str, *update: str) -> Any:
-        """What there is to answer; None where it was only told to do something."""
+    def asked(self, line: str) -> str:
+        """The answer to a line of JSON; null where it only told to do something."""
+        return json.dumps(self._answer(*json.loads(line)))
+
+    def _answer(self, word: str, *update: str) -> Any:
         match word:
             case "counted":
                 return asdict(counted(*_made(*update)))
@@ -111,7 +126,7 @@ def main() -> None:
     """Answer until there is nothing more to read."""
     updates = _Updates()
     for line in sys.stdin:
-        print(json.dumps(updates.answer(*json.loads(line))), flush=True)
+        print(updates.asked(line), flush=True)
 
 
 if __name__ == "__main__":
