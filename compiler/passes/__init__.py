@@ -16,6 +16,7 @@ from .held import held
 from .hoist import hoist
 from .join import join
 from .land import land
+from .outside import outside
 from .settle import settle
 from .spread import spread
 
@@ -35,6 +36,7 @@ PIPELINE: tuple[Pass, ...] = (
     finite,  # before factor, as all that replaces fields
     held,  # after cse, for the same reason
     land,  # after held, which sees no more than one reader where values are left without a use
+    outside,  # after gram, which looks for products; before factor, which goes on with scalars
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     carry,  # after dead_code, since a use that is none would be taken for a kernel
