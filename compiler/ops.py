@@ -368,6 +368,19 @@ STRUCTURE = (
         growth=Growth(("shape", 1), signed=True),
     ),
     Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", ""), growth=LINEAR),
+    Op(
+        "moved",
+        "fill",
+        ("any", "any"),
+        "float",
+        "subtract",
+        "oracles.moved",
+        ("infix", "-"),
+        growth=SUM,
+    ),
+    Op(
+        "unmoved", "fill", ("any",), "float", "copy", "oracles.unmoved", ("same", ""), growth=LINEAR
+    ),
     Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)"), growth=FIXED),
     Op(
         "rademacher",
@@ -395,6 +408,9 @@ STRUCTURE = (
     Op("stagger", "control", ("number", "number")),
 )
 """Inputs, choices by tensor, fills, random fields and control flow.
+
+`moved` is the weights minus a step and `unmoved` the weights, which only a pass makes; who asks for
+the step itself is given the step, and zeros.
 
 `stagger` takes a period, the count of steps and what is kept, and has a region that makes all of it
 anew: each tensor has the new values at one of so many steps, as `compiler.turns` says."""
