@@ -20,7 +20,7 @@ BAD_LIFTING = declare(
     """,
 )
 
-WAYS = ("auto", "tensors", "stacked")
+WAYS = ("auto", "tensors", "stacked", "packed")
 """What a line may say."""
 
 

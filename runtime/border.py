@@ -1,6 +1,7 @@
 """The border of a step: the user's trees outside, fields and scalars inside."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import jax
@@ -8,30 +9,59 @@ import jax.numpy as jnp
 from jax import lax
 
 from .field import Field, cast, scalar_dtype, widen
+from .joined import Joined, joined
 from .state import Observed, Outcome, Slots
-from .tree import PyTree, Tree
+from .tree import Place, PyTree, Tree, float_array
 
 
-def enter(params: PyTree, lift: Callable[[Tree], Tree]) -> Field:
+def read(weights: PyTree, name: str = "params") -> Field:
+    """Weights, or what is built like them, in the places in which the user has them.
+
+    `name` is what messages call them. Raises TypeError for a leaf that is not an array of floats.
+    """
+    if not isinstance(weights, Joined):
+        tree, tensors = Tree.of(weights, name)
+        return Field(tensors, tree)
+    tree = weights.beside
+    rows = zip(tree.places, weights.tensors, strict=True)
+    return Field([_checked(place, x, name) for place, x in rows], tree)
+
+
+def enter(weights: Field, lift: Callable[[Tree], Tree]) -> Field:
     """Weights as a step computes with them, in the places that `lift` gives."""
-    tree, tensors = Tree.of(params)
-    return Field.of([widen(x) for x in tensors], lift(tree))
+    wide = Field([widen(x) for x in weights.tensors], weights.tree)
+    return moved(wide, lift(weights.tree))
+
+
+def moved(field: Field, tree: Tree) -> Field:
+    """The same field in the places of another tree, which is of the same weights."""
+    if field.tree == tree:
+        return field
+    here = dict(zip(field.tree.places, field.tensors, strict=True))
+    members = field.members if any(place not in here for place in tree.places) else None
+    tensors = [
+        here[place] if place in here or members is None else tree.parted(place, place.join(members))
+        for place in tree.places
+    ]
+    return Field(tensors, tree, members=members)
 
 
 def leave(w: Field) -> PyTree:
     """Weights as the user has them, in their own dtypes."""
-    pairs = zip(w.members, w.tree.leaves, strict=True)
-    return w.tree.unflatten([None if x is None else cast(x, leaf.dtype) for x, leaf in pairs])
+    pairs = zip(w.tensors, w.tree.places, strict=True)
+    tensors = [None if x is None else cast(x, place.leaf.dtype) for x, place in pairs]
+    return joined(Field(tensors, w.tree)) if w.tree.lifted else w.tree.unflatten(tensors)
 
 
-def next_weights(w: Field, outcome: Outcome) -> Field:
-    """The weights after a step, each weight tensor in a place of its own."""
+def next_weights(w: Field, outcome: Outcome, tree: Tree) -> Field:
+    """The weights after a step, in the places of a tree."""
+    old = moved(w, tree)
     if outcome.weights is not None:
-        pairs = zip(outcome.weights.members, w.members, strict=True)
-        return Field([old if new is None else new for new, old in pairs], w.tree.plain)
+        pairs = zip(moved(outcome.weights, tree).tensors, old.tensors, strict=True)
+        return Field([x if new is None else new for new, x in pairs], tree)
     assert outcome.step is not None, "an outcome has a step or weights"
-    pairs = zip(w.members, outcome.step.members, strict=True)
-    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree.plain)
+    pairs = zip(old.tensors, moved(outcome.step, tree).tensors, strict=True)
+    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], tree)
 
 
 def reported(observed: Any) -> Observed:
@@ -55,3 +85,15 @@ def apart(slots: Slots, others: PyTree) -> Slots:
 
     made: Slots = jax.tree.map(own, slots)
     return made
+
+
+def _checked(place: Place, x: Any, name: str) -> jax.Array:
+    """The array of a place of packed weights, as `pack` made it."""
+    x = float_array(x, place.name, name)
+    shape = (sum(map(prod, place.shapes)),) if place.is_pack else place.leaf.shape
+    if x.shape != shape:
+        raise ValueError(
+            f"{name} leaf `{place.name}` has shape {x.shape}, and packed it had {shape}; "
+            "change the tree and pack it: optimizer.pack(params)"
+        )
+    return x

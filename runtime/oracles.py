@@ -58,6 +58,8 @@ class Oracles:
         self.key = key
         self.beside: Beside | None = None
         self._weights = weights
+        # Here and not at a point, which may be inside a loop, and once for all points.
+        self._own = weights.members if objective is not None else ()
         self._objective = objective
         self._inputs = Inputs(batch, model_key, model_state)
         self._given = given
@@ -118,7 +120,9 @@ class Oracles:
                 f"{self._unavailable}: {stage} asks for the oracle `{oracle}`, "
                 "which the given gradients do not answer"
             )
-        pairs = zip(point.members, self._weights.members, point.tree.leaves, strict=True)
+        own = self._own
+        members = own if point is self._weights else point.members
+        pairs = zip(members, own, point.tree.leaves, strict=True)
         tensors = tuple(
             cast(w if x is None else x, leaf.dtype)  # the weights have every tensor
             for x, w, leaf in pairs

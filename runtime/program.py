@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .border import apart, enter, leave, next_weights, reported
+from .border import apart, enter, leave, moved, next_weights, read, reported
 from .devices import along, on_their_mesh, placed_like
 from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
-from .lifting import Lifting, Masks, Way, lifted
+from .joined import Joined, joined
+from .lifting import Kinds, Lifting, Masks, Way, lifted, packed
 from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
@@ -39,7 +40,9 @@ class Program:
     oracle that the program uses, the stage and spec line that asks for it. A `random` program
     carries a key in its state. `groups` and `limited` say which tensors go through which stages,
     for `groups` of some weights. `matrices(w, h)` are sets of tensors that go through work on
-    matrices, which `lifting` may stack, and `sets(w, h)` what tells tensors of one shape apart.
+    matrices, which `lifting` may stack, and `sets(w, h)` what tells tensors apart that may lie
+    together. A program that `packs` sees only single elements of all tensors but those of the sets
+    `whole(w, h)`, so small ones may be one vector.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Program:
         limited: Iterable[Limited] = (),
         matrices: Masks | None = None,
         sets: Masks | None = None,
+        packs: bool = False,
+        whole: Masks | None = None,
         lifting: Way = "auto",
         doc: str = "",
         source_file: str = "",
@@ -80,8 +85,7 @@ class Program:
         self._step = step
         self._evaluate = evaluate
         self._check = check
-        self._matrices = matrices
-        self._sets = sets
+        self._kinds = Kinds(matrices, sets, packs, whole)
         self._source: str | None = None
         self._jitted: dict[tuple[Lifting | Value, ...], Callable[..., Any]] = {}
         self._layouts: dict[Any, Layout] = {}
@@ -127,7 +131,8 @@ class Program:
         viewed = any(group.view for group in self.declared_groups)
         static = [p for p in self.hyperparameters.values() if p.static and viewed]
         known = bind(static, sizes) if viewed else {}
-        return group_table(self.declared_groups, self.limited, leaves_of(params), known)
+        leaves = params.beside.leaves if isinstance(params, Joined) else leaves_of(params)
+        return group_table(self.declared_groups, self.limited, leaves, known)
 
     def lift(
         self,
@@ -135,16 +140,20 @@ class Program:
         mesh: jax.sharding.Mesh | None = None,
         axis: str | None = None,
     ) -> Self:
-        """The program after its matrices are lifted in another way; None keeps what there is."""
+        """The program after its work is lifted in another way; None keeps what there is."""
         self.lifting = Lifting(way or self.lifting.way, mesh, axis)
         return self
 
     def lifted(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
-        """The places that the weights have in a step: each its own, or several in a stack."""
+        """The places that the weights have in a step: each its own, or one for several."""
         key = tree, self.lifting, *static.values()
         if key not in self._lifted:
-            self._lifted[key] = lifted(tree, static, self.lifting, self._matrices, self._sets)
+            self._lifted[key] = lifted(tree, static, self.lifting, self._kinds)
         return self._lifted[key]
+
+    def packed(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
+        """The places of packed weights: each its own, or one for several small tensors."""
+        return packed(tree.plain, static, self._kinds)
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""
@@ -283,17 +292,27 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        w = enter(params, self._lift)
+        given = read(params)
+        w = enter(given, self._lift)
         slots = apart(self.program.fresh_slots(w, self._static | floats), (params, floats))
         drawn = self.program.random or key is not None
         data = key_data(key) if drawn else None
         state = State(jnp.zeros((), jnp.int32), floats, data, slots)
-        placed: State = on_their_mesh(state, w.members)
+        placed: State = on_their_mesh(state, given.tensors)
         return placed
 
     def groups(self, params: PyTree) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only."""
         return self.program.groups(params, **self._static)
+
+    def pack(self, params: PyTree) -> Joined:
+        """The weights with small tensors as vectors, a pytree; its `tree` is built like `params`.
+
+        All methods take it in the place of the weights, and what is built like them comes back in
+        this form: so weights stay packed from step to step, and only the objective sees a tree.
+        """
+        given = read(params)
+        return joined(moved(given, self.program.packed(given.tree, self._static)))
 
     def step(
         self,
@@ -321,7 +340,7 @@ class Optimizer:
             )
         except TypeError:
             # jax.jit refuses a leaf that is no array before we see it: say which, in our words.
-            Tree.of(params)
+            read(params)
             raise
         return after
 
@@ -341,8 +360,10 @@ class Optimizer:
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
-        w = enter(params, self._lift)
-        return leave(self.program.evaluation_weights(w, state, self._static))
+        given = read(params)
+        w = enter(given, self._lift)
+        found = self.program.evaluation_weights(w, state, self._static)
+        return leave(moved(found, given.tree))
 
     def adopt(self, state: State, params: PyTree) -> State:
         """A state of this optimizer, however it was lifted, as this one keeps it.
@@ -350,7 +371,7 @@ class Optimizer:
         So a checkpoint of an accelerator goes on where matrices are not stacked, and the other way.
         """
         self.program.check_state(state)
-        w = enter(params, self._lift)
+        w = enter(read(params), self._lift)
         layout = self.program.layout(w, self._static | state.hyperparameters)
         return state._replace(slots=layout.adopt(state.slots))
 
@@ -405,7 +426,8 @@ def _update(
     check_objective(objective, program.asked_by)
     check_batch(batch, objective)
     check_inputs(objective, key, model_state)
-    w = enter(params, partial(program.lifted, static=static))
+    given = read(params)
+    w = enter(given, partial(program.lifted, static=static))
     outcome, after, oracles = program.advance(
         w, state, objective, batch, static=static, key=key, model_state=model_state
     )
@@ -414,7 +436,7 @@ def _update(
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     beside = oracles.beside or Beside(model_state=model_state)
     report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
-    return leave(next_weights(w, outcome)), after, report
+    return leave(next_weights(w, outcome, given.tree)), after, report
 
 
 def _beside(w: Field, slot: Any) -> Any:

@@ -85,11 +85,11 @@ def model_key(data: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     return jax.random.fold_in(key, _MODEL), key_data(jax.random.fold_in(key, _NEXT))
 
 
-def _keys(key: jax.Array, site: int, w: Field) -> list[jax.Array]:
-    """A key for each place; for a stack one for each member."""
+def _keys(key: jax.Array, site: int, w: Field) -> list[jax.Array | None]:
+    """A key for each place; for a stack one for each member. Nothing is drawn for packs."""
     stream = jax.random.fold_in(key, site)
     own = [jax.random.fold_in(stream, index) for index in range(len(w.tree.leaves))]
-    return [place.stack(own) for place in w.tree.places]
+    return [None if place.is_pack else place.join(own) for place in w.tree.places]
 
 
 def _draw(draw: Callable[..., jax.Array], key: jax.Array, site: int, w: Field) -> Field:

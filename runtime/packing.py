@@ -1,0 +1,130 @@
+"""Several tensors as one vector, and back: two linear operations, each the transpose of the other.
+
+They are primitives of JAX, so that a thousand tensors are one equation, that the derivative in a
+vector is one concatenation, and that each backend has the code that is best on it. Axes before
+those of the tensors, as `jax.vmap` gives them, stay first.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+def pack(tensors: Sequence[jax.Array]) -> jax.Array:
+    """The elements of all tensors, in order, as one vector."""
+    vector: jax.Array = _pack.bind(*tensors, leading=0)
+    return vector
+
+
+def unpack(vector: jax.Array, shapes: Shapes) -> list[jax.Array]:
+    """The tensors of these shapes that a vector was packed of."""
+    tensors: list[jax.Array] = _unpack.bind(vector, shapes=shapes)
+    return tensors
+
+
+_pack = Primitive("pack")
+_unpack = Primitive("unpack")
+_unpack.multiple_results = True
+
+
+def _joined(*tensors: jax.Array, leading: int) -> jax.Array:
+    flat = [jnp.reshape(x, (*x.shape[:leading], prod(x.shape[leading:]))) for x in tensors]
+    return lax.concatenate(flat, leading)
+
+
+def _sliced(vector: jax.Array, *, shapes: Shapes) -> list[jax.Array]:
+    """The tensors as slices at places that XLA knows."""
+    return _at(vector, shapes, _starts(shapes))
+
+
+def _sliced_at_runtime(vector: jax.Array, *, shapes: Shapes) -> list[jax.Array]:
+    """The same at places that XLA does not know before the program runs.
+
+    XLA for CPU makes code for each slice at a place that it knows, and once for all others of one
+    size. It also fuses what makes a vector into each slice of it, so the vector leaves a choice,
+    into which nothing is fused, beside the places. The branches of the choice are equal in two
+    ways, so that XLA does not see it.
+    """
+    if vector.size == 0:
+        return _sliced(vector, shapes=shapes)
+    first = vector[(0,) * vector.ndim]
+    is_nan = first != first
+    vector, starts = lax.cond(
+        is_nan,
+        lambda x, one: (x, [start - 1 + one for start in _starts(shapes)]),
+        lambda x, _: (x, [jnp.asarray(start, jnp.int32) for start in _starts(shapes)]),
+        vector,
+        is_nan.astype(jnp.int32),
+    )
+    return _at(vector, shapes, starts)
+
+
+def _at(vector: jax.Array, shapes: Shapes, starts: Sequence[Any]) -> list[jax.Array]:
+    before = vector.shape[:-1]
+    slices = [
+        lax.dynamic_slice_in_dim(vector, start, prod(shape), vector.ndim - 1)
+        for start, shape in zip(starts, shapes, strict=True)
+    ]
+    return [jnp.reshape(x, (*before, *shape)) for x, shape in zip(slices, shapes, strict=True)]
+
+
+def _starts(shapes: Shapes) -> list[int]:
+    return list(accumulate(map(prod, shapes), initial=0))[:-1]
+
+
+# ---- what JAX knows of the two
+
+
+def _shape_of_pack(*tensors: Any, leading: int) -> Any:
+    first = tensors[0]
+    size = sum(prod(x.shape[leading:]) for x in tensors)
+    return first.update(shape=(*first.shape[:leading], size))
+
+
+def _shapes_of_unpack(vector: Any, *, shapes: Shapes) -> list[Any]:
+    return [vector.update(shape=(*vector.shape[:-1], *shape)) for shape in shapes]
+
+
+def _transposed_pack(cotangent: Any, *tensors: Any, leading: int) -> list[Any]:
+    shapes = tuple(x.aval.shape[leading:] for x in tensors)
+    return list(_unpack.bind(cotangent, shapes=shapes))
+
+
+def _transposed_unpack(cotangents: Sequence[Any], vector: Any, *, shapes: Shapes) -> list[Any]:
+    return [_pack.bind(*map(ad.instantiate_zeros, cotangents), leading=vector.aval.ndim - 1)]
+
+
+def _batched_pack(tensors: Sequence[Any], axes: Sequence[Any], *, leading: int) -> Any:
+    size = next(x.shape[axis] for x, axis in zip(tensors, axes, strict=True) if axis is not None)
+    given = zip(tensors, axes, strict=True)
+    moved = [batching.bdim_at_front(x, axis, size) for x, axis in given]
+    return _pack.bind(*moved, leading=leading + 1), 0
+
+
+def _batched_unpack(vectors: Sequence[Any], axes: Sequence[Any], *, shapes: Shapes) -> Any:
+    moved = jnp.moveaxis(vectors[0], axes[0], 0)
+    return _unpack.bind(moved, shapes=shapes), [0] * len(shapes)
+
+
+_pack.def_impl(jax.jit(_joined, static_argnames="leading"))
+_unpack.def_impl(jax.jit(_sliced, static_argnames="shapes"))
+_pack.def_abstract_eval(_shape_of_pack)
+_unpack.def_abstract_eval(_shapes_of_unpack)
+ad.deflinear2(_pack, _transposed_pack)
+ad.deflinear2(_unpack, _transposed_unpack)
+batching.primitive_batchers[_pack] = _batched_pack
+batching.primitive_batchers[_unpack] = _batched_unpack
+mlir.register_lowering(_pack, mlir.lower_fun(_joined, multiple_results=False))
+mlir.register_lowering(_unpack, mlir.lower_fun(_sliced, multiple_results=True))
+mlir.register_lowering(
+    _unpack, mlir.lower_fun(_sliced_at_runtime, multiple_results=True), platform="cpu"
+)
