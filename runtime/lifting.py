@@ -24,7 +24,7 @@ Way: TypeAlias = Literal["auto", "tensors", "stacked", "packed"]
 backend has it best."""
 
 SMALL = 8192
-"""Below how many elements a tensor may be packed: `benchmarks.packing` finds the break-even."""
+"""Below how many elements a tensor is packed: `benchmarks.packing` finds where that pays."""
 
 MANY = 32
 """From how many tensors on a pack is worth it, where nobody asks for one."""
@@ -35,12 +35,14 @@ class Lifting:
     """What a program or its caller says of lifting.
 
     With a `mesh` of devices each stack is split over its `axis`: each device keeps and works out
-    its part. Raises ValueError for what is no way, and for an axis that the mesh does not have.
+    its part. Tensors `below` so many elements may be packed. Raises ValueError for what is no way,
+    and for an axis that the mesh does not have.
     """
 
     way: Way = "auto"
     mesh: jax.sharding.Mesh | None = None
     axis: str | None = None
+    below: int = SMALL
 
     def __post_init__(self) -> None:
         if self.way not in get_args(Way):
@@ -92,7 +94,7 @@ class Kinds:
     """What a program says of its tensors, as sets for some weights and hyperparameters.
 
     `matrices` go through work on matrices, which may be done in stacks. `sets` tell tensors apart
-    that may lie together. If it `packs`, tensors may be packed, but for those that are seen `whole`.
+    that may lie together. If it `packs`, tensors may be packed but for those that are seen `whole`.
     """
 
     matrices: Masks | None = None
@@ -109,7 +111,7 @@ def lifted(tree: Tree, h: Mapping[str, Value], lifting: Lifting, kinds: Kinds) -
     that is alone stays a place of its own. Places have the order of their first members.
     """
     classes: dict[object, list[int]] = {}
-    packs = _packs(tree, h, lifting.fewest, kinds)
+    packs = _packs(tree, h, lifting, lifting.fewest, kinds)
     packed = {i: place for place in packs for i in place.members}
     stacked = _stackable(tree, h, kinds) if lifting.is_stacked else {}
     for i in range(len(tree.leaves)):
@@ -126,9 +128,9 @@ def lifted(tree: Tree, h: Mapping[str, Value], lifting: Lifting, kinds: Kinds) -
     return replace(tree, lifted=places, split=lifting.split)
 
 
-def packed(tree: Tree, h: Mapping[str, Value], kinds: Kinds) -> Tree:
+def packed(tree: Tree, h: Mapping[str, Value], lifting: Lifting, kinds: Kinds) -> Tree:
     """The tree with all packs that there may be, and each other tensor in a place of its own."""
-    packs = {place.members[0]: place for place in _packs(tree, h, 2, kinds)}
+    packs = {place.members[0]: place for place in _packs(tree, h, lifting, 2, kinds)}
     inside = {i for place in packs.values() for i in place.members}
     leaves = enumerate(tree.leaves)
     rest = {i: Place(leaf, (i,)) for i, leaf in leaves if i not in inside}
@@ -137,7 +139,7 @@ def packed(tree: Tree, h: Mapping[str, Value], kinds: Kinds) -> Tree:
 
 
 def _packs(
-    tree: Tree, h: Mapping[str, Value], fewest: int | None, kinds: Kinds
+    tree: Tree, h: Mapping[str, Value], lifting: Lifting, fewest: int | None, kinds: Kinds
 ) -> tuple[Place, ...]:
     """The packs of a tree: those that it has, or those of at least so many small tensors."""
     if tree.lifted or fewest is None or not kinds.packs:
@@ -145,7 +147,7 @@ def _packs(
     whole, told = _flags(tree, h, kinds.whole), _flags(tree, h, kinds.sets)
     classes: dict[object, list[int]] = {}
     for i, leaf in enumerate(tree.leaves):
-        if leaf.size < SMALL and not any(flags[i] for flags in whole):
+        if leaf.size < lifting.below and not any(flags[i] for flags in whole):
             alike = leaf.dtype, *(flags[i] for flags in told)
             classes.setdefault(alike, []).append(i)
     return tuple(

@@ -153,7 +153,7 @@ class Program:
 
     def packed(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
         """The places of packed weights: each its own, or one for several small tensors."""
-        return packed(tree.plain, static, self._kinds)
+        return packed(tree.plain, static, self.lifting, self._kinds)
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""

@@ -62,10 +62,10 @@ class Leaf:
 class Place:
     """What a field has one array for: a weight tensor, or several of one dtype.
 
-    `members` are their indices among the leaves, and `leaf` is the first of them. A stack, of
-    tensors of one shape, has `rows`: which of the leaves lies at each place of the first axis. Where
-    devices share a stack evenly, some members lie there twice, and the first time counts. A pack,
-    of any shapes, is one vector and has the `shapes` of its members.
+    `members` are their indices among the leaves, and `leaf` is the first of them. A stack is of
+    tensors of one shape, and its `rows` say which of the leaves lies at each place of the first
+    axis. Where devices share a stack evenly, some members lie there twice, and the first time
+    counts. A pack is one vector of tensors of any `shapes`.
     """
 
     leaf: Leaf

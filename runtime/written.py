@@ -45,7 +45,7 @@ def _container(node: Any) -> Any:
             return [type(node).__name__, [_container(value) for value in node]]
         case _:
             raise ValueError(
-                "weights in stacks or packs are exported in dicts, lists and tuples only, and not in a "
+                "weights in stacks or packs are exported in dicts, lists and tuples, and not in a "
                 f'{type(node).__name__}: load with lifting="tensors"'
             )
 

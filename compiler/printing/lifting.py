@@ -47,7 +47,7 @@ def _is_matrix_work(node: Node) -> bool:
     return OPS[node.op].op_class == "matrix" and node.op not in MAKERS
 
 
-_WHOLE = ("shape", "matrix", "random", "history", "spectral", "opaque")
+_WHOLE = ("shape", "matrix", "history", "spectral", "opaque")
 """Classes of ops that see more of a tensor than its elements, one by one or all of the weights."""
 
 _WHOLE_OPS = ("nans", "stagger", "measured", "feature_alignment", "fisher_rows", "fisher_columns")
