@@ -1,7 +1,7 @@
 """Many small tensors: what is packed against `optax.adamw`, and from which size on it does not pay.
 
 An update of given gradients of 1,000 tensors, with weights as a tree, is held against at most 0.50
-of optax's time; to trace, lower and compile it against 0.65, and to trace and lower it against 0.25.
+of optax's time; to trace, lower and compile it against 0.65, to trace and lower it against 0.25.
 A whole training step with packed weights is held against 0.65 of its time at 300 tensors, and 0.50
 at 1,000. The last table has packs of tensors of one size against tensor by tensor.
 """
