@@ -31,6 +31,23 @@ def unpack(vector: jax.Array, shapes: Shapes) -> list[jax.Array]:
     return tensors
 
 
+def at_runtime(x: jax.Array, places: Sequence[int]) -> Sequence[Any]:
+    """Places in `x` as numbers that XLA for CPU does not know before the program runs.
+
+    It makes code for each slice at a place that it knows, and once for all others of one shape.
+    So the places come out of a choice by a value of `x`, whose branches are equal in two ways.
+    """
+    first = x[(0,) * x.ndim]
+    is_nan = first != first
+    found: Sequence[Any] = lax.cond(
+        is_nan,
+        lambda one: [place - 1 + one for place in places],
+        lambda _: [jnp.asarray(place, jnp.int32) for place in places],
+        is_nan.astype(jnp.int32),
+    )
+    return found
+
+
 _pack = Primitive("pack")
 _unpack = Primitive("unpack")
 _unpack.multiple_results = True
@@ -47,25 +64,10 @@ def _sliced(vector: jax.Array, *, shapes: Shapes) -> list[jax.Array]:
 
 
 def _sliced_at_runtime(vector: jax.Array, *, shapes: Shapes) -> list[jax.Array]:
-    """The same at places that XLA does not know before the program runs.
-
-    XLA for CPU makes code for each slice at a place that it knows, and once for all others of one
-    size. It also fuses what makes a vector into each slice of it, so the vector leaves a choice,
-    into which nothing is fused, beside the places. The branches of the choice are equal in two
-    ways, so that XLA does not see it.
-    """
+    """The same at places that XLA does not know."""
     if vector.size == 0:
         return _sliced(vector, shapes=shapes)
-    first = vector[(0,) * vector.ndim]
-    is_nan = first != first
-    vector, starts = lax.cond(
-        is_nan,
-        lambda x, one: (x, [start - 1 + one for start in _starts(shapes)]),
-        lambda x, _: (x, [jnp.asarray(start, jnp.int32) for start in _starts(shapes)]),
-        vector,
-        is_nan.astype(jnp.int32),
-    )
-    return _at(vector, shapes, starts)
+    return _at(vector, shapes, at_runtime(vector, _starts(shapes)))
 
 
 def _at(vector: jax.Array, shapes: Shapes, starts: Sequence[Any]) -> list[jax.Array]:

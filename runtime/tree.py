@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from .devices import Split
-from .packing import Shapes, pack, unpack
+from .packing import Shapes, at_runtime, pack, unpack
 
 PyTree: TypeAlias = Any
 """Any nesting of containers that JAX knows, with arrays at its leaves."""
@@ -117,27 +117,9 @@ class Place:
         rows = [self.rows.index(i) for i in self.members]
         unknown = len(rows) >= MANY and isinstance(x, jax.core.Tracer) and x.size > 0
         if unknown and jax.default_backend() == "cpu":
-            return [
-                lax.dynamic_index_in_dim(x, row, axis, keepdims=False) for row in _unknown(x, rows)
-            ]
+            places = at_runtime(x, rows)
+            return [lax.dynamic_index_in_dim(x, i, axis, keepdims=False) for i in places]
         return [lax.index_in_dim(x, row, axis, keepdims=False) for row in rows]
-
-
-def _unknown(x: jax.Array, rows: Sequence[int]) -> Sequence[Any]:
-    """The rows as numbers that XLA for CPU does not know before the program runs.
-
-    It makes code for each slice at a place that it knows, and once for all others of one shape.
-    So the rows come out of a choice by a value of `x`, whose branches are equal in two ways.
-    """
-    first = x[(0,) * x.ndim]
-    is_nan = first != first
-    found: Sequence[Any] = lax.cond(
-        is_nan,
-        lambda one: [row - 1 + one for row in rows],
-        lambda _: [jnp.asarray(row, jnp.int32) for row in rows],
-        is_nan.astype(jnp.int32),
-    )
-    return found
 
 
 @dataclass(frozen=True)
