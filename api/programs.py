@@ -41,7 +41,7 @@ def load(
 
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
     the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
-    functions its `extern` stages may call. `lifting` says how matrices are lifted, in the place of
+    functions its `extern` stages may call. `lifting` says how work is lifted, in the place of
     what the spec says, and with a `mesh` of devices stacks are split over its `axis`; see
     `runtime.lifting`. Raises FileNotFoundError when there is no such spec,
     SpecError, with all diagnostics, when it has a mistake, and ImportError when a module of
