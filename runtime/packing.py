@@ -16,12 +16,14 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from .devices import whole
+
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 def pack(tensors: Sequence[jax.Array]) -> jax.Array:
-    """The elements of all tensors, in order, as one vector."""
-    vector: jax.Array = _pack.bind(*tensors, leading=0)
+    """The elements of all tensors, in order, as one vector, which is whole on every device."""
+    vector: jax.Array = _pack.bind(*map(whole, tensors), leading=0)
     return vector
 
 

@@ -116,6 +116,8 @@ class Place:
             return unpack(x, self.shapes)
         rows = [self.rows.index(i) for i in self.members]
         unknown = len(rows) >= MANY and isinstance(x, jax.core.Tracer) and x.size > 0
+        # What is cut over devices by its type has no single element to choose by.
+        unknown = unknown and not any(jax.typeof(x).sharding.spec)
         if unknown and jax.default_backend() == "cpu":
             places = at_runtime(x, rows)
             return [lax.dynamic_index_in_dim(x, i, axis, keepdims=False) for i in places]
