@@ -1,14 +1,15 @@
 """Comparing variants on a machine that others use too: interleaved, and only by ratios.
 
 Variants run A B C ... C B A. A sample is dropped when other processes had more than 6 % of the
-machine meanwhile; where that leaves too few, the quieter half is kept and the table says so.
+processors that this one may use (`taskset` can say which); where that leaves too few, the quieter
+half is kept and the table says so.
 """
 
 import gc
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from statistics import median
 from typing import TypeAlias
@@ -112,25 +113,38 @@ def held(what: str, found: float, goal: float) -> None:
 
 
 class _Clock:
-    """A moment, and how much of the machine other processes have had since."""
+    """A moment, and how much of its processors other processes have had since."""
 
     def __init__(self) -> None:
         self._busy, self._own, self._wall = _busy(), _own(), time.perf_counter()
 
     def foreign(self) -> float:
-        """A share of the machine; 0 where the system does not tell."""
-        wall = (time.perf_counter() - self._wall) * (os.cpu_count() or 1)
+        """A share of the processors; 0 where the system does not tell."""
+        wall = (time.perf_counter() - self._wall) * len(_processors())
         return max(0.0, (_busy() - self._busy) - (_own() - self._own)) / wall
 
 
 def _busy() -> float:
-    """Seconds for which the processors of the machine have worked."""
+    """Seconds for which the processors have worked."""
     try:
         with open("/proc/stat") as file:
-            user, nice, system, _idle, _waiting, *others = map(int, file.readline().split()[1:])
+            lines = [line.split() for line in file if line.startswith("cpu")]
     except OSError:
         return 0.0
+    ours = {f"cpu{number}" for number in _processors()}
+    return sum(_worked(*map(int, times)) for name, *times in lines if name in ours)
+
+
+def _worked(user: int, nice: int, system: int, idle: int, waiting: int, *others: int) -> float:
+    """Seconds of a line of `/proc/stat`; the first three of the others are work too."""
     return (user + nice + system + sum(others[:3])) / os.sysconf("SC_CLK_TCK")
+
+
+def _processors() -> Set[int]:
+    """The numbers of those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def _own() -> float:

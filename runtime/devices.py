@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
-from jax.experimental.shard_alike import shard_alike
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
@@ -14,12 +14,14 @@ def placed_like(x: jax.Array, made: jax.Array) -> jax.Array:
     """What was made of the shape of `x` alone, on the devices on which `x` lies.
 
     In a traced function, such as `jax.jit(optimizer.init)`, nothing else ties the two together.
+    Shardings propagate through a choice, here one that never takes `x`, and that XLA does not see
+    through as numbers may be NaN.
     """
     alone = jax.device_count() == 1 or bool(jax.sharding.get_abstract_mesh().manual_axes)
     if alone or not isinstance(x, jax.core.Tracer):
         return made
-    tied: jax.Array = shard_alike(x, made)[1]  # type: ignore[no-untyped-call]  # jax has none
-    return tied
+    never = (x != x) & (x == x)
+    return jnp.where(never, x.astype(made.dtype), made)
 
 
 def along(x: jax.Array, made: jax.Array) -> jax.Array:

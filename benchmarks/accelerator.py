@@ -1,0 +1,153 @@
+"""Steps of the library's optimizers on this machine's accelerator, against the same on its CPU.
+
+`python -m benchmarks.accelerator [NAME ...]`. Each takes some steps on a small MLP in both places,
+in both liftings. Printed is by how much the weights differ at most, in parts of how far they went;
+both are float32, products on the accelerator too. Optimizers with noise of their own draw the same
+numbers in both places.
+
+A sign is not continuous, nor is a vote, and eigenvectors turn freely where eigenvalues are equal;
+what comes after such a step may differ by much more than rounding.
+"""
+
+import argparse
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import optc
+
+Found: TypeAlias = "str | list[Way]"
+"""Of one optimizer: how its weights went, in each lifting, or why they did not."""
+
+Way: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""All weights in a row, the first and the last."""
+
+LIFTINGS = ("tensors", "stacked")
+
+STEPS = 3
+SIZES = (24, 48, 48, 10)
+EXAMPLES = 32
+
+NAMES = (
+    *("adamw", "sgd", "lion", "adafactor", "lamb", "adan", "schedule_free_adamw", "adamw_int8"),
+    *("sam", "fsam", "pfsam", "cdat_adam", "sophia", "adahessian", "gauss_newton", "m_fac"),
+    *("armijo_gd", "goldstein_gd", "lbfgs", "storm", "sgld", "lanczos_sgd", "sm3", "prodigy"),
+    *("muon", "muon_polar_express", "normuon", "dion", "scion", "spectral_descent", "galore_adamw"),
+    *("soap", "soap_factored", "kl_shampoo", "kl_soap", "kron", "shampoo", "shampoo_adamw"),
+    *("shampoo_squared", "distributed_shampoo", "scalable_shampoo", "kfac", "sso"),
+)
+"""What is looked at where no names are given: one of each kind."""
+
+WEIGHTS = "--weights-of"
+"""What this script tells itself, to have a place of its own in each process."""
+
+
+def main(arguments: list[str]) -> None:
+    """Print a line for each optimizer."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="one of each kind, if none is given"
+    )
+    parser.add_argument(WEIGHTS, metavar="FILE", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    names = options.names or list(NAMES)
+    if options.weights_of:
+        _write(Path(options.weights_of), names)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        at_home, away = Path(folder, "cpu"), Path(folder, "accelerator")
+        processes = [
+            _started(at_home, names, {"JAX_PLATFORMS": "cpu"}),
+            _started(away, names, {}),
+        ]
+        codes = [process.wait() for process in processes]
+        if any(codes):
+            raise SystemExit("a process failed")
+        _report(pickle.loads(at_home.read_bytes()), pickle.loads(away.read_bytes()))
+
+
+def _started(file: Path, names: list[str], settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", __spec__.name, WEIGHTS, str(file), *names]
+    return subprocess.Popen(command, env={**os.environ, **settings})
+
+
+def _write(file: Path, names: list[str]) -> None:
+    warnings.simplefilter("ignore", optc.GroupWarning)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    found: dict[str, Found] = {"": jax.devices()[0].device_kind}
+    for name in names:
+        try:
+            found[name] = [_way(name, lifting) for lifting in LIFTINGS]
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+    file.write_bytes(pickle.dumps(found))
+
+
+def _way(name: str, lifting: Any) -> Way:
+    """How the weights of the MLP go on the device of this process."""
+    batch_key, label_key, *layer_keys = jax.random.split(jax.random.key(0), 1 + len(SIZES))
+    batch = {
+        "x": jax.random.normal(batch_key, (EXAMPLES, SIZES[0])),
+        "y": jax.random.randint(label_key, (EXAMPLES,), 0, SIZES[-1]),
+    }
+    params = [
+        {
+            "kernel": jax.random.normal(key, (inputs, outputs)) / inputs**0.5,
+            "bias": jnp.full(outputs, 0.01),
+        }
+        for key, inputs, outputs in zip(layer_keys, SIZES, SIZES[1:], strict=False)
+    ]
+    objective = optc.Objective(outputs=_outputs, loss=_loss, batch_axis=0, sampler=_drawn)
+    optimizer = optc.load(name, lifting=lifting)()
+    first = _row(params)
+    state = optimizer.init(params, key=jax.random.key(1))
+    for _ in range(STEPS):
+        params, state, _ = optimizer.step(params, state, batch, objective)
+    return first, _row(params)
+
+
+def _outputs(params: Any, batch: Any) -> jax.Array:
+    x = batch["x"]
+    for layer in params[:-1]:
+        x = jnp.tanh(x @ layer["kernel"] + layer["bias"])
+    return x @ params[-1]["kernel"] + params[-1]["bias"]
+
+
+def _loss(outputs: jax.Array, batch: Any) -> jax.Array:
+    picked = jnp.take_along_axis(outputs, batch["y"][:, None], axis=1)[:, 0]
+    return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - picked)
+
+
+def _drawn(outputs: jax.Array, batch: Any, key: jax.Array) -> Any:
+    return {**batch, "y": jax.random.categorical(key, outputs)}
+
+
+def _row(params: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(params)])
+
+
+def _report(home: dict[str, Found], away: dict[str, Found]) -> None:
+    print(f"{away.pop('')} against {home.pop('')}: the largest difference of a weight")
+    print(f"after {STEPS} steps, in parts of the longest way that one went")
+    print(f"{'':24}" + "".join(f"{lifting:>11}" for lifting in LIFTINGS))
+    for name, there in away.items():
+        here = home[name]
+        if isinstance(here, str) or isinstance(there, str):
+            print(f"{name:24}  cpu: {here}" if isinstance(here, str) else f"{name:24}  {there}")
+            continue
+        both = zip(here, there, strict=True)
+        differences = (np.abs(a - b).max() / np.abs(a - first).max() for (first, a), (_, b) in both)
+        print(f"{name:24}" + "".join(f"{d:11.1e}" for d in differences))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
