@@ -89,11 +89,11 @@ def apart(slots: Slots, others: PyTree) -> Slots:
 
 def _checked(place: Place, x: Any, name: str) -> jax.Array:
     """The array of a place of packed weights, as `pack` made it."""
-    x = float_array(x, place.name, name)
+    array = float_array(x, place.name, name)
     shape = (sum(map(prod, place.shapes)),) if place.is_pack else place.leaf.shape
-    if x.shape != shape:
+    if array.shape != shape:
         raise ValueError(
-            f"{name} leaf `{place.name}` has shape {x.shape}, and packed it had {shape}; "
+            f"{name} leaf `{place.name}` has shape {array.shape}, and packed it had {shape}; "
             "change the tree and pack it: optimizer.pack(params)"
         )
-    return x
+    return array

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -43,21 +44,23 @@ def at_runtime(x: jax.Array, places: Sequence[int]) -> Sequence[Any]:
     is_nan = first != first
     found: Sequence[Any] = lax.cond(
         is_nan,
-        lambda one: [place - 1 + one for place in places],
-        lambda _: [jnp.asarray(place, jnp.int32) for place in places],
+        lambda one: [lax.add(one, np.int32(place - 1)) for place in places],
+        lambda _: [np.int32(place) for place in places],
         is_nan.astype(jnp.int32),
     )
     return found
 
 
-_pack = Primitive("pack")
-_unpack = Primitive("unpack")
+# JAX has no types for primitives and their rules.
+_pack: Any = Primitive("pack")
+_unpack: Any = Primitive("unpack")
 _unpack.multiple_results = True
 
 
 def _joined(*tensors: jax.Array, leading: int) -> jax.Array:
-    flat = [jnp.reshape(x, (*x.shape[:leading], prod(x.shape[leading:]))) for x in tensors]
-    return lax.concatenate(flat, leading)
+    flat = [lax.reshape(x, (*x.shape[:leading], prod(x.shape[leading:]))) for x in tensors]
+    vector: jax.Array = lax.concatenate_p.bind(*flat, dimension=leading)
+    return vector
 
 
 def _sliced(vector: jax.Array, *, shapes: Shapes) -> list[jax.Array]:
@@ -73,16 +76,19 @@ def _sliced_at_runtime(vector: jax.Array, *, shapes: Shapes) -> list[jax.Array]:
 
 
 def _at(vector: jax.Array, shapes: Shapes, starts: Sequence[Any]) -> list[jax.Array]:
+    # Slices by `lax.dynamic_slice` take three times as long to trace and lower: it looks for places
+    # before the start.
     before = vector.shape[:-1]
+    first = (np.int32(0),) * len(before)
     slices = [
-        lax.dynamic_slice_in_dim(vector, start, prod(shape), vector.ndim - 1)
+        lax.dynamic_slice_p.bind(vector, *first, start, slice_sizes=(*before, prod(shape)))
         for start, shape in zip(starts, shapes, strict=True)
     ]
-    return [jnp.reshape(x, (*before, *shape)) for x, shape in zip(slices, shapes, strict=True)]
+    return [lax.reshape(x, (*before, *shape)) for x, shape in zip(slices, shapes, strict=True)]
 
 
-def _starts(shapes: Shapes) -> list[int]:
-    return list(accumulate(map(prod, shapes), initial=0))[:-1]
+def _starts(shapes: Shapes) -> list[Any]:
+    return [np.int32(start) for start in accumulate(map(prod, shapes), initial=0)][:-1]
 
 
 # ---- what JAX knows of the two
@@ -109,8 +115,8 @@ def _transposed_unpack(cotangents: Sequence[Any], vector: Any, *, shapes: Shapes
 
 def _batched_pack(tensors: Sequence[Any], axes: Sequence[Any], *, leading: int) -> Any:
     size = next(x.shape[axis] for x, axis in zip(tensors, axes, strict=True) if axis is not None)
-    given = zip(tensors, axes, strict=True)
-    moved = [batching.bdim_at_front(x, axis, size) for x, axis in given]
+    to_front: Any = batching.bdim_at_front
+    moved = [to_front(x, axis, size) for x, axis in zip(tensors, axes, strict=True)]
     return _pack.bind(*moved, leading=leading + 1), 0
 
 
@@ -123,8 +129,8 @@ _pack.def_impl(jax.jit(_joined, static_argnames="leading"))
 _unpack.def_impl(jax.jit(_sliced, static_argnames="shapes"))
 _pack.def_abstract_eval(_shape_of_pack)
 _unpack.def_abstract_eval(_shapes_of_unpack)
-ad.deflinear2(_pack, _transposed_pack)
-ad.deflinear2(_unpack, _transposed_unpack)
+ad.deflinear2(_pack, _transposed_pack)  # type: ignore[no-untyped-call]
+ad.deflinear2(_unpack, _transposed_unpack)  # type: ignore[no-untyped-call]
 batching.primitive_batchers[_pack] = _batched_pack
 batching.primitive_batchers[_unpack] = _batched_unpack
 mlir.register_lowering(_pack, mlir.lower_fun(_joined, multiple_results=False))

@@ -127,4 +127,7 @@ def _updates(outcome: Outcome, w: Field, g: Field) -> Field:
         pairs = zip(moved(outcome.weights, g.tree).tensors, moved(w, g.tree).tensors, strict=True)
         changes = [None if x is None or old is None else lax.sub(x, old) for x, old in pairs]
     rows = zip(changes, g.tensors, strict=True)
-    return Field([jnp.zeros_like(x) if change is None else change for change, x in rows], g.tree)
+    there = [
+        jnp.zeros_like(x) if change is None and x is not None else change for change, x in rows
+    ]
+    return Field(there, g.tree)
