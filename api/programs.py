@@ -16,6 +16,7 @@ import jax
 
 from ..compiler.driver import Compiled, compile_spec
 from ..compiler.locate import Located, NotFoundError, find, modules
+from ..compiler.passes.contracts import known
 from ..compiler.records import Scalar
 from ..grammar.diagnostic import OptcError
 from ..grammar.source import Source
@@ -33,6 +34,7 @@ def load(
     defaults: Mapping[str, Scalar] | None = None,
     allow_use: Iterable[str | PathLike[str]] = (),
     allow_extern: Iterable[str] = (),
+    without: Iterable[str] = (),
     lifting: Way | None = None,
     mesh: jax.sharding.Mesh | None = None,
     axis: str | None = None,
@@ -41,13 +43,15 @@ def load(
 
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
     the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
-    functions its `extern` stages may call. `lifting` says how work is lifted, in the place of
+    functions its `extern` stages may call. `without` names passes of the compiler that are left
+    out. `lifting` says how work is lifted, in the place of
     what the spec says, and with a `mesh` of devices stacks are split over its `axis`; see
     `runtime.lifting`. Raises FileNotFoundError when there is no such spec,
-    SpecError, with all diagnostics, when it has a mistake, and ImportError when a module of
-    `allow_extern` cannot be imported.
+    SpecError, with all diagnostics, when it has a mistake, ValueError for a pass that there is not,
+    and ImportError when a module of `allow_extern` cannot be imported.
     """
-    program = run(compile_spec(locate(spec, allow_use, allow_extern), defaults))
+    located = locate(spec, allow_use, allow_extern)
+    program = run(compile_spec(located, defaults, without=known(without)))
     return program.lift(lifting, mesh, axis)
 
 
@@ -57,18 +61,20 @@ def compile(
     *,
     defaults: Mapping[str, Scalar] | None = None,
     allow_extern: Iterable[str] = (),
+    without: Iterable[str] = (),
     lifting: Way | None = None,
     mesh: jax.sharding.Mesh | None = None,
     axis: str | None = None,
 ) -> Program:
     """The program of a spec given as text; `name` picks one of several optimizers.
 
-    Such a spec may use the library, and no files; `allow_extern`, `lifting`, `mesh` and `axis` are
-    those of `load`. Raises
-    SpecError when it has a mistake, and ImportError like `load`.
+    Such a spec may use the library, and no files; `allow_extern`, `without`, `lifting`, `mesh` and
+    `axis` are those of `load`. Raises SpecError when it has a mistake, and ValueError and
+    ImportError like `load`.
     """
     located = Located(Source("<string>", text), name, modules=modules(allow_extern))
-    return run(compile_spec(located, defaults)).lift(lifting, mesh, axis)
+    program = run(compile_spec(located, defaults, without=known(without)))
+    return program.lift(lifting, mesh, axis)
 
 
 def locate(

@@ -1,7 +1,7 @@
 """What `optc explain` says: an optimizer as an algorithm box, or what a diagnostic means."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 from ..compiler import library
@@ -32,10 +32,11 @@ def report_on(
     executed: bool = False,
     standalone: bool = False,
     modules: Sequence[str] = (),
+    without: Collection[str] = (),
 ) -> int:
     """Write the box of a spec, or the explanation of a code, to `output`; the exit code."""
     if _is_spec(what):
-        box = _box(locate(what, modules), format, defaults or {}, executed, standalone)
+        box = _box(locate(what, modules), format, defaults or {}, executed, standalone, without)
         deliver(output, box)
     else:
         deliver(output, _meaning(_rule(what)))
@@ -69,11 +70,12 @@ def _box(
     defaults: Mapping[str, Scalar],
     executed: bool,
     standalone: bool,
+    without: Collection[str],
 ) -> str:
     lowered, warnings = lowered_graph(located, defaults)
     if warnings:
         note(render_text(warnings, color=wants_color(sys.stderr)))
-    box = build(optimised(lowered) if executed else simplified(lowered))
+    box = build(optimised(lowered, without) if executed else simplified(lowered))
     match format:  # each is imported for those who ask for it
         case Format.TEXT:
             from ..compiler.notation.text import text

@@ -14,6 +14,7 @@ from ..compiler.records import Hyperparameter, Scalar
 from ..grammar.render import render_text
 from . import settings
 from .output import deliver, note, wants_color
+from .passes import NoPass, left_out
 from .spec import AllowExtern, locate
 
 
@@ -45,6 +46,7 @@ def compile_(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's new default."),
     ] = None,
+    no_pass: NoPass = None,
     allow_extern: AllowExtern = None,
 ) -> None:
     """Write the module of a spec and print a summary.
@@ -57,9 +59,9 @@ def compile_(
       optc compile adamw -o - --set lr=3e-4
       optc compile adamw --emit graph -o adamw.json
     """
-    defaults = settings.parse(set_ or [])
+    defaults, without = settings.parse(set_ or []), left_out(no_pass)
     located = locate(spec, allow_extern or ())
-    compiled = driver.compile_spec(located, defaults)
+    compiled = driver.compile_spec(located, defaults, without=without)
     if len(compiled.diagnostics):
         note(render_text(compiled.diagnostics, color=wants_color(sys.stderr)))
     output = output or _FILE_NAMES[emit].format(compiled.name)

@@ -6,6 +6,7 @@ import typer
 
 from . import settings
 from .boxes import Format, report_on
+from .passes import NoPass, left_out
 from .spec import AllowExtern
 
 
@@ -24,6 +25,7 @@ def explain(
     executed: Annotated[
         bool, typer.Option("--executed", help="Show the graph after all passes.")
     ] = False,
+    no_pass: NoPass = None,
     standalone: Annotated[
         bool, typer.Option("--standalone", help="LaTeX as a whole document.")
     ] = False,
@@ -39,6 +41,11 @@ def explain(
       optc explain own.opt --format latex --standalone -o own.tex
       optc explain unknown-rule
     """
-    defaults = settings.parse(set_ or [])
+    defaults, without = settings.parse(set_ or []), left_out(no_pass)
+    if without and not executed:
+        message = "only what is --executed has been through the passes"
+        raise typer.BadParameter(message, param_hint="'--no-pass'")
     modules = allow_extern or ()
-    raise typer.Exit(report_on(what, output, format, defaults, executed, standalone, modules))
+    raise typer.Exit(
+        report_on(what, output, format, defaults, executed, standalone, modules, without)
+    )

@@ -1,4 +1,7 @@
-"""`optc plan`: what an optimizer costs for real weights. Needs JAX only for what optax keeps."""
+"""`optc plan`: what an optimizer costs for real weights.
+
+It needs JAX only for what optax keeps, and to compile.
+"""
 
 import json
 from enum import Enum
@@ -14,6 +17,7 @@ from ..compiler.budget.trees import find
 from ..compiler.graphs import lowered_graph
 from . import settings
 from .output import note, plural
+from .passes import NoPass, left_out
 from .spec import AllowExtern, locate
 
 _encoded = json.JSONEncoder(allow_nan=False).encode
@@ -44,30 +48,36 @@ def plan(
         typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's new default."),
     ] = None,
     format: Annotated[Format, typer.Option(help="How to write the plan.")] = Format.TEXT,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the step too: bytes against the least.")
+    ] = False,
+    no_pass: NoPass = None,
     every: Annotated[bool, typer.Option("--all", help="A line for each tensor.")] = False,
     allow_extern: AllowExtern = None,
 ) -> None:
     """Say which tensor gets what, and what the state and a step cost.
 
-    Nothing of the size of the weights is allocated. The exit code is 1 when an `assert` of the
-    spec does not hold, or when no state could be made for these weights.
+    Nothing of the size of the weights is allocated, also where the step is compiled. The exit code
+    is 1 when an `assert` of the spec does not hold, or when no state could be made for these
+    weights.
 
     Example:
       optc plan adamw --params gpt2-124m
       optc plan mine.opt --params model.safetensors --dtype bfloat16
       optc plan mine.opt --params shapes.json --format json
+      optc plan adamw --params gpt2-124m --compiled
     """
-    defaults = settings.parse(set_ or [])
+    defaults, without = settings.parse(set_ or []), left_out(no_pass)
     located = locate(spec, allow_extern or ())
     tree = find(params, read_folder)
     tree = tree if dtype is None else tree.cast(dtype)
     graph, _ = lowered_graph(located, defaults)
-    if opaque_slots(graph):
+    if compiled or opaque_slots(graph):
         from ..api.plan import plan_of  # optax says what its transformations keep
 
-        found = plan_of(located, tree, defaults)
+        found = plan_of(located, tree, defaults, without, compiled)
     else:
-        found = budget(graph, tree)
+        found = budget(graph, tree, without=without)
     _say(found, format, every)
     raise typer.Exit(int(not found.ok))
 

@@ -3,7 +3,7 @@
 The way to the graph is in `graphs`; then come plan and print.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 
@@ -33,19 +33,23 @@ def compile_spec(
     located: Located,
     settings: Mapping[str, Scalar] | None = None,
     observe: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
 ) -> Compiled:
     """The program of a spec, as text. Raises SpecError with all diagnostics if any is an error.
 
-    `settings` are other defaults for hyperparameters, `observe` further observations by name.
+    `settings` are other defaults for hyperparameters, `observe` further observations by name,
+    `without` names passes that are left out.
     """
     graph, warnings = lowered_graph(located, settings, observe)
-    return print_program(graph, warnings)
+    return print_program(graph, warnings, without)
 
 
-def print_program(graph: Graph, diagnostics: tuple[Diagnostic, ...] = ()) -> Compiled:
-    """The module of a lowered graph, verified at each border."""
-    graph = optimised(graph)
-    text = module_text(plan(graph), version())
+def print_program(
+    graph: Graph, diagnostics: tuple[Diagnostic, ...] = (), without: Collection[str] = ()
+) -> Compiled:
+    """The module of a lowered graph, verified at each border, `without` some of the passes."""
+    graph = optimised(graph, without)
+    text = module_text(plan(graph), version(), without)
     return Compiled(graph.name, text, graph, summary(graph), diagnostics)
 
 

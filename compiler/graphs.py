@@ -4,7 +4,7 @@ The way, in order: parse, gather, resolve, lower (all in `check`), freeze, passe
 graphs starts here, and does not import what prints them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ..grammar import syntax
@@ -20,7 +20,8 @@ from .graph import Graph
 from .locate import Located
 from .lowering.draft import Draft
 from .parameters import OUT_OF_RANGE, Bounds
-from .passes import PIPELINE, SIMPLIFYING
+from .passes import SIMPLIFYING
+from .passes.contracts import remaining
 from .questions import Times, questions
 from .rearrange import words
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
@@ -83,12 +84,15 @@ def lowered_graph(
     return freeze(draft), findings
 
 
-def optimised(graph: Graph) -> Graph:
-    """A lowered graph after all passes, verified at each border: what is executed."""
+def optimised(graph: Graph, without: Collection[str] = ()) -> Graph:
+    """A lowered graph after all passes, verified at each border: what is executed.
+
+    `without` names passes that are left out. Raises UnknownPassError for what is none.
+    """
     verify(graph)
-    for run in PIPELINE:
+    for run in remaining(without):
         graph = verify(run(graph))
-    return verify(graph, lean=True)
+    return verify(graph, lean="dead_code" not in without)
 
 
 def simplified(graph: Graph) -> Graph:

@@ -54,7 +54,7 @@ class Plan:
 
 
 def plan(graph: Graph) -> Plan:
-    """The phases of every region of a graph that holds nothing dead."""
+    """The phases of every region of a graph, without those that give nothing."""
     nodes = index(graph)
     planner = _Planner(nodes)
     return Plan(
@@ -99,6 +99,7 @@ def free_values(region: Region) -> set[int]:
 class _Planner:
     def __init__(self, nodes: Mapping[int, Node]) -> None:
         self.nodes = nodes
+        self.read = {id for node in nodes.values() for id in node.inputs}
         self.inner: dict[int, tuple[Block, ...]] = {}
 
     def block(self, region: Region) -> Block:
@@ -112,16 +113,21 @@ class _Planner:
         for node in work:
             if is_kernel_work(node):
                 phases[levels[node.id]].append(node)
-            elif not is_constant(node, self.nodes):
+            elif not is_constant(node, self.nodes) and self._gives(node):
                 mains[levels[node.id]].append(node)
         needed = self._needed_outside_kernels(work, set(region.results), levels)
         steps: list[int | Kernel] = []
         for level in range(max(levels.values(), default=0) + 1):
             steps += [node.id for node in mains[level]]
             for kind in ("outputs", "field"):
-                if together := [node for node in phases[level] if node.type.kind == kind]:
+                together = [node for node in phases[level] if node.type.kind == kind]
+                if any(node.id in needed for node in together):
                     steps.append(self._kernel(together, needed))
         return Block(tuple(steps), region.arguments, region.results)
+
+    def _gives(self, node: Node) -> bool:
+        """Whether anything is read of a node, if it is a choice, a loop or staggered work."""
+        return OPS[node.op].op_class != "control" or node.id in self.read
 
     def _dependencies(self, node: Node) -> set[int]:
         inner = [free_values(region) for region in node.regions]

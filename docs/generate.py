@@ -1,4 +1,4 @@
-"""Writes the pages that the code itself tells: `diagnostics.md`, `library.md` and `library/`.
+"""Writes the pages that the code itself tells: diagnostics, passes, and the library.
 
     python docs/generate.py
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from optc.compiler import driver, schedules  # noqa: F401  # they declare the rules of every check
 from optc.compiler.library import Entry, entries
+from optc.compiler.passes import PIPELINE
+from optc.compiler.passes.contracts import Contract, contracts
 from optc.grammar.diagnostic import RULES, Rule
 
 HERE = Path(__file__).parent
@@ -58,6 +60,44 @@ def diagnostics() -> str:
 def _diagnostic(rule: Rule) -> str:
     summary = f"*{rule.severity.value}: {rule.summary}*"
     return f"## {rule.code}\n\n{summary}\n\n{rule.explanation}"
+
+
+def passes() -> str:
+    """The page of what is done to a graph before it is printed."""
+    found = contracts()
+    order = ", ".join(f"`{run.__name__}`" for run in PIPELINE)
+    rows = (f"| [`{c.name}`](#{c.name}) | {c.headline} | {c.ulps or ''} |" for c in found)
+    return "\n\n".join(
+        [
+            "# Passes",
+            "What is done to the graph of an optimizer between lowering and planning. A pass is a "
+            "function from graph to graph; the verifier runs before the first and after each. "
+            f"Their order is {order}.",
+            "Each can be left out, alone or with others, and the program means the same: to see "
+            "what a pass does, or whether it is to blame. `optc compile`, `optc plan` and "
+            "`optc explain --executed` have `--no-pass NAME`, as often as wanted, and `optc.load`, "
+            "`optc.compile` and `optc.plan` an argument `without`.",
+            "```sh\noptc explain adamw --executed --no-pass factor\n"
+            "optc plan adamw --params mlp --compiled --no-pass factor --no-pass cse\n```",
+            '```python\nimport optc\n\nprogram = optc.load("adamw", without=["factor"])\n'
+            'assert "scaled_eps" not in program.source\n```',
+            "*Ulps* say how far rounding may move what a pass makes anew, in units of 2^-52 of the "
+            "largest term that it is a sum of; a pass without a number moves no bit but for the "
+            "sign of a zero. That is for the arithmetic of a graph in float64, as the reference "
+            "interpreter does it; a test runs every optimizer of the library with each pass left "
+            "out, and random ones. A compiled program may round in another order for reasons of "
+            "its own.",
+            "\n".join(["| pass | what it does | ulps |", "|---|---|---|", *rows]),
+            *map(_pass, found),
+            _note("compiler/passes/", "pass"),
+        ]
+    )
+
+
+def _pass(contract: Contract) -> str:
+    terms = ("Needs", contract.needs), ("Guarantees", contract.guarantees)
+    promised = (f"*{term}:* {text}" for term, text in terms)
+    return "\n\n".join([f"## {contract.name}", contract.summary, *promised])
 
 
 def index() -> str:
@@ -120,7 +160,11 @@ def _note(place: str, what: str) -> str:
     return f"---\n\nWritten by `docs/generate.py` from each {what} in `{place}`.\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"diagnostics.md": diagnostics, "library.md": index}
+PAGES: dict[str, Callable[[], str]] = {
+    "diagnostics.md": diagnostics,
+    "passes.md": passes,
+    "library.md": index,
+}
 PAGES |= {f"library/{kind}.md": partial(shelf, kind) for kind in SHELVES}
 """The generated pages by name."""
 

@@ -1,6 +1,6 @@
 """What an optimizer costs for a tree of weights: the whole answer, as one value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,11 +8,13 @@ from ...grammar.diagnostic import OptcError
 from .. import rearrange
 from ..constants import known_value
 from ..graph import Graph
-from ..passes import PIPELINE
+from ..passes.contracts import remaining
 from ..passes.settle import settle
 from ..records import Hyperparameter, Scalar
 from .claims import Verdict, judge
+from .compiled import CompiledStep
 from .extents import extents
+from .least import Traffic, least
 from .members import Finding, Members, Row
 from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
@@ -69,6 +71,8 @@ class Budget:
     work: Work
     verdicts: tuple[Verdict, ...]
     staggered: tuple[Staggered, ...] = ()
+    least: tuple[Traffic, ...] = ()
+    compiled: CompiledStep | None = None
 
     @cached_property
     def weights(self) -> int:
@@ -110,19 +114,23 @@ class Budget:
 
 
 def budget(
-    graph: Graph, tree: Tree, opaque: Mapping[int, int] | None = None, scalar: int | None = None
+    graph: Graph,
+    tree: Tree,
+    opaque: Mapping[int, int] | None = None,
+    scalar: int | None = None,
+    without: Collection[str] = (),
 ) -> Budget:
     """The budget of a lowered graph, at the defaults of its hyperparameters.
 
     `opaque` and `scalar` are those of `memory.state_bytes`; `scalar` is 8 for weights of float64,
-    which JAX has only where it computes in 64 bits, and else 4. Raises BudgetError where a
-    hyperparameter without a default decides.
+    which JAX has only where it computes in 64 bits, and else 4. `without` names passes that are
+    left out. Raises BudgetError where a hyperparameter without a default decides.
     """
     values = _values(graph)
     members = Members(graph, tree.tensors, values)
     rates = Rates(graph, members, values)
     table = tuple(Line(row, *rates.of(row)) for row in members.rows)
-    executed = _simplified(graph)
+    executed = _simplified(graph, without)
     scalar = scalar or (8 if has_doubles(tree) else 4)
     sizes = extents(executed, members)
     state = state_bytes(executed, members, sizes, opaque or {}, scalar)
@@ -140,6 +148,7 @@ def budget(
         work=worked,
         verdicts=(),
         staggered=staggered(executed, members, sizes),
+        least=least(executed, sum(tensor.bytes for tensor in tree.tensors), state),
     )
     quantities = {
         "state_bytes": found.state_bytes,
@@ -163,9 +172,9 @@ def opaque_slots(graph: Graph) -> tuple[int, ...]:
     return tuple(n for n, slot in enumerate(graph.slots) if slot.type.kind == "opaque")
 
 
-def _simplified(graph: Graph) -> Graph:
+def _simplified(graph: Graph, without: Collection[str]) -> Graph:
     """What is executed, before the last pass: it forgets the shapes that groups see."""
-    for run in PIPELINE:
+    for run in remaining(without):
         graph = graph if run is settle else run(graph)
     return graph
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..finite import finite
+from . import compiled
 from .claims import Verdict
 from .memory import SlotBytes
 from .rates import Said
@@ -54,6 +55,7 @@ def plain(budget: "Budget") -> dict[str, object]:
             for finding in budget.findings
         ],
         "assertions": [_verdict(verdict) for verdict in budget.verdicts],
+        "compiled": budget.compiled and compiled.plain(budget.compiled),
     }
 
 

@@ -1,10 +1,12 @@
 """A budget as text for people: tables, with tensors folded that are alike in all that is shown."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .claims import Verdict
+from .columns import columns
+from .compiled import lines
 from .rates import Said
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def text(budget: "Budget", every: bool = False) -> str:
         _state(budget),
         _work(budget),
         _staggered(budget),
+        _compiled(budget),
         [line for verdict in budget.verdicts for line in _verdict(verdict)],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
@@ -56,7 +59,7 @@ def _tensors(budget: "Budget", every: bool) -> list[str]:
         path = alike[0].tensor.path or "(the only tensor)"
         name = path if len(alike) == 1 else f"{pattern} x {len(alike)}"
         rows.append((name, *cells))  # type: ignore[arg-type]  # as many as there are heads
-    return _table(rows, "<<<<<<<<")
+    return columns(rows, "<<<<<<<<")
 
 
 def _cells(line: "Line", unknown: str) -> tuple[str, ...]:
@@ -79,7 +82,7 @@ def _lines(table: Sequence["Line"]) -> list[str]:
     """The lines of the spec that say rates and decays."""
     said = [s for line in table for s in (line.rate, *line.decays) if s is not None]
     lines = sorted({(s.place, s.stage, s.text) for s in said})
-    return _table([("line", "says"), *((stage, text) for _, stage, text in lines)], "<<")
+    return columns([("line", "says"), *((stage, text) for _, stage, text in lines)], "<<")
 
 
 def _unset(budget: "Budget") -> list[str]:
@@ -97,7 +100,7 @@ def _groups(budget: "Budget") -> list[str]:
         view = f', seen as "{share.view}"' if share.view else ""
         state = f"{share.state_bytes:,}"
         rows.append((name, f"{share.tensors:,}", f"{share.weights:,}", state, takes + view))
-    return _table(rows, "<>>><")
+    return columns(rows, "<>>><")
 
 
 def _state(budget: "Budget") -> list[str]:
@@ -122,7 +125,7 @@ def _state(budget: "Budget") -> list[str]:
     row("all of the state", budget.state_bytes)
     row("the weights", budget.weight_bytes)
     ratio = budget.state_bytes / budget.weight_bytes if budget.weight_bytes else 0.0
-    return [*_table(rows, "<>>>"), f"the state is {ratio:.4g} times the weights"]
+    return [*columns(rows, "<>>>"), f"the state is {ratio:.4g} times the weights"]
 
 
 def _work(budget: "Budget") -> list[str]:
@@ -140,7 +143,7 @@ def _work(budget: "Budget") -> list[str]:
         f"{name} {'at most ' if name in bounded else ''}{count:g}"
         for name, count in budget.oracles.items()
     )
-    lines = [*_table(rows, "<>>"), f"asks in a step: {', '.join(asked) or 'nothing'}"]
+    lines = [*columns(rows, "<>>"), f"asks in a step: {', '.join(asked) or 'nothing'}"]
     if budget.work.uncounted:
         lines.append(f"without what optax does in {', '.join(budget.work.uncounted)}")
     return lines
@@ -152,7 +155,11 @@ def _staggered(budget: "Budget") -> list[str]:
         least, most = each.together
         together = f"{most}" if least == most else f"{least} to {most}"
         rows.append((f"  {each.stage}", f"{each.period:,}", f"{each.tensors:,}", together))
-    return _table(rows, "<>>>") if budget.staggered else []
+    return columns(rows, "<>>>") if budget.staggered else []
+
+
+def _compiled(budget: "Budget") -> list[str]:
+    return list(lines(budget.compiled, budget.weights)) if budget.compiled else []
 
 
 def _verdict(verdict: Verdict) -> list[str]:
@@ -176,14 +183,3 @@ def _values(verdict: Verdict) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value % 1 == 0 else f"{value:,.6g}"
-
-
-def _table(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:
-    """Rows in columns, those left out that are empty but for their head."""
-    shown = [i for i in range(len(sides)) if any(row[i] for row in rows[1:])]
-    widths = {i: max(len(row[i]) for row in rows) for i in shown}
-    return [_joined(f"{row[i]:{sides[i]}{widths[i]}}" for i in shown) for row in rows]
-
-
-def _joined(cells: Iterable[str]) -> str:
-    return "  ".join(cells).rstrip()

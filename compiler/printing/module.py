@@ -1,6 +1,6 @@
 """The text of a program's module: kernels, main functions, and the program itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from .. import predicate
 from ..graph import Graph, Node, walk
@@ -33,11 +33,14 @@ from .terms import term_text
 _READ = 'h["{}"]'
 
 
-def module_text(plan: Plan, version: str) -> str:
-    """The module of a planned graph; the same plan gives the same bytes."""
+def module_text(plan: Plan, version: str, without: Collection[str] = ()) -> str:
+    """The module of a planned graph; the same plan gives the same bytes.
+
+    It says by which version it was compiled, and `without` which passes.
+    """
     taken = taken_names(plan)
     externs = extern_names(plan.nodes, taken)
-    printer = _Module(program(plan, kernel_names(plan, taken), externs), version)
+    printer = _Module(program(plan, kernel_names(plan, taken), externs), version, without)
     return "\n".join(printer.rows()) + "\n"
 
 
@@ -69,11 +72,12 @@ def _asker(graph: Graph, node: Node) -> str:
 
 
 class _Module:
-    def __init__(self, program: Program, version: str) -> None:
+    def __init__(self, program: Program, version: str, without: Collection[str]) -> None:
         self.program = program
         self.plan = program.plan
         self.graph = program.graph
         self.version = version
+        self.without = sorted(without)
         self.printed = self._printed_domains()
         self.kinds = kinds(self.graph, self.plan.nodes, self.printed)
 
@@ -94,6 +98,7 @@ class _Module:
             f"Compiled from `{self.graph.file}` by optc {self.version}. "
             "Comments show the lines of the spec."
         )
+        origin += f"\nPasses left out: {', '.join(self.without)}." if self.without else ""
         return docstring(f"{summary}\n\n{origin}")
 
     def _imports(self, body: str) -> list[str]:

@@ -73,9 +73,11 @@ rule precondition late() {
   return kept
 }
 """
+COMPILED = ("--params", "mlp", "--compiled")
 FIELDS = {
     "schema optimizer params ok hyperparameters weights weight_bytes state_bytes state left_out "
-    "flops_per_weight flops at_most uncounted oracles groups staggered tensors findings assertions",
+    "flops_per_weight flops at_most uncounted oracles groups staggered tensors findings assertions "
+    "compiled",
     "stage period turns",
     "slots hyperparameters count key",
     "stage name dtype tensors bytes groups",
@@ -85,6 +87,9 @@ FIELDS = {
     "stage text at_1",
     "kind group tensors message",
     "text line holds sides quantities",
+    "platform accessed least excess temporaries aliased donated flops transcendentals doubts",
+    "of read written",
+    "why of lines bytes",
 }
 """The fields of each sort of object in schema 1; others than these mean another number."""
 
@@ -98,6 +103,8 @@ def test_the_fields_are_those_of_schema_1(optc, small, tmp_path):
     objects += [tensor["rate"] for tensor in plan["tensors"] if tensor["rate"]]
     spec.write_text(STAGGERED, encoding="utf-8")
     objects += json.loads(optc("plan", spec, "--params", small, "--format", "json")[1])["staggered"]
+    compiled = json.loads(optc("plan", spec, *COMPILED, "--format", "json")[1])["compiled"]
+    objects += [compiled, *compiled["least"], *compiled["excess"]]
     assert {frozenset(found) for found in objects} == {frozenset(f.split()) for f in FIELDS}
 
 
