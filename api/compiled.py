@@ -13,7 +13,7 @@ from ..compiler.budget.compiled import CompiledStep
 from ..compiler.budget.least import GRADIENT, WEIGHTS, Traffic
 from ..grammar.diagnostic import OptcError
 from ..runtime import Optimizer, State
-from ..runtime.border import enter, leave, next_weights, read, reported
+from ..runtime.border import enter, leave, next_weights, read, reported, stepped
 from ..runtime.oracles import Given
 from ..runtime.tree import PyTree
 from .excess import excess
@@ -43,7 +43,7 @@ def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ..
             w, state, None, None, static=static, given=given, unavailable=_ALONE
         )
         observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
-        return leave(next_weights(w, outcome, weights.tree)), after, observed
+        return leave(next_weights(w, stepped(outcome), weights.tree)), after, observed
 
     loss = jax.eval_shape(lambda: jnp.zeros(()))
     try:

@@ -1,6 +1,7 @@
 """The border of a step: the user's trees outside, fields and scalars inside."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -30,10 +31,10 @@ def read(weights: PyTree, name: str = "params") -> Field:
 def enter(weights: Field, lift: Callable[[Tree], Tree]) -> Field:
     """Weights as a step computes with them, in the places that `lift` gives."""
     wide = Field([widen(x) for x in weights.tensors], weights.tree)
-    return moved(wide, lift(weights.tree))
+    return arranged(wide, lift(weights.tree))
 
 
-def moved(field: Field, tree: Tree) -> Field:
+def arranged(field: Field, tree: Tree) -> Field:
     """The same field in the places of another tree, which is of the same weights."""
     if field.tree == tree:
         return field
@@ -55,13 +56,25 @@ def leave(w: Field) -> PyTree:
 
 def next_weights(w: Field, outcome: Outcome, tree: Tree) -> Field:
     """The weights after a step, in the places of a tree."""
-    old = moved(w, tree)
-    if outcome.weights is not None:
-        pairs = zip(moved(outcome.weights, tree).tensors, old.tensors, strict=True)
-        return Field([x if new is None else new for new, x in pairs], tree)
-    assert outcome.step is not None, "an outcome has a step or weights"
-    pairs = zip(old.tensors, moved(outcome.step, tree).tensors, strict=True)
-    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], tree)
+    if outcome.step is not None:
+        return moved(w, outcome.step, tree)
+    weights = outcome.weights if outcome.moved is None else outcome.moved
+    assert weights is not None, "an outcome has a step or weights"
+    pairs = zip(arranged(weights, tree).tensors, arranged(w, tree).tensors, strict=True)
+    return Field([old if new is None else new for new, old in pairs], tree)
+
+
+def stepped(outcome: Outcome) -> Outcome:
+    """The outcome of given gradients, which has a step where others have where it leads."""
+    return outcome if outcome.moved is None else replace(outcome, step=outcome.moved, moved=None)
+
+
+def moved(w: Field, step: Field, tree: Tree) -> Field:
+    """The weights minus a step, in the places of a tree."""
+    pairs = zip(arranged(w, tree).tensors, arranged(step, tree).tensors, strict=True)
+    # As a sum, as updates are applied: see the pass `land`.
+    added = (x if x is None or s is None else lax.add(x, lax.neg(s)) for x, s in pairs)
+    return Field(tuple(added), tree)
 
 
 def reported(observed: Any) -> Observed:

@@ -14,15 +14,16 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .border import arranged, moved
 from .evaluation import evaluate
 from .examples import Examples
-from .field import Field, Mask, cast, scalar_dtype
+from .field import Field, Mask, cast, scalar_dtype, zeros
 from .kronecker import NoLayerError, no_layer
 from .measured import measured
 from .objective import Beside, Inputs, Objective
 from .outputs import outputs_field, outputs_tree
 from .slices import evaluate_slices
-from .tree import PyTree
+from .tree import PyTree, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Oracles:
     `objective` is None, with the sentence that says what is missing in `unavailable`, where the
     caller gave no means to evaluate anything. `key` is the key of the step in a program that
     draws random numbers; the model has one of its own, the same at all points. `beside` is what
-    the model returned beside its value at the weights.
+    the model returned beside its value at the weights. The next weights are made in the places of
+    `form`, each tensor in one of its own where that is not given.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Oracles:
         given: Given | None = None,
         unavailable: str = "",
         needs: Mapping[str, str] | None = None,
+        form: Tree | None = None,
     ) -> None:
         self.key = key
         self.beside: Beside | None = None
@@ -65,6 +68,18 @@ class Oracles:
         self._given = given
         self._unavailable = unavailable
         self._needs = needs or {}
+        self._form = weights.tree.plain if form is None else form
+
+    def moved(self, w: Field, step: Field) -> Field:
+        """Where a step leads that is taken now and then: the next weights.
+
+        The step itself for a caller who gave the gradient, and asks by how much weights change.
+        """
+        return step if self._given is not None else moved(w, step, self._form)
+
+    def unmoved(self, w: Field) -> Field:
+        """Where no step leads: the weights, or zeros for a caller who asks for the step."""
+        return zeros(w) if self._given is not None else arranged(w, self._form)
 
     def at(self, point: Field, *asks: str) -> "Point":
         """What is asked at a point, by name.

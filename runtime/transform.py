@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from .border import enter, leave, moved, read
+from .border import arranged, enter, leave, read
 from .field import Field, UnknownWeights
 from .needs import check_batch, check_objective
 from .objective import Objective
@@ -52,10 +52,10 @@ def transformation(
         chosen = default_objective if objective is None else check_objective(objective, needs)
         g = read(grads, "grads")
         if params is None:
-            w: Field = UnknownWeights(moved(g, lift(g.tree)))
+            w: Field = UnknownWeights(arranged(g, lift(g.tree)))
         else:
             weights = read(params)
-            _check_alike(weights.tree, g.tree)
+            check_alike(weights.tree, g.tree)
             w = enter(weights, lift)
         missing = _missing(params, batch, chosen, key, model_state)
         if "loss" in needs and value is None and missing:
@@ -104,7 +104,8 @@ def _missing(
     return "model_state" if objective.model_state and model_state is None else ""
 
 
-def _check_alike(params: Tree, grads: Tree) -> None:
+def check_alike(params: Tree, grads: Tree) -> None:
+    """Raise ValueError where gradients do not belong to these weights."""
     if params.structure != grads.structure:
         raise ValueError(
             "grads and params are not built alike\n"
@@ -120,11 +121,15 @@ def _check_alike(params: Tree, grads: Tree) -> None:
 
 def _updates(outcome: Outcome, w: Field, g: Field) -> Field:
     """What optax adds to the weights, in the places of the gradients."""
-    if outcome.step is not None:
-        changes = [None if x is None else lax.neg(x) for x in moved(outcome.step, g.tree).tensors]
+    step = outcome.step if outcome.moved is None else outcome.moved
+    if step is not None:
+        there = arranged(step, g.tree).tensors
+        changes = [None if x is None else lax.neg(x) for x in there]
     else:
         assert outcome.weights is not None, "an outcome has a step or weights"
-        pairs = zip(moved(outcome.weights, g.tree).tensors, moved(w, g.tree).tensors, strict=True)
+        pairs = zip(
+            arranged(outcome.weights, g.tree).tensors, arranged(w, g.tree).tensors, strict=True
+        )
         changes = [None if x is None or old is None else lax.sub(x, old) for x, old in pairs]
     rows = zip(changes, g.tensors, strict=True)
     there = [

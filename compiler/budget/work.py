@@ -60,11 +60,17 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
         if flops:
             label = graph.stages[stage].label if stage >= 0 else "gradient"
             stages[label] = stages.get(label, 0) + flops
-    if any(output.role == "step" for output in graph.outputs):
+    if any(output.role in ("step", "moved") for output in graph.outputs):
         stages[UPDATE] = weights
     oracles = {name: found[name] for name in ASKED if found.get(name)}
     bounded = frozenset(counter.bounded & oracles.keys())
     return Work(stages, oracles, counter.at_most, bounded, tuple(counter.uncounted))
+
+
+def turn(graph: Graph, node: Node, extents: Extents, values: Mapping[str, Scalar]) -> float:
+    """The operations of staggered work for all tensors that were sized, at their turn."""
+    found = _Counter(graph, extents, values).region(node.regions[0])
+    return sum(number for name, number in found.items() if name.startswith("flops "))
 
 
 class _Counter:
