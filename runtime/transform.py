@@ -123,8 +123,8 @@ def _updates(outcome: Outcome, w: Field, g: Field) -> Field:
     """What optax adds to the weights, in the places of the gradients."""
     step = outcome.step if outcome.moved is None else outcome.moved
     if step is not None:
-        there = arranged(step, g.tree).tensors
-        changes = [None if x is None else lax.neg(x) for x in there]
+        moves = arranged(step, g.tree).tensors
+        changes = [None if x is None else lax.neg(x) for x in moves]
     else:
         assert outcome.weights is not None, "an outcome has a step or weights"
         pairs = zip(

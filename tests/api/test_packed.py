@@ -167,6 +167,19 @@ def test_packed_weights_take_the_place_of_a_tree_in_optax(packed, params):
     close(mixed, updates.tree)
 
 
+def test_given_gradients_step_packed_weights(packed, params):
+    tx, vectors = packed.transform(), packed.pack(params)
+    grads = jax.tree.map(lambda x: 0.1 + x, vectors)
+    state, w, expected = packed.init(vectors), jax.tree.map(jnp.copy, vectors), vectors
+    by_optax = tx.init(vectors)
+    for _ in range(2):  # the second one is applied
+        w, state, _ = packed.apply(w, state, grads)
+        updates, by_optax = tx.update(grads, by_optax, expected)
+        expected = optax.apply_updates(expected, updates)
+    assert described(w) == described(vectors)
+    close((w, state), (expected, by_optax))
+
+
 def test_packs_are_donated(packed, params):
     vectors = packed.pack(params)
     state = packed.init(vectors)
@@ -211,9 +224,9 @@ def test_a_program_that_sees_tensors_packs_none():
 
 
 def test_a_spec_says_that_it_is_packed(params):
-    text = TEXT.rstrip()[:-1] + "  lifting packed\n}\n"
+    text = "optimizer adam(lr = 1) {\n precondition adam()\n tune step lr\n lifting packed\n}"
     state = optc.compile(text)().init(params)
-    assert isinstance(state.slots["rest.precondition"]["mu"], Joined)
+    assert isinstance(state.slots["precondition"]["mu"], Joined)
 
 
 def test_what_is_no_pack_of_these_weights_is_told(packed, apart, params):
