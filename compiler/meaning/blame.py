@@ -172,13 +172,12 @@ def _inputs(node: Node) -> Iterator[int]:
 def _chosen(node: Node, nodes: Mapping[int, Node], values: Mapping[int, Array]) -> Iterator[int]:
     """What a choice or a turn made of the value that a node takes from it."""
     source = nodes[node.inputs[0]] if node.op == "item" else node
-    match source.op:
-        case "if" if (condition := values.get(source.inputs[0])) is not None and condition.all():
-            yield source.regions[0].results[int(node["index"])]
-        case "if" if condition is not None and not condition.any():
-            yield source.regions[1].results[int(node["index"])]
-        case "stagger":
-            yield source.regions[0].results[int(node["index"])]
+    if source.op == "stagger":
+        yield source.regions[0].results[int(node["index"])]
+    if source.op == "if" and (condition := values.get(source.inputs[0])) is not None:
+        for region, holds in zip(source.regions, (True, False), strict=True):
+            if (condition == holds).all():
+                yield region.results[int(node["index"])]
 
 
 def _plain(nodes: Mapping[int, Node]) -> set[int]:
