@@ -55,7 +55,7 @@ def transformation(
             w: Field = UnknownWeights(Field.of(grad_tensors, tree))
         else:
             tree, tensors = Tree.of(params)
-            _check_alike(tree, grad_tree)
+            check_alike(tree, grad_tree)
             tree = lift(tree)
             w = Field.of([widen(x) for x in tensors], tree)
         missing = _missing(params, batch, chosen, key, model_state)
@@ -105,7 +105,8 @@ def _missing(
     return "model_state" if objective.model_state and model_state is None else ""
 
 
-def _check_alike(params: Tree, grads: Tree) -> None:
+def check_alike(params: Tree, grads: Tree) -> None:
+    """Raise ValueError where gradients do not belong to these weights."""
     if params.structure != grads.structure:
         raise ValueError(
             "grads and params are not built alike\n"
@@ -121,8 +122,9 @@ def _check_alike(params: Tree, grads: Tree) -> None:
 
 def _updates(outcome: Outcome, w: Field, grads: tuple[jax.Array, ...]) -> list[jax.Array]:
     """What optax adds to the weights, in the dtypes of the gradients."""
-    if outcome.step is not None:
-        changes = [None if x is None else lax.neg(x) for x in outcome.step.members]
+    step = outcome.step if outcome.moved is None else outcome.moved
+    if step is not None:
+        changes = [None if x is None else lax.neg(x) for x in step.members]
     else:
         assert outcome.weights is not None, "an outcome has a step or weights"
         pairs = zip(outcome.weights.members, w.members, strict=True)

@@ -171,13 +171,15 @@ def _inputs(node: Node) -> Iterator[int]:
 
 def _chosen(node: Node, nodes: Mapping[int, Node], values: Mapping[int, Array]) -> Iterator[int]:
     """What a choice or a turn made of the value that a node takes from it."""
-    source = nodes[node.inputs[0]] if node.op == "item" else node
+    if node.op != "item":
+        return
+    source, place = nodes[node.inputs[0]], int(node["index"])
     if source.op == "stagger":
-        yield source.regions[0].results[int(node["index"])]
+        yield source.regions[0].results[place]
     if source.op == "if" and (condition := values.get(source.inputs[0])) is not None:
         for region, holds in zip(source.regions, (True, False), strict=True):
             if (condition == holds).all():
-                yield region.results[int(node["index"])]
+                yield region.results[place]
 
 
 def _plain(nodes: Mapping[int, Node]) -> set[int]:
