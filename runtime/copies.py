@@ -31,7 +31,7 @@ ELEMENTWISE, MOVING, REDUCING = (
 )
 """Names of JAX's primitives. A reduction is fused with no more than squares and products."""
 
-MOST = 20
+MOST = 21
 """XLA makes no kernel of more than 23 inputs and results, and counts ones and constants too."""
 
 
