@@ -113,7 +113,7 @@ def test_what_xla_would_not_make_one_kernel_of_is_left_alone():
         m = sum(args[:3], args[3])
         return m, sum(args[4:], m)
 
-    args = [*(jax.ShapeDtypeStruct((4, 4), jnp.float32),) * 4, *(0.5,) * 15]
+    args = [*(jax.ShapeDtypeStruct((4, 4), jnp.float32),) * 4, *(0.5,) * 16]
     assert len(jax.make_jaxpr(many)(*args).eqns) == len(
         jax.make_jaxpr(in_copies(many))(NEVER, *args).eqns
     )
