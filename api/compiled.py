@@ -13,7 +13,7 @@ from ..compiler.budget.compiled import CompiledStep
 from ..compiler.budget.least import GRADIENT, WEIGHTS, Traffic
 from ..grammar.diagnostic import OptcError
 from ..runtime import Optimizer, State
-from ..runtime.border import enter, leave, next_weights, reported
+from ..runtime.border import enter, leave, next_weights, read, reported, stepped
 from ..runtime.oracles import Given
 from ..runtime.tree import PyTree
 from .excess import excess
@@ -36,13 +36,14 @@ def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ..
     lift = partial(program.lifted, static=static)
 
     def step(params: PyTree, state: State, grads: PyTree, loss: jax.Array) -> Any:
-        w = enter(params, lift)
-        given = Given(enter(grads, lift), loss)
+        weights = read(params)
+        w = enter(weights, lift)
+        given = Given(enter(read(grads), lift), loss)
         outcome, after, _ = program.advance(
             w, state, None, None, static=static, given=given, unavailable=_ALONE
         )
         observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
-        return leave(next_weights(w, outcome)), after, observed
+        return leave(next_weights(w, stepped(outcome), weights.tree)), after, observed
 
     loss = jax.eval_shape(lambda: jnp.zeros(()))
     try:
