@@ -137,6 +137,7 @@ def test_a_packed_slot_is_found_and_shows_the_weights_tree(packed, params):
     assert jax.tree.structure(changed) == jax.tree.structure(state)
 
 
+@pytest.mark.rest
 def test_a_sweep_has_one_more_axis_before_the_packs(params):
     program = optc.load("adamw", lifting="packed")
     rates = jnp.array([1e-3, 1e-2])
