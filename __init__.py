@@ -28,11 +28,13 @@ if TYPE_CHECKING:
         Report,
         State,
     )
+    from .runtime.multi_output import configure
 
 _HOMES = {
     "OptcError": "grammar.diagnostic",
     "SpecError": "grammar.diagnostic",
     "compile": "api.programs",
+    "configure": "runtime.multi_output",
     "equiv": "api.equivalence",
     "load": "api.programs",
     "lock": "api.locks",
@@ -63,6 +65,7 @@ __all__ = [
     "SpecError",
     "State",
     "compile",
+    "configure",
     "equiv",
     "load",
     "lock",

@@ -53,6 +53,9 @@ def small() -> Tree:
     return [_shape(1400)] * 1000
 
 
+TREES: dict[str, Callable[[], Tree]] = {"a": few, "b": transformer, "c": small}
+
+
 @dataclass(frozen=True)
 class Counts:
     """What XLA counts of one update, in bytes."""

@@ -16,6 +16,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from .growth import (
+    CHOICE,
+    COMPARISON,
+    EXTREME,
+    FIXED,
+    INVERSE_ROOT,
+    LINEAR,
+    POWER,
+    PRODUCT,
+    QUOTIENT,
+    ROOT,
+    SIGN,
+    SIZE,
+    SQUARE,
+    SUM,
+    Growth,
+)
 from .types import DType
 
 OpClass = Literal[
@@ -87,7 +104,8 @@ class Op:
     `takes` are the dtypes of the inputs (`number` is float or int) and `gives` that of the
     result: a dtype, or `join` for float unless all inputs are ints. `flops` counts operations
     for each element. `static` is the template for values known when a program is bound, and
-    `scalar` the op on plain numbers; both are None where folding is not wanted.
+    `scalar` the op on plain numbers; both are None where folding is not wanted. `growth` says what
+    becomes of a factor, and is None where nothing is known of it.
     """
 
     name: str
@@ -101,6 +119,7 @@ class Op:
     flops: int = 0
     static: str | None = None
     scalar: Meaning | None = None
+    growth: Growth | None = None
 
     @property
     def commutes(self) -> bool:
@@ -127,11 +146,15 @@ def _operator(
     gives: Dtype = "join",
     notation: Notation | None = None,
     flops: int = 1,
+    growth: Growth | None = None,
 ) -> Op:
     text = f"{{0}} {symbol} {{1}}"
     takes: Takes = ("number", "number")
     shown = notation or ("infix", symbol)
-    return Op(name, "elementwise", takes, gives, numpy, text, shown, binding, flops, text, scalar)
+    return Op(
+        *(name, "elementwise", takes, gives, numpy, text, shown, binding, flops, text, scalar),
+        growth=growth,
+    )
 
 
 def _function(
@@ -145,12 +168,14 @@ def _function(
     notation: Notation = _CALL,
     flops: int = 1,
     static: str | None = None,
+    growth: Growth | None = None,
 ) -> Op:
     takes = _all("number", arity)
     meaning = numpy or name
     text = python or f"jnp.{meaning}"
     return Op(
-        name, "elementwise", takes, gives, meaning, text, notation, CALL, flops, static, scalar
+        *(name, "elementwise", takes, gives, meaning, text, notation, CALL, flops, static, scalar),
+        growth=growth,
     )
 
 
@@ -172,9 +197,11 @@ def _logical(name: str, arity: int, notation: Notation, static: str, scalar: Mea
     )
 
 
-def _reduction(name: str, python: str, notation: Notation = _CALL, arity: int = 1) -> Op:
+def _reduction(
+    name: str, python: str, growth: Growth, notation: Notation = _CALL, arity: int = 1
+) -> Op:
     takes = _all("number", arity)
-    return Op(name, "reduction", takes, "float", name, python, notation, CALL, 2)
+    return Op(name, "reduction", takes, "float", name, python, notation, CALL, 2, growth=growth)
 
 
 def _sign(x: float) -> float:
@@ -182,9 +209,9 @@ def _sign(x: float) -> float:
 
 
 ELEMENTWISE = (
-    _operator("add", "add", "+", 11, operator.add),
-    _operator("sub", "subtract", "-", 11, operator.sub),
-    _operator("mul", "multiply", "*", 12, operator.mul, notation=("infix", "·")),
+    _operator("add", "add", "+", 11, operator.add, growth=SUM),
+    _operator("sub", "subtract", "-", 11, operator.sub, growth=SUM),
+    _operator("mul", "multiply", "*", 12, operator.mul, notation=("infix", "·"), growth=PRODUCT),
     _operator(
         "div",
         "true_divide",
@@ -193,15 +220,54 @@ ELEMENTWISE = (
         operator.truediv,
         gives="float",
         notation=("fraction", ""),
+        growth=QUOTIENT,
     ),
     _operator("mod", "mod", "%", 12, operator.mod, notation=("infix", "mod")),
-    _operator("pow", "power", "**", 14, operator.pow, notation=("power", ""), flops=8),
-    _operator("lt", "less", "<", 6, operator.lt, gives="bool"),
-    _operator("le", "less_equal", "<=", 6, operator.le, gives="bool", notation=("infix", "≤")),
-    _operator("gt", "greater", ">", 6, operator.gt, gives="bool"),
-    _operator("ge", "greater_equal", ">=", 6, operator.ge, gives="bool", notation=("infix", "≥")),
-    _operator("eq", "equal", "==", 6, operator.eq, gives="bool", notation=("infix", "=")),
-    _operator("ne", "not_equal", "!=", 6, operator.ne, gives="bool", notation=("infix", "≠")),
+    _operator(
+        "pow", "power", "**", 14, operator.pow, notation=("power", ""), flops=8, growth=POWER
+    ),
+    _operator("lt", "less", "<", 6, operator.lt, gives="bool", growth=COMPARISON),
+    _operator(
+        "le",
+        "less_equal",
+        "<=",
+        6,
+        operator.le,
+        gives="bool",
+        notation=("infix", "≤"),
+        growth=COMPARISON,
+    ),
+    _operator("gt", "greater", ">", 6, operator.gt, gives="bool", growth=COMPARISON),
+    _operator(
+        "ge",
+        "greater_equal",
+        ">=",
+        6,
+        operator.ge,
+        gives="bool",
+        notation=("infix", "≥"),
+        growth=COMPARISON,
+    ),
+    _operator(
+        "eq",
+        "equal",
+        "==",
+        6,
+        operator.eq,
+        gives="bool",
+        notation=("infix", "="),
+        growth=COMPARISON,
+    ),
+    _operator(
+        "ne",
+        "not_equal",
+        "!=",
+        6,
+        operator.ne,
+        gives="bool",
+        notation=("infix", "≠"),
+        growth=COMPARISON,
+    ),
     Op(
         "neg",
         "elementwise",
@@ -214,17 +280,25 @@ ELEMENTWISE = (
         1,
         "-{0}",
         operator.neg,
+        growth=LINEAR,
     ),
-    _function("min", min, numpy="minimum", arity=2, gives="join", static="min"),
-    _function("max", max, numpy="maximum", arity=2, gives="join", static="max"),
-    _function("clamp", numpy="clip", arity=3, gives="join", flops=2),
-    _function("abs", abs, gives="join", notation=("fence", "||")),
+    _function("min", min, numpy="minimum", arity=2, gives="join", static="min", growth=EXTREME),
+    _function("max", max, numpy="maximum", arity=2, gives="join", static="max", growth=EXTREME),
     _function(
-        "float", float, numpy="float64", python="jnp.asarray({0}, float)", notation=("same", "")
+        "clamp", numpy="clip", arity=3, gives="join", flops=2, growth=Growth((1, 1, 1), alike=True)
     ),
-    _function("sign", _sign),
-    _function("square", lambda x: x * x, notation=("power", "2")),
-    _function("sqrt", math.sqrt, notation=("root", ""), flops=4),
+    _function("abs", abs, gives="join", notation=("fence", "||"), growth=SIZE),
+    _function(
+        "float",
+        float,
+        numpy="float64",
+        python="jnp.asarray({0}, float)",
+        notation=("same", ""),
+        growth=LINEAR,
+    ),
+    _function("sign", _sign, growth=SIGN),
+    _function("square", lambda x: x * x, notation=("power", "2"), growth=SQUARE),
+    _function("sqrt", math.sqrt, notation=("root", ""), flops=4, growth=ROOT),
     _function("exp", math.exp, flops=8),
     _function("expm1", math.expm1, flops=8),
     _function("log", math.log, flops=8),
@@ -238,12 +312,12 @@ ELEMENTWISE = (
     _function("arcsin", math.asin, flops=8),
     _function("arccos", math.acos, flops=8),
     _function("arctan", math.atan, flops=8),
-    _function("arctan2", math.atan2, arity=2, flops=8),
+    _function("arctan2", math.atan2, arity=2, flops=8, growth=COMPARISON),
     _function("round"),
     _function("floor"),
     _function("ceil"),
     _function("interpolate", numpy="interp", python="rt.interpolate", flops=8),
-    _function("isfinite", math.isfinite, gives="bool", notation=("call", "finite")),
+    _function("isfinite", math.isfinite, gives="bool", notation=("call", "finite"), growth=SIGN),
     _logical("and", 2, ("infix", "∧"), "({0} and {1})", lambda x, y: x and y),
     _logical("or", 2, ("infix", "∨"), "({0} or {1})", lambda x, y: x or y),
     _logical("not", 1, ("prefix", "¬"), "(not {0})", operator.not_),
@@ -256,29 +330,57 @@ ELEMENTWISE = (
         "jnp.where",
         ("cases", ""),
         flops=1,
+        growth=CHOICE,
     ),
 )
 """Ops that act on each element, scalars broadcast over fields."""
 
 REDUCTIONS = (
-    _reduction("sum", "rt.sum"),
-    _reduction("mean", "rt.mean"),
-    _reduction("largest", "rt.max", ("call", "max")),
-    _reduction("smallest", "rt.min", ("call", "min")),
-    _reduction("norm", "rt.norm", ("fence", "‖‖")),
-    _reduction("dot", "rt.dot", ("fence", "⟨⟩"), arity=2),
-    Op("all", "reduction", ("bool",), "bool", "all", "rt.all"),
-    Op("any", "reduction", ("bool",), "bool", "any", "rt.any"),
+    _reduction("sum", "rt.sum", LINEAR),
+    _reduction("mean", "rt.mean", LINEAR),
+    _reduction("largest", "rt.max", SIZE, ("call", "max")),
+    _reduction("smallest", "rt.min", SIZE, ("call", "min")),
+    _reduction("norm", "rt.norm", SIZE, ("fence", "‖‖")),
+    _reduction("dot", "rt.dot", PRODUCT, ("fence", "⟨⟩"), arity=2),
+    Op("all", "reduction", ("bool",), "bool", "all", "rt.all", growth=LINEAR),
+    Op("any", "reduction", ("bool",), "bool", "any", "rt.any", growth=LINEAR),
 )
 """Over the whole parameter vector, or with the attribute `per` over a part of each tensor."""
 
 SHAPES = (
-    Op("extent", "shape", ("any",), "float", "", "rt.extent", ("call", "length")),
-    Op("view", "shape", ("any",), "join", "", "rt.view", ("call", "arrange")),
-    Op("unview", "shape", ("any", "any"), "join", "", "rt.unview", ("call", "arrange back")),
-    Op("blocks", "shape", ("any", "number"), "join", "", "rt.blocks", ("call", "blocks")),
-    Op("unblocks", "shape", ("any", "any", "number"), "join", "", "rt.unblocks", ("call", "whole")),
-    Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", ("same", "")),
+    Op("extent", "shape", ("any",), "float", "", "rt.extent", ("call", "length"), growth=FIXED),
+    Op("view", "shape", ("any",), "join", "", "rt.view", ("call", "arrange"), growth=LINEAR),
+    Op(
+        "unview",
+        "shape",
+        ("any", "any"),
+        "join",
+        "",
+        "rt.unview",
+        ("call", "arrange back"),
+        growth=LINEAR,
+    ),
+    Op(
+        "blocks",
+        "shape",
+        ("any", "number"),
+        "join",
+        "",
+        "rt.blocks",
+        ("call", "blocks"),
+        growth=LINEAR,
+    ),
+    Op(
+        "unblocks",
+        "shape",
+        ("any", "any", "number"),
+        "join",
+        "",
+        "rt.unblocks",
+        ("call", "whole"),
+        growth=LINEAR,
+    ),
+    Op("rank_as", "shape", ("any", "any"), "float", "", "rt.rank_as", ("same", ""), growth=LINEAR),
 )
 """What looks at the shape of each tensor, or gives it another one; see `compiler.rearrange`.
 
@@ -298,34 +400,38 @@ def _matrix(
     numpy: str | None = None,
     python: str | None = None,
     binding: int = CALL,
+    growth: Growth | None = LINEAR,
 ) -> Op:
     shown = python or f"rt.{name}"
-    return Op(name, "matrix", takes, "float", numpy or name, shown, notation, binding)
+    meaning = numpy or name
+    return Op(name, "matrix", takes, "float", meaning, shown, notation, binding, growth=growth)
 
 
 MATRICES = (
-    _matrix("filled", ("any",), ("sign", "")),
-    _matrix("eye", ("any",), ("sign", "I")),
-    _matrix("arange", ("any",)),
-    _matrix("matmul", ("number", "number"), _PRODUCT, python="{0} @ {1}", binding=12),
-    _matrix("matvec", ("number", "number"), _PRODUCT, python="jnp.matvec"),
+    _matrix("filled", ("any",), ("sign", ""), growth=FIXED),
+    _matrix("eye", ("any",), ("sign", "I"), growth=FIXED),
+    _matrix("arange", ("any",), growth=FIXED),
+    _matrix(
+        "matmul", ("number", "number"), _PRODUCT, python="{0} @ {1}", binding=12, growth=PRODUCT
+    ),
+    _matrix("matvec", ("number", "number"), _PRODUCT, python="jnp.matvec", growth=PRODUCT),
     _matrix("transpose", notation=("transpose", ""), python="{0}.mT", binding=15),
     _matrix("trace", notation=("call", "tr")),
     _matrix("diagonal", notation=("call", "diag")),
     _matrix("diagonal_matrix", notation=("call", "diag")),
     _matrix("triu", python="jnp.triu"),
     _matrix("tril", python="jnp.tril"),
-    _matrix("inverse_root", ("number", "number"), ("inverse root", "")),
-    _matrix("matrix_power", ("number", "number"), ("power", "")),
-    _matrix("orthonormal", notation=("call", "orth")),
-    _matrix("polar"),
-    _matrix("eigenbasis"),
-    _matrix("eigenvalues"),
-    _matrix("cholesky", notation=("call", "chol")),
-    _matrix("solve", ("number", "number"), ("inverse", "")),
-    _matrix("argsort"),
-    _matrix("take", ("number", "number")),
-    _matrix("gram_loop", notation=("call", "iterate")),
+    _matrix("inverse_root", ("number", "number"), ("inverse root", ""), growth=INVERSE_ROOT),
+    _matrix("matrix_power", ("number", "number"), ("power", ""), growth=POWER),
+    _matrix("orthonormal", notation=("call", "orth"), growth=SIGN),
+    _matrix("polar", growth=SIGN),
+    _matrix("eigenbasis", growth=SIGN),
+    _matrix("eigenvalues", growth=SIZE),
+    _matrix("cholesky", notation=("call", "chol"), growth=ROOT),
+    _matrix("solve", ("number", "number"), ("inverse", ""), growth=Growth((-1, 1), signed=True)),
+    _matrix("argsort", growth=SIGN),
+    _matrix("take", ("number", "number"), growth=Growth((1, "other"), signed=True)),
+    _matrix("gram_loop", notation=("call", "iterate"), growth=None),
     _matrix("onto_matrix", python="{0}[..., None]", notation=("same", "")),
     _matrix("onto_vector", python="{0}[..., 0]", notation=("same", "")),
 )
@@ -351,17 +457,44 @@ STRUCTURE = (
     Op("state", "leaf", ()),
     Op("argument", "leaf", ()),
     Op("item", "leaf", ("any",)),
-    Op("merge", "local", ("any", "any")),
-    Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict", ("same", "")),
-    Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", ("sign", "0")),
-    Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", ("sign", "𝟏")),
-    Op("nans", "fill", ("any",), "float", "", "rt.nans", ("sign", "NaN")),
-    Op("full", "fill", ("any", "number"), "float", "full_like", "rt.full", ("second", "")),
-    Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", "")),
-    Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)")),
-    Op("rademacher", "random", ("any",), "float", "", "rt.rademacher", ("sample", "±1")),
-    Op("uniform", "random", ("any",), "float", "", "rt.uniform", ("sample", "U[0, 1)")),
-    Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic"),
+    Op("merge", "local", ("any", "any"), growth=SUM),
+    Op("restrict", "fill", ("any",), "join", "copy", "rt.restrict", ("same", ""), growth=LINEAR),
+    Op("zeros", "fill", ("any",), "float", "zeros_like", "rt.zeros", ("sign", "0"), growth=FIXED),
+    Op("ones", "fill", ("any",), "float", "ones_like", "rt.ones", ("sign", "𝟏"), growth=FIXED),
+    Op("nans", "fill", ("any",), "float", "", "rt.nans", ("sign", "NaN"), growth=FIXED),
+    Op(
+        "full",
+        "fill",
+        ("any", "number"),
+        "float",
+        "full_like",
+        "rt.full",
+        ("second", ""),
+        growth=Growth(("shape", 1), signed=True),
+    ),
+    Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", ""), growth=LINEAR),
+    Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)"), growth=FIXED),
+    Op(
+        "rademacher",
+        "random",
+        ("any",),
+        "float",
+        "",
+        "rt.rademacher",
+        ("sample", "±1"),
+        growth=FIXED,
+    ),
+    Op(
+        "uniform",
+        "random",
+        ("any",),
+        "float",
+        "",
+        "rt.uniform",
+        ("sample", "U[0, 1)"),
+        growth=FIXED,
+    ),
+    Op("round_stochastic", "random", ("any",), "float", "", "rt.round_stochastic", growth=LINEAR),
     Op("if", "control", ("bool",)),
     Op("loop", "control", ("any",)),
     Op("stagger", "control", ("number", "number")),

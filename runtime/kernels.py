@@ -10,8 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .copies import in_copies
 from .devices import Split, freely
 from .field import Field, Mask
+from .multi_output import copies_by
 
 
 def per_tensor(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,10 +54,12 @@ class _Lifted:
         tree = fields[0].tree
         columns = [_column(arg) for arg in args]
         casts = _Casts(args)
+        count = None if _is_eager(args) or self._results is None else copies_by()
         rows = []
         for place, row in zip(tree.places, zip(*columns, strict=False), strict=True):
             dtype = casts.dtype(row)
-            fn = self._stacked(args, tree.open_split) if place.is_stack else self._plain(args)
+            split = tree.open_split if place.is_stack else None
+            fn = self._jitted_for(args, place.is_stack, split, count)
             rows.append(None if dtype is None else fn(*casts.cast(row, dtype)))
         results = next((_count(row) for row in rows if row is not None), self._results)
         if results is None:
@@ -64,21 +68,20 @@ class _Lifted:
         transposed = zip(*(empty if row is None else row for row in rows), strict=True)
         return tuple(Field(x, tree) for x in transposed) if rows else (Field((), tree),) * results
 
-    def _plain(self, args: tuple[Any, ...]) -> Callable[..., Any]:
-        static, eager = _static(args), _is_eager(args)
-        if (static, eager) not in self._jitted:
-            made = freely(_exact(self._fn))
-            self._jitted[static, eager] = jax.jit(made, static_argnums=static, keep_unused=eager)
-        return self._jitted[static, eager]
-
-    def _stacked(self, args: tuple[Any, ...], split: Split | None) -> Callable[..., Any]:
-        static = _static(args)
-        stacks = frozenset(i for i, x in enumerate(args) if isinstance(x, Field))
-        key = (static, stacks, split, eager := _is_eager(args))
+    def _jitted_for(
+        self, args: tuple[Any, ...], is_stack: bool, split: Split | None, count: jax.Array | None
+    ) -> Callable[..., Any]:
+        """The jitted form for arguments in these positions; with a `count` in copies by it."""
+        before = () if count is None else (count,)
+        given = (*before, *args)
+        static, eager = _static(given), _is_eager(given)
+        stacks = frozenset(i for i, x in enumerate(given) if isinstance(x, Field))
+        key = (static, eager, is_stack and (stacks, split), len(before))
         if key not in self._jitted:
-            made = partial(_over_stack, _exact(self._fn), static, stacks, split)
+            made = _exact(in_copies(self._fn) if before else self._fn)
+            made = partial(_over_stack, made, static, stacks, split) if is_stack else freely(made)
             self._jitted[key] = jax.jit(made, static_argnums=static, keep_unused=eager)
-        return self._jitted[key]
+        return partial(self._jitted[key], *before)
 
 
 def _static(args: tuple[Any, ...]) -> tuple[int, ...]:

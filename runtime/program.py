@@ -16,6 +16,7 @@ from .field import Field
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
 from .lifting import Lifting, Masks, Way, lifted
+from .multi_output import unknown
 from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
@@ -189,7 +190,8 @@ class Program:
         )
         # As wide as the floats, since jax divides an int32 into a float32 under x64 too.
         t = (state.count + 1).astype(jnp.result_type(int))
-        outcome = self._step(w, layout.enter(state.slots), t, h, oracles)
+        with unknown(state.count):
+            outcome = self._step(w, layout.enter(state.slots), t, h, oracles)
         count = state.count + (1 if outcome.applied is None else outcome.applied)
         slots = jax.tree.map(placed_like, state.slots, layout.leave(outcome.slots))
         after = state._replace(count=count, slots=slots)

@@ -8,6 +8,7 @@ from ...compiler import driver
 from ...compiler.locate import Located
 from ...compiler.recording import NORMS
 from ...runtime import Optimizer, Program
+from ...runtime.multi_output import prefer
 from ...runtime.needs import check_objective
 from ..output import CommandError, note, plural
 from ..settings import Settings
@@ -51,6 +52,7 @@ def run(request: Request) -> End:
     task_name = request.task or "digits"
     root = request.out or Path("runs") / f"{program.name}-{task_name}"
     folder = Folder(root, program.name)
+    prefer()  # as the first that starts JAX's backend
     if request.resume:
         before = Record.read(folder.record)
         if before.record_norms:

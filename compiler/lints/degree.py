@@ -10,9 +10,11 @@ of account: `sqrt(nu) + 1e-8` has the degree of the root. `SMALL` says what is s
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
+from ..growth import CHOICE, Growth
 from ..lowering.draft import Draft, DraftNode
 from ..ops import OPS
 from .flow import Flow
@@ -80,7 +82,7 @@ class Degrees(Flow[Degree]):
 
     def chosen(self, condition: Degree, yes: Degree, no: Degree) -> Degree:
         """One of two, by a condition that may depend on the factor."""
-        return _where(condition, yes, no)
+        return _grown(CHOICE, (condition, yes, no))
 
     def kept(self, old: Degree, new: Degree, round: int) -> Degree:
         """Both, or nothing that is known, where the factor is another in each step."""
@@ -106,28 +108,14 @@ class Degrees(Flow[Degree]):
         match OPS[node.op].op_class:
             case "leaf":
                 return self._leaf(node)
-            case "elementwise":
-                return self._elementwise(node, inputs)
-            case "reduction":
-                return _sum(inputs) if node.op == "dot" else inputs[0]
-            case "shape":
-                return FIXED if node.op == "extent" else inputs[0]
-            case "matrix":
-                return self._matrix(node, inputs)
-            case "local":
-                return hull(*inputs)
-            case "fill":
-                return _fill(node, inputs)
-            case "random":
-                return inputs[0] if node.op == "round_stochastic" else FIXED
             case "spectral":
                 for region in node.regions:
                     self.region(region, [UNKNOWN])
                 return UNKNOWN
             case "oracle" if node.op == "per_example_mean":
                 return self.region(node.regions[0], inputs)[0]
-            case "history" | "oracle" | "opaque" | "control":
-                return FIXED if _are_fixed(inputs) else UNKNOWN
+            case _:
+                return self._of_row(node, inputs)
 
     def _leaf(self, node: DraftNode) -> Degree:
         match node.op:
@@ -144,48 +132,23 @@ class Degrees(Flow[Degree]):
     def _is_zero(self, node: DraftNode) -> bool:
         return self._intervals[node.id].point == 0
 
-    def _elementwise(self, node: DraftNode, inputs: Sequence[Degree]) -> Degree:
+    def _of_row(self, node: DraftNode, inputs: Sequence[Degree]) -> Degree:
+        """The degree of a node by its row of the op table.
+
+        That of a factor is hulled with that of what is there otherwise.
+        """
         if self._is_zero(node):
             return NOTHING
         if node.op in ("add", "max"):
             for eps, other in ((0, 1), (1, 0)):
                 if self._guards(node.inputs[eps], node.inputs[other]):
                     return inputs[other]
-        rule = _RULES.get(node.op)
-        if node.op == "pow":
-            exponent = self._intervals[node.inputs[1]].point
-            known = inputs[0].times(exponent) if exponent is not None else UNKNOWN
-        else:
-            known = rule(*inputs) if rule else UNKNOWN
-        return FIXED if known == UNKNOWN and _are_fixed(inputs) else known
-
-    def _matrix(self, node: DraftNode, inputs: Sequence[Degree]) -> Degree:
-        """The degree of a matrix; of a factor, hulled with that of what is there otherwise."""
-        if self._is_zero(node):
-            return NOTHING
-        x, *more = inputs
-        otherwise = more.pop() if "otherwise" in dict(node.attributes) else NOTHING
-        match node.op:
-            case "filled" | "eye" | "arange":
-                return FIXED
-            case "matmul" | "matvec":
-                return _sum(inputs)
-            case "orthonormal" | "polar" | "eigenbasis" | "argsort":
-                known = _sign(x)
-            case "inverse_root" | "matrix_power":
-                power = self._intervals[node.inputs[1]].point
-                known = UNKNOWN
-                if power:
-                    known = x.times(-1 / power if node.op == "inverse_root" else power)
-            case "cholesky":
-                known = x.times(0.5)
-            case "solve":
-                known = _quotient(more[0], x)
-            case "take" if not _are_fixed(more):
-                known = UNKNOWN
-            case _:
-                known = x
-        known = hull(known, otherwise)
+        n = self._intervals[node.inputs[1]].point if len(inputs) > 1 else None
+        row = OPS[node.op].growth
+        growth = row and row.resolved(n)
+        known = UNKNOWN if growth is None else _grown(growth, inputs)
+        if "otherwise" in dict(node.attributes):
+            known = hull(known, inputs[-1])
         return FIXED if known == UNKNOWN and _are_fixed(inputs) else known
 
     def _guards(self, eps: int, other: int) -> bool:
@@ -200,27 +163,26 @@ def hull(one: Degree, other: Degree) -> Degree:
     return Degree(min(one.low, other.low), max(one.high, other.high))
 
 
-def _are_fixed(inputs: Sequence[Degree]) -> bool:
+def _are_fixed(inputs: Iterable[Degree]) -> bool:
     return all(x in (FIXED, NOTHING) for x in inputs)
 
 
-# ---- ops
+def _grown(growth: Growth, inputs: Sequence[Degree]) -> Degree:
+    """The degree of what grows so with its inputs."""
+    pairs = [(x, growth.power(place)) for place, x in enumerate(inputs)]
+    factors = [(x, power) for x, power in pairs if not isinstance(power, str)]
+    decided = _are_fixed(x for x, power in pairs if power == "other")
+    if not growth.alike:
+        return _product([x.times(power) for x, power in factors]) if decided else UNKNOWN
+    alike = {x for x, _ in factors}
+    if not decided and len(alike) > 1:
+        return UNKNOWN  # one of several, by a condition that depends on the factor
+    if any(power == 0 for _, power in factors):
+        return _compared(alike - {NOTHING})
+    return reduce(hull, (x.times(power) for x, power in factors))
 
 
-def _fill(node: DraftNode, inputs: Sequence[Degree]) -> Degree:
-    match node.op:
-        case "zeros":
-            return NOTHING
-        case "ones" | "nans":
-            return FIXED
-        case "full":
-            return inputs[1]
-        case _:
-            return inputs[0]
-
-
-def _sum(inputs: Sequence[Degree]) -> Degree:
-    """The degree of a product."""
+def _product(inputs: Sequence[Degree]) -> Degree:
     if NOTHING in inputs:
         return NOTHING
     if UNKNOWN in inputs:
@@ -228,52 +190,6 @@ def _sum(inputs: Sequence[Degree]) -> Degree:
     return Degree(sum(x.low for x in inputs), sum(x.high for x in inputs))
 
 
-def _quotient(x: Degree, y: Degree) -> Degree:
-    # A state that is 0 so far is no reason to know nothing of what is divided by it later.
-    return _sum((x, y.times(-1)))
-
-
-def _chosen(yes: Degree, no: Degree) -> Degree:
-    """One of two, by a condition that depends on the factor: known where both are the same."""
-    return yes if yes == no else UNKNOWN
-
-
-def _compared(x: Degree, y: Degree) -> Degree:
+def _compared(sides: Collection[Degree]) -> Degree:
     """A comparison does not change where both sides grow alike, or one is 0."""
-    both = {x, y} - {NOTHING}
-    return FIXED if all(side.exact is not None for side in both) and len(both) < 2 else UNKNOWN
-
-
-def _where(condition: Degree, yes: Degree, no: Degree) -> Degree:
-    return hull(yes, no) if condition in (FIXED, NOTHING) else _chosen(yes, no)
-
-
-def _sign(x: Degree) -> Degree:
-    return FIXED if x.exact is not None else UNKNOWN
-
-
-_RULES: Mapping[str, Callable[..., Degree]] = {
-    "add": hull,
-    "sub": hull,
-    "mul": lambda *inputs: _sum(inputs),
-    "div": _quotient,
-    "neg": lambda x: x,
-    "min": hull,
-    "max": hull,
-    "clamp": lambda x, low, high: hull(x, hull(low, high)),
-    "abs": lambda x: x,
-    "float": lambda x: x,
-    "sign": _sign,
-    "square": lambda x: x.times(2),
-    "sqrt": lambda x: x.times(0.5),
-    "arctan2": lambda x, y: FIXED if x == y and x.exact is not None else UNKNOWN,
-    "lt": _compared,
-    "le": _compared,
-    "gt": _compared,
-    "ge": _compared,
-    "eq": _compared,
-    "ne": _compared,
-    "isfinite": _sign,
-    "and": lambda *_: UNKNOWN,
-    "where": _where,
-}
+    return FIXED if all(x.exact is not None for x in sides) and len(sides) < 2 else UNKNOWN

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ..graph import Graph
+from .carry import carry
 from .cse import cse
 from .curvature import curvature
 from .dead_code import dead_code
@@ -30,6 +31,7 @@ PIPELINE: tuple[Pass, ...] = (
     diagonal,  # after cse, for the same reason
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
+    carry,  # after dead_code, since a use that is none would be taken for a kernel
     spread,  # after cse, which would merge again what it takes apart
     settle,  # last, since it forgets which values are in a view
 )
