@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ..compiler.budget.compiled import CompiledStep
-from ..compiler.budget.least import GRADIENT, WEIGHTS, Traffic
+from ..compiler.budget.least import GRADIENT, WEIGHTS, Moved
 from ..grammar.diagnostic import OptcError
 from ..runtime import Optimizer, State
 from ..runtime.border import enter, leave, next_weights, reported
@@ -29,7 +29,7 @@ class NoStepError(OptcError):
     """The step of an optimizer cannot be compiled for some weights; the message says why."""
 
 
-def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ...]) -> CompiledStep:
+def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Moved, ...]) -> CompiledStep:
     """The step of given gradients, compiled for weights of these shapes. Raises NoStepError.
 
     As in `Optimizer.step` weights and state are donated, and what is observed is a result.
@@ -45,7 +45,7 @@ def compiled_step(optimizer: Optimizer, params: PyTree, least: tuple[Traffic, ..
         raise NoStepError(f"the step cannot be compiled without a model: {error}") from error
     compiled = traced.lower().compile()
     results = traced.out_info
-    further = Traffic(ASKED, 0, nbytes(results[-1])), Traffic(ANSWERS, nbytes(answers), 0)
+    further = Moved(ASKED, 0, nbytes(results[-1])), Moved(ANSWERS, nbytes(answers), 0)
     least += tuple(each for each in further if each.bytes)
     known = frozenset(each.name for each in least)
     module = parse(compiled.as_text())
