@@ -13,6 +13,8 @@ import numpy as np
 
 from optc.runtime.gram import Polynomial, bursts, gram_loop
 
+from .spectra import iterated, of_spectrum
+
 SHAPE = (256, 1024)
 
 NEWTON_SCHULZ = [(3.4445, -4.7750, 2.0315)] * 5
@@ -89,17 +91,8 @@ def built(spectrum: np.ndarray | None) -> np.ndarray:
     if spectrum is None:
         x = random.normal(size=SHAPE)
     else:
-        u, v = (np.linalg.qr(random.normal(size=(n, SHAPE[0])))[0] for n in SHAPE)
-        x = (u * spectrum) @ v.T
+        x, _, _ = of_spectrum(spectrum, SHAPE, random)
     return x / np.linalg.norm(x)
-
-
-def exact(x: np.ndarray, polynomials: Sequence[Polynomial]) -> np.ndarray:
-    """What the rounds make of the singular values."""
-    u, s, vt = np.linalg.svd(x, full_matrices=False)
-    for polynomial in polynomials:
-        s = s * np.polyval(polynomial[::-1], s**2)
-    return (u * s) @ vt
 
 
 def main() -> None:
@@ -110,7 +103,7 @@ def main() -> None:
     for name, polynomials in ROUNDS.items():
         worst = []
         matrices = [built(spectrum) for spectrum in SPECTRA.values()]
-        answers = [exact(x, polynomials) for x in matrices]
+        answers = [iterated(x, polynomials) for x in matrices]
         for way in WAYS.values():
             run = jax.jit(lambda x, way=way, polynomials=polynomials: way(x, polynomials))
             errors = []

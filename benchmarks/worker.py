@@ -1,9 +1,9 @@
 """Updates in a process of their own, for `elsewhere.worker`: options of XLA are a process's.
 
-`python -m benchmarks.worker optc|optax NAME TREE`. NAME is `adamw`, `clipped`, which is AdamW behind
-a clip by the global norm, or a rule or optimizer that claims to equal one of optax. For the line
-`counts` it answers with what XLA counts, as JSON; for a number it does as many steps and answers
-with the seconds of each.
+`python -m benchmarks.worker optc|optax NAME TREE`. NAME is `adamw`, or `clipped`, which is AdamW
+behind a clip by the global norm; of optc any optimizer of the library. For the line `counts` it
+answers with what XLA counts, as JSON; for a number it does as many steps and answers with the
+seconds of each.
 """
 
 import gc

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plot": (".plot", "plot"),
     "train": (".train.command", "train"),
     "refine": (".refine", "refine"),
+    "cache": (".cache", "cache"),
 }
 """Each command's module and function, in the order of the help."""
 

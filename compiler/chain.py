@@ -12,6 +12,7 @@ from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare
 from ..grammar.source import Span
 from . import parameters
+from .predicate import parameters as parameters_of
 from .predicate import python as predicate_text
 from .printing.hints import RESERVED, identifier
 from .printing.layout import (
@@ -177,9 +178,8 @@ class _Chain:
 
     def _masked(self, stage: SpecStage, twin: Piece) -> Piece:
         domain = self.spec.domains[stage.domain]
-        name = f"in_{domain.name}"
-        self._choose(name, "keys, tensor", [f"{INDENT}return {_condition(domain.predicate)}"])
-        mask = f"lambda params: jax.tree_util.tree_map_with_path({name}, params)"
+        rows = [f"{INDENT}return {_condition(domain.predicate)}"]
+        mask = self._chooser(f"in_{domain.name}", [domain.predicate], rows)
         return call("optax.masked", twin, mask)
 
     def _partition(self, groups: tuple[SpecGroup, ...]) -> Piece | None:
@@ -200,15 +200,22 @@ class _Chain:
             rows += [f"{INDENT}if {condition}:", INDENT * 2 + answer]
         else:
             rows += lines(call("ValueError", 'f"`{path}` falls into no group"'), 1, "raise ")
-        self._choose("group_of", "keys, tensor", rows)
-        labels = "lambda params: jax.tree_util.tree_map_with_path(group_of, params)"
+        conditions = [g.declared.predicate for g in groups if g.declared.predicate is not None]
+        labels = self._chooser("group_of", conditions, rows)
         return None if self.report.has_errors else call("optax.partition", mapping(entries), labels)
 
-    def _choose(self, name: str, parameters: str, rows: list[str]) -> None:
-        """A function of the module that decides on a tensor and its keys in the tree."""
+    def _chooser(self, name: str, conditions: list[Term], rows: list[str]) -> Piece:
+        """What asks a function of the module, which decides on each tensor and its path."""
+        asked = dict.fromkeys(p for condition in conditions for p in parameters_of(condition))
+        parameters = "".join(f", {_name(parameter)}" for parameter in asked)
         path = 'path = jax.tree_util.keystr(keys, simple=True, separator="/")'
         read = [INDENT + path] if any("path" in row for row in rows) else []
-        self.choices[name] = [f"def {name}({parameters}):", *read, *rows]
+        self.choices[name] = [f"def {name}(keys, tensor{parameters}):", *read, *rows]
+        function: Piece = name
+        if asked:
+            function = Labelled("lambda keys, tensor: ", f"{name}(keys, tensor{parameters})")
+        mapped = call("jax.tree_util.tree_map_with_path", function, "params")
+        return Labelled("lambda params: ", mapped)
 
 
 def _goes_on(spec: Spec) -> bool:
@@ -229,7 +236,13 @@ def _condition(term: Term) -> str:
         term,
         ask=lambda name: _TENSOR.get(name, f"tensor.{name}"),
         search="bool(re.search({1}, {0}))",
+        read=_name,
     )
+
+
+def _name(parameter: str) -> str:
+    """A parameter of the optimizer in the module, which has names of its own."""
+    return identifier(parameter, {*RESERVED, "keys", "tensor", "path", "params"})
 
 
 _OPTAX = re.compile(r"optax(\.contrib)?\.[A-Za-z]\w*")
@@ -287,11 +300,11 @@ def _substituted(term: Term, names: Names) -> Term | None:
 
 
 def _text(term: Term, binding: int = 0) -> str:
-    return term_text(term, lambda name: identifier(name, RESERVED), binding)
+    return term_text(term, _name, binding)
 
 
 def _parameter(parameter: Hyperparameter) -> str:
-    name = identifier(parameter.name, RESERVED)
+    name = _name(parameter.name)
     if parameter.default is None:
         return name
     value = parameter.default

@@ -56,7 +56,7 @@ class Plan:
 def plan(graph: Graph) -> Plan:
     """The phases of every region of a graph, without those that give nothing."""
     nodes = index(graph)
-    planner = _Planner(nodes)
+    planner = _Planner(nodes, _lengths(graph, nodes))
     return Plan(
         graph=graph,
         nodes=nodes,
@@ -96,17 +96,37 @@ def free_values(region: Region) -> set[int]:
     return used - own
 
 
+def _lengths(graph: Graph, nodes: Mapping[int, Node]) -> set[int]:
+    """Lengths of axes that kernels alone use, and arrangements of the weights that only these see.
+
+    Each kernel asks for its own, since they cost nothing.
+    """
+    kept = {i for region in graph.regions() for i in region.results}
+    for node in nodes.values():
+        kept.update(*(region.results for region in node.regions))
+        kept.update(() if is_kernel_work(node) else node.inputs)
+    lengths = {id for id, node in nodes.items() if node.op == "extent"} - kept
+    while True:
+        read = {i for id, node in nodes.items() if id not in lengths for i in node.inputs}
+        seen = {i for id in lengths for i in nodes[id].inputs if is_kernel_work(nodes[i])}
+        if not (further := seen - read - kept - lengths):
+            return lengths
+        lengths |= further
+
+
 class _Planner:
-    def __init__(self, nodes: Mapping[int, Node]) -> None:
+    def __init__(self, nodes: Mapping[int, Node], lengths: set[int]) -> None:
         self.nodes = nodes
         self.read = {id for node in nodes.values() for id in node.inputs}
         self.inner: dict[int, tuple[Block, ...]] = {}
+        self.lengths = lengths
 
     def block(self, region: Region) -> Block:
         for node in region.nodes:
             if node.regions:
                 self.inner[node.id] = tuple(self.block(r) for r in node.regions)
-        work = [n for n in region.nodes if n.id not in region.arguments]
+        apart = {*region.arguments, *self.lengths} - set(region.results)
+        work = [n for n in region.nodes if n.id not in apart]
         levels = self._levels(work, set(region.results))
         phases: dict[int, list[Node]] = defaultdict(list)
         mains: dict[int, list[Node]] = defaultdict(list)
@@ -131,7 +151,7 @@ class _Planner:
 
     def _dependencies(self, node: Node) -> set[int]:
         inner = [free_values(region) for region in node.regions]
-        return set(node.inputs).union(*inner)
+        return set(node.inputs).union(*inner) - self.lengths
 
     def _levels(self, work: list[Node], results: set[int]) -> dict[int, int]:
         """The phase of each node: kernel work of level n runs after the main nodes of level n."""
@@ -193,7 +213,26 @@ class _Planner:
                     needed.add(source)
         return needed
 
+    def _with_lengths(self, nodes: list[Node]) -> list[Node]:
+        """The nodes of a kernel, and before its first use each length that it asks for."""
+        own = {node.id for node in nodes}
+        given = {i for node in nodes for i in node.inputs} - self.lengths
+        made: dict[int, Node] = {}
+
+        def make(id: int) -> None:
+            for i in sorted(set(self.nodes[id].inputs) - own - given):
+                if is_kernel_work(self.nodes[i]):
+                    make(i)
+            made.setdefault(id, self.nodes[id])
+
+        for node in nodes:
+            for id in sorted(self.lengths.intersection(node.inputs)):
+                make(id)
+            made[node.id] = node
+        return list(made.values())
+
     def _kernel(self, nodes: list[Node], needed: set[int]) -> Kernel:
+        nodes = self._with_lengths(nodes)
         inside = {node.id for node in nodes}
         fields: dict[int, None] = {}
         masks: dict[int, None] = {}

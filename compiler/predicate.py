@@ -5,13 +5,13 @@ Terms are decided once, when the weights' shapes are known, and never on data.
 
 import operator
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import pairwise
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
-from .constants import OPERATORS
-from .ops import OPS
+from .constants import OPERATORS, value_of
+from .ops import CALL, OPS
 from .quoting import quoted
 from .records import Scalar, Term
 
@@ -22,10 +22,12 @@ BAD_PREDICATE = declare(
     `where` and `group ... where` choose tensors by what is known before a step runs: `ndim`,
     `size`, `rows` and `cols` (its last two axes), `path` (slash-separated), `dtype` (a name such
     as "bfloat16") and `shape`. They are compared with literals and joined by `and`, `or` and
-    `not`; a path may be matched with a regular expression. `where(PREDICATE, yes, no)` chooses a
-    value for each tensor in the same way. Inside a rule `int` parameters may stand for literals.
+    `not`; a path may be matched with a regular expression. `int` parameters may stand for literals,
+    and so may sums and products of them. `where(PREDICATE, yes, no)` chooses a value for each
+    tensor in the same way.
 
         decay   weights(0.1) where ndim >= 2 and not path matches "embed|head"
+        group   hidden where ndim == 2 and rows <= limit { ... }
         perturb sam(radius = where(path matches "embed", 0, 0.05))
     """,
 )
@@ -48,8 +50,6 @@ _NONE: Mapping[str, Term] = {}
 TENSOR_NAMES = ("ndim", "size", "rows", "cols", "path", "dtype", "shape")
 """What a predicate can ask of a tensor; `rows` and `cols` are 1 where it has no such axis."""
 
-_SYMBOLS = {op: symbol for symbol, op in OPERATORS.items()}
-
 OPPOSITES = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}
 """What a comparison is when it does not hold."""
 
@@ -60,7 +60,7 @@ def predicate(
     """The predicate that `expr` says, or None where it was reported as wrong.
 
     `names` are those that a `when g is [rows, cols]` around it gave to axes, and the `int`
-    parameters of a rule.
+    parameters of the rule or the optimizer.
     """
     match expr:
         case syntax.Name() if expr.id in names:
@@ -69,6 +69,8 @@ def predicate(
             return Term(op=expr.id)
         case syntax.Number() | syntax.String() | syntax.Bool():
             return Term(op="literal", arguments=(expr.value,))
+        case syntax.Unary() | syntax.Binary() if (known := _number(expr, names)) is not None:
+            return known
         case syntax.Unary(op="not"):
             inner = predicate(expr.operand, report, names)
             return inner and Term(op="not", arguments=(inner,))
@@ -87,7 +89,7 @@ def predicate(
                     expr.span,
                     f"`{expr.id}` is not a property of a tensor",
                     label="unknown here",
-                    help=did_you_mean(expr.id, TENSOR_NAMES)
+                    help=did_you_mean(expr.id, (*TENSOR_NAMES, *names))
                     or "tensors have `ndim`, `size`, `rows`, `cols`, `path`, `dtype` and `shape`",
                 )
             )
@@ -97,16 +99,49 @@ def predicate(
                     expr.span,
                     "this cannot choose tensors",
                     label="not a condition on a tensor",
-                    help="compare `ndim`, `size`, `rows`, `cols`, `path` or `dtype` with literals",
+                    help="a property stands alone: compare it with what is worked out of numbers"
+                    if isinstance(expr, syntax.Binary)
+                    else "compare `ndim`, `size`, `rows`, `cols`, `path` or `dtype` with literals",
                 )
             )
     return None
+
+
+def _number(expr: syntax.Expr, names: Mapping[str, Term]) -> Term | None:
+    """A sum or product of literals and parameters; None for anything else."""
+    match expr:
+        case syntax.Number():
+            return Term("literal", (expr.value,))
+        case syntax.Name() if expr.id in names and names[expr.id].op not in TENSOR_NAMES:
+            return names[expr.id]
+        case syntax.Unary(op="-"):
+            parts = [_number(expr.operand, names)]
+            op = "neg"
+        case syntax.Binary(op="+" | "-" | "*"):
+            parts = [_number(side, names) for side in (expr.left, expr.right)]
+            op = OPERATORS[expr.op]
+        case _:
+            return None
+    terms = tuple(part for part in parts if part is not None)
+    return bound(Term(op, terms), {}) if len(terms) == len(parts) else None
 
 
 def rank(shape: syntax.IsShape) -> Term:
     """The condition on ranks that `is [rows, cols]` or `is [.., rows, cols]` says."""
     number = Term(op="literal", arguments=(len(shape.dimensions),))
     return Term(op="ge" if shape.leading else "eq", arguments=(Term(op="ndim"), number))
+
+
+def names_in(expr: syntax.Expr) -> Iterator[syntax.Name]:
+    """The names that a condition is about, in order."""
+    match expr:
+        case syntax.Name():
+            yield expr
+        case syntax.Unary():
+            yield from names_in(expr.operand)
+        case syntax.Binary():
+            yield from names_in(expr.left)
+            yield from names_in(expr.right)
 
 
 def is_predicate(expr: syntax.Expr, hidden: Container[str] = ()) -> bool:
@@ -188,17 +223,27 @@ def holds(condition: Term, tensor: Mapping[str, Scalar]) -> bool:
 
 
 def bound(condition: Term, values: Mapping[str, Scalar]) -> Term:
-    """A condition with the values of the parameters that it names."""
-    if condition.op == "parameter":
-        return Term(op="literal", arguments=(values[str(condition.arguments[0])],))
-    if not asks_parameters(condition):
+    """A condition with those values of parameters that are given, worked out as far as known."""
+    if condition.op == "parameter" and (name := str(condition.arguments[0])) in values:
+        return Term(op="literal", arguments=(values[name],))
+    if not condition.terms:
         return condition
-    return Term(condition.op, tuple(bound(term, values) for term in condition.terms))
+    terms = tuple(bound(term, values) for term in condition.terms)
+    if all(term.op == "literal" for term in terms):
+        return Term("literal", (value_of(Term(condition.op, terms), {}),))
+    return Term(condition.op, terms)
+
+
+def parameters(condition: Term) -> tuple[str, ...]:
+    """The parameters that a condition depends on, which are known when the program is bound."""
+    if condition.op == "parameter":
+        return (str(condition.arguments[0]),)
+    return tuple(dict.fromkeys(name for term in condition.terms for name in parameters(term)))
 
 
 def asks_parameters(condition: Term) -> bool:
-    """Whether a condition depends on a parameter, which is known when the program is bound."""
-    return condition.op == "parameter" or any(asks_parameters(term) for term in condition.terms)
+    """Whether a condition depends on a parameter."""
+    return bool(parameters(condition))
 
 
 def decider(condition: Term) -> Callable[[Mapping[str, Scalar]], bool]:
@@ -234,9 +279,9 @@ def _function(term: Term) -> Callable[[Mapping[str, Scalar]], Scalar]:
     assert meaning is not None
     match [_function(inner) for inner in term.terms]:
         case [x]:
-            return lambda tensor: bool(meaning(x(tensor)))
+            return lambda tensor: meaning(x(tensor))
         case [x, y]:
-            return lambda tensor: bool(meaning(x(tensor), y(tensor)))
+            return lambda tensor: meaning(x(tensor), y(tensor))
     raise AssertionError(term)  # predicates have no other ops
 
 
@@ -261,7 +306,12 @@ def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
         return re.search(str(values[1]), str(values[0])) is not None
     meaning = OPS[term.op].scalar
     assert meaning is not None
-    return bool(meaning(*values))
+    value: Scalar = meaning(*values)
+    return value
+
+
+def _read(parameter: str) -> str:
+    return f"h[{quoted(parameter)}]"
 
 
 def python(
@@ -269,10 +319,12 @@ def python(
     binding: int = 0,
     ask: Callable[[str], str] = "tensor.{}".format,
     search: str = "rt.matches({0}, {1})",
+    read: Callable[[str], str] = _read,
 ) -> str:
     """A Python expression that says the same of a variable `tensor`, with parameters in `h`.
 
-    `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern.
+    `ask` says how it is asked for one of `TENSOR_NAMES`, `search` how a text for a pattern, and
+    `read` how for a parameter.
     """
     if term.op == "literal":
         (value,) = term.arguments
@@ -280,13 +332,17 @@ def python(
     if term.op in TENSOR_NAMES:
         return ask(term.op)
     if term.op == "parameter":
-        return f"h[{quoted(str(term.arguments[0]))}]"
+        return read(str(term.arguments[0]))
     if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
-        return python(Term(opposite, term.terms[0].arguments), binding, ask, search)
-    strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
+        return python(Term(opposite, term.terms[0].arguments), binding, ask, search, read)
+    strength = {"or": 3, "and": 4, "not": 5, "matches": CALL}.get(term.op) or OPS[term.op].binding
     # `and` binds tighter than `or`, and a reader should not need to know.
-    within = 5 if term.op == "or" else strength + 1
-    inner = [python(a, within, ask, search) for a in term.terms]
+    within = [5, 5] if term.op == "or" else [strength + 1] * 2
+    if term.op not in (*OPPOSITES, "and", "or", "not", "matches"):
+        within = [strength, strength + 1] if strength < CALL else [0, 0]
+    inner = [
+        python(a, each, ask, search, read) for a, each in zip(term.terms, within, strict=False)
+    ]
     match term.op:
         case "matches":
             return search.format(*inner)
@@ -294,6 +350,8 @@ def python(
             text = f"not {inner[0]}"
         case "and" | "or":
             text = f"{inner[0]} {term.op} {inner[1]}"
-        case _:
-            text = f"{inner[0]} {_SYMBOLS[term.op]} {inner[1]}"
+        case op:
+            template = OPS[op].static or ""
+            whole = "{" in template
+            text = template.format(*inner) if whole else f"{template}({', '.join(inner)})"
     return f"({text})" if strength < binding else text

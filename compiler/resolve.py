@@ -10,6 +10,7 @@ from ..grammar.source import Source, Span
 from . import assertions, coverage, lifting, predicate, rearrange
 from .declarations import DUPLICATE_NAME, Declarations
 from .parameters import hyperparameters
+from .predicate import BAD_PREDICATE
 from .records import ALL, Assertion, Domain, Group, Hyperparameter, Stage, Term, View, distinct
 from .requests import is_known_request
 from .spec import Labels, Spec, SpecGroup, SpecObserve, SpecStage
@@ -156,7 +157,7 @@ class _Resolver:
             message = f"`{name}` cannot be limited to some tensors"
             self.report.add(BAD_WHERE.at(stage.where.span, message))
             return parent
-        term = predicate.predicate(stage.where, self.report)
+        term = self._chosen(stage.where)
         return parent if term is None else self.domain(f"{stage.kind.id}_tensors", parent, term)
 
     def domain(self, name: str, parent: int, term: Term, view: View | None = None) -> int:
@@ -237,7 +238,21 @@ class _Resolver:
                 help = "add `where ...`, or call it `rest`"
                 self.report.add(BAD_GROUP.at(group.name.span, message, help=help))
             return ALL.predicate
-        return predicate.predicate(group.where, self.report)
+        return self._chosen(group.where)
+
+    def _chosen(self, where: syntax.Expr) -> Term | None:
+        """What chooses tensors, or None where it was reported as wrong."""
+        named = {p.name: p for p in self.parameters if p.name not in predicate.TENSOR_NAMES}
+        wrong = [
+            n for n in predicate.names_in(where) if n.id in named and named[n.id].kind != "int"
+        ]
+        for name in wrong:
+            message = f"`{name.id}` is a {named[name.id].kind}, which chooses no tensors"
+            help = "compare with literals and `int` parameters"
+            self.report.add(BAD_PREDICATE.at(name.span, message, help=help))
+        known = {name: Term("parameter", (name,)) for name in named}
+        term = predicate.predicate(where, self.report, known)
+        return None if wrong else term
 
     # ---- order
 

@@ -212,18 +212,20 @@ def names_called(node: syntax.Node) -> Iterator[syntax.Name]:
             yield inner.function
 
 
-def keeps_state(node: syntax.Node) -> bool:
-    """Whether something declares a state, but for what it calls."""
-    return any(isinstance(inner, syntax.State) for inner in _walk(node))
+def states_in(node: syntax.Node) -> tuple[syntax.State, ...]:
+    """The states that something declares, but for what it calls."""
+    return tuple(inner for inner in _walk(node) if isinstance(inner, syntax.State))
 
 
 def keeps_fields(node: syntax.Node) -> bool:
-    """Whether something declares states of the size of tensors, and writes nothing but its own."""
+    """Whether states that something declares are of the size of tensors, and it writes no others.
+
+    What it calls is left out.
+    """
     inner = tuple(_walk(node))
-    states = [each for each in inner if isinstance(each, syntax.State)]
     own = {name.id for each in inner if (name := _named(each)) is not None}
     written = {each.name.id for each in inner if isinstance(each, syntax.Update)}
-    return bool(states) and written <= own and all(_is_filled(each.initial) for each in states)
+    return written <= own and all(_is_filled(each.initial) for each in states_in(node))
 
 
 def _named(node: syntax.Node) -> syntax.Name | None:

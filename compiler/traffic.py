@@ -36,7 +36,7 @@ _PRODUCTS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Moved:
     """What each kernel reads, by what it makes; values by their ids, or `WEIGHTS`."""
 
     reads: Mapping[int, frozenset[int]]
@@ -53,9 +53,9 @@ class Traffic:
         return read + len(self.written) + 2 * len(self.copied)
 
 
-def traffic(graph: Graph, inside: bool = True) -> Traffic:
+def moved(graph: Graph, inside: bool = True) -> Moved:
     """What moves in a step for a tensor that is in each set that the spec speaks of, or in none."""
-    return _Kernels(graph, inside).traffic()
+    return _Kernels(graph, inside).moved()
 
 
 class _Kernels:
@@ -94,7 +94,7 @@ class _Kernels:
             if output.role in ("slot", "weights") and old not in (None, id) and self._is_large(id):
                 self.writers[old] = id
 
-    def traffic(self) -> Traffic:
+    def moved(self) -> Moved:
         reads: dict[int, set[int]] = defaultdict(set)
         for node in self.order:
             for kernel in self.makers.get(node.id, ()):
@@ -106,7 +106,7 @@ class _Kernels:
             if WEIGHTS not in self.makers.get(id, ()):
                 reads[WEIGHTS].add(id)
         written = self.stored | ({WEIGHTS} if self.steps else set())
-        return Traffic(
+        return Moved(
             {kernel: frozenset(found) for kernel, found in reads.items()},
             frozenset(written),
             frozenset(self.stored - self.results) | self._spread(reads),
@@ -127,8 +127,8 @@ class _Kernels:
         apart = not self._is_fusible(node) or not all(map(self._fuses, users))
         if len(wanted) > 1 and not again:
             apart |= self._is_dear(node) or self._is_behind_itself(node)
-        if any(map(self._is_reduction, wanted)):
-            apart |= len(wanted) > 1 or node.op == "where"
+        if any(map(self._is_reduction, wanted)) and (len(wanted) > 1 or node.op == "where"):
+            apart, again = True, False
         if node.id not in self.results and not apart:
             return wanted
         self.stored.add(node.id)

@@ -31,12 +31,16 @@ ELEMENTWISE, MOVING, REDUCING = (
 )
 """Names of JAX's primitives. A reduction is fused with no more than squares and products."""
 
+MOST = 20
+"""XLA makes no kernel of more than 23 inputs and results, and counts ones and constants too."""
+
 
 def in_copies(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, with an int32 scalar before its arguments that tells copies apart.
 
     Only work on elements is done again for each result. What reductions, products, factorisations
-    and loops are given and give is computed once, and copied like an input.
+    and loops are given and give is computed once, and copied like an input. With more inputs and
+    results than XLA puts into one kernel nothing is changed.
     """
 
     @wraps(fn)
@@ -49,6 +53,8 @@ def in_copies(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         arrays = [args[i] for i in given]
         closed, shapes = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays)
+        if len(arrays) + len(closed.jaxpr.outvars) > MOST:
+            return fn(*args)
         results = _Split(merge(closed)).results(count, arrays)
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
@@ -74,18 +80,30 @@ class _Split:
         equations = self._behind(once, frozenset())
         values |= dict(zip(once, self._run(equations, once, values.__getitem__), strict=True))
         used = self._between(equations) - self._once.keys()
-        found: list[Any] = []
-        for k, result in enumerate(jaxpr.outvars):
-            equations = self._behind([result], self._once.keys())
+        found: dict[int, Any] = {}
+        for k, behind in self._in_turn():
+            result = jaxpr.outvars[k]
+            equations = self._behind([result], self._once.keys() | behind)
             between = self._between(equations)
             copied = bool(used & between)
 
             def given(x: Var, k: int = k, copied: bool = copied) -> Any:
                 return _copied(count, k, values[x]) if copied and x in self._wide else values[x]
 
-            found += self._run(equations, [result], given)
+            found[k] = self._run(equations, [result], given)[0]
             used |= between
-        return found
+            if isinstance(result, Var):
+                values.setdefault(result, found[k])
+        return [found[k] for k in range(len(found))]
+
+    def _in_turn(self) -> list[tuple[int, set[Var]]]:
+        """The places of the results, and the other result of which one is a view or function.
+
+        That comes before what is made of it.
+        """
+        results = [x if isinstance(x, Var) else None for x in self._jaxpr.outvars]
+        behind = [set(self._sources([x], True)) & set(results) - {x} for x in results]
+        return sorted(enumerate(behind), key=lambda place: len(place[1]))
 
     def _computed_once(self) -> dict[Var, None]:
         """What other work than that on elements gives, and what is stored for it."""
@@ -97,7 +115,7 @@ class _Split:
                 once |= {x: None for x in stored if x in self._makers}
         return once
 
-    def _sources(self, atoms: Iterable[Var | Literal], reduced: bool) -> list[Var]:
+    def _sources(self, atoms: Iterable[Var | Literal | None], reduced: bool) -> list[Var]:
         """The values of which others are only a view, or where they are reduced a function."""
         found: list[Var] = []
         for x in atoms:
@@ -153,9 +171,7 @@ def _copied(count: jax.Array, k: int, x: Any) -> Any:
 
     It would be another for one count alone, which no run reaches.
     """
-    never: Any = count == np.iinfo(count.dtype).min + k
-    if jnp.issubdtype(x.dtype, jnp.inexact):
-        return x * jnp.where(never, jnp.nan, 1).astype(x.dtype)
+    reached: Any = count != np.iinfo(count.dtype).min + k
     if x.dtype == jnp.bool_:
-        return x & ~never
-    return x + never.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.integer) else x
+        return x & reached
+    return x * reached.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.number) else x

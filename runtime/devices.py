@@ -38,6 +38,12 @@ def along(x: jax.Array, made: jax.Array) -> jax.Array:
     return placed
 
 
+def are_shared(weights: Any) -> bool:
+    """Whether some of the weights lie on several devices."""
+    given = [x for x in jax.tree.leaves(weights) if isinstance(x, jax.Array)]
+    return any(len(x.sharding.device_set) > 1 for x in given if not isinstance(x, jax.core.Tracer))
+
+
 def freely(work: Callable[..., Any]) -> Callable[..., Any]:
     """Work on one tensor, or a stack, whose shardings XLA chooses in between.
 

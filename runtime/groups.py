@@ -13,8 +13,11 @@ from typing import Any, Literal, TypeAlias
 from .arrange import View
 from .tree import Leaf
 
-Takes: TypeAlias = Callable[[Leaf], bool]
-"""A predicate of the `.path .shape .ndim .size .rows .cols .dtype` of a tensor."""
+Takes: TypeAlias = Callable[..., bool]
+"""A predicate of the `.path .shape .ndim .size .rows .cols .dtype` of a tensor.
+
+With `with_h` it is one of the hyperparameters too, as its second argument.
+"""
 
 
 class GroupWarning(UserWarning):
@@ -33,6 +36,7 @@ class Group:
     where: str = ""
     line: str = ""
     view: View | None = None
+    with_h: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} where {self.where}" if self.takes else self.name
@@ -45,6 +49,7 @@ class Limited:
     stage: str
     takes: Takes
     group: str = ""
+    with_h: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,35 +135,39 @@ def group_table(
     groups: Sequence[Group],
     limited: Sequence[Limited],
     leaves: Sequence[Leaf],
-    sizes: Mapping[str, Any],
+    h: Mapping[str, Any],
 ) -> GroupTable:
-    """The table of some weights; `sizes` are hyperparameters that views speak of."""
+    """The table of some weights; `h` has the hyperparameters that views and predicates speak of."""
     rows, misfits = [], []
     for leaf in leaves:
-        group = next((group for group in groups if _takes(group, leaf)), None)
+        group = next((group for group in groups if _takes(group, leaf, h)), None)
         seen: Leaf | None = leaf
         if group is not None and group.view is not None:
             try:
-                seen = group.view.of(leaf, sizes)
+                seen = group.view.of(leaf, h)
             except ValueError as error:
                 seen = None
                 reason = f"`{leaf.path}` of shape {leaf.shape}: {error} in `{group.view}`"
                 misfits.append(Finding("misfit", group.name, (leaf.path,), (), group.line, reason))
-        rows.append(_row(leaf, seen, group, limited))
+        rows.append(_row(leaf, seen, group, limited, h))
     taken = [row.group for row in rows]
-    return GroupTable(tuple(groups), tuple(rows), (*misfits, *_findings(groups, leaves, taken)))
+    return GroupTable(tuple(groups), tuple(rows), (*misfits, *_findings(groups, leaves, taken, h)))
 
 
 def _row(
-    leaf: Leaf, seen: Leaf | None, group: Group | None, limited: Sequence[Limited]
+    leaf: Leaf,
+    seen: Leaf | None,
+    group: Group | None,
+    limited: Sequence[Limited],
+    h: Mapping[str, Any],
 ) -> TensorRow:
     """The row of a tensor, which its group sees as `seen`."""
     name = group.name if group else None
 
     def reaches(stage: Limited) -> bool:
         if not stage.group:
-            return bool(stage.takes(leaf))
-        return stage.group == name and seen is not None and bool(stage.takes(seen))
+            return _takes(stage, leaf, h)
+        return stage.group == name and seen is not None and _takes(stage, seen, h)
 
     reached = tuple(stage.stage for stage in limited if reaches(stage))
     view = seen.shape if seen and group and group.view else None
@@ -177,12 +186,17 @@ def prove(table: GroupTable) -> None:
         warnings.warn(str(finding), GroupWarning, stacklevel=3)
 
 
-def _takes(group: Group, leaf: Leaf) -> bool:
-    return group.takes is None or bool(group.takes(leaf))
+def _takes(asked: Group | Limited, leaf: Leaf, h: Mapping[str, Any]) -> bool:
+    if asked.takes is None:
+        return True
+    return bool(asked.takes(leaf, h) if asked.with_h else asked.takes(leaf))
 
 
 def _findings(
-    groups: Sequence[Group], leaves: Sequence[Leaf], taken: Sequence[str | None]
+    groups: Sequence[Group],
+    leaves: Sequence[Leaf],
+    taken: Sequence[str | None],
+    h: Mapping[str, Any],
 ) -> list[Finding]:
     """What is wrong; `rest` may be empty, and without tensors there is nothing to say."""
     if not groups or not leaves:
@@ -195,7 +209,9 @@ def _findings(
         if group.takes is None or group.name in taken:
             continue
         wanted = [
-            (leaf.path, by) for leaf, by in zip(leaves, taken, strict=True) if _takes(group, leaf)
+            (leaf.path, by)
+            for leaf, by in zip(leaves, taken, strict=True)
+            if _takes(group, leaf, h)
         ]
         if wanted:
             by = dict.fromkeys(name for _, name in wanted if name is not None)

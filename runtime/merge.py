@@ -147,7 +147,7 @@ def _inside(equation: JaxprEqn, inputs: list[Atom]) -> tuple[dict[str, Any], Fir
     apart: Firsts = tuple(range(len(equation.outvars)))
     match equation.primitive:
         case p if p is scan_p:
-            consts, carried = params["num_consts"], params["num_carry"]
+            consts, carried = _of_scan(params)
             places = ["const"] * consts + ["carry"] * carried
             places += ["slice"] * (len(inputs) - len(places))
             params["jaxpr"], same = _loop(params["jaxpr"], _firsts(keys, places), consts, carried)
@@ -175,6 +175,15 @@ def _inside(equation: JaxprEqn, inputs: list[Atom]) -> tuple[dict[str, Any], Fir
             params["jaxpr"] = body.jaxpr
             return params, _firsts(list(map(_identity, body.jaxpr.outvars)))
     return params, apart
+
+
+def _of_scan(params: dict[str, Any]) -> tuple[int, int]:
+    """How many constants a scan has, and how many values it carries."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    # From JAX 0.11 on the three kinds of inputs are trees.
+    consts, carried, _ = params["ft_in"].unpack()
+    return len(consts), len(carried)
 
 
 def _loop(body: ClosedJaxpr, same: Firsts, consts: int, carried: int) -> tuple[ClosedJaxpr, Firsts]:

@@ -41,6 +41,11 @@ def configure(*, multi_output: bool) -> None:
         )
 
 
+def is_allowed() -> bool:
+    """Whether the caller leaves the form of updates to the option."""
+    return _allowed
+
+
 def prefer() -> bool:
     """Set the option where that is still possible; whether it is in force, if this is a CPU."""
     before = os.environ.get("XLA_FLAGS")

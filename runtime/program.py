@@ -11,8 +11,11 @@ import jax.numpy as jnp
 import optax
 
 from .border import apart, enter, leave, next_weights, reported
-from .devices import along, on_their_mesh, placed_like
-from .field import Field
+from .devices import along, are_shared, on_their_mesh, placed_like
+from .executables import Kept, Results
+from .field import Field, scalar_dtype
+from .functions import Functions
+from .gradients import applied, check_given
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
 from .lifting import Lifting, Masks, Way, lifted
@@ -21,6 +24,7 @@ from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
 from .oracles import Given, Oracles
 from .random import key_data, model_key, wrap_key
+from .skeleton import Skeleton, built, skeleton
 from .state import Layout, Outcome, Report, Slots, State
 from .transform import transformation
 from .tree import PyTree, Tree, leaves_of
@@ -84,7 +88,7 @@ class Program:
         self._matrices = matrices
         self._sets = sets
         self._source: str | None = None
-        self._jitted: dict[tuple[Lifting | Value, ...], Callable[..., Any]] = {}
+        self._functions = Functions()
         self._layouts: dict[Any, Layout] = {}
         self._lifted: dict[Any, Tree] = {}
 
@@ -123,11 +127,11 @@ class Program:
     def groups(self, params: PyTree, **sizes: int) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only.
 
-        `sizes` are hyperparameters that views speak of, if not at their defaults.
+        `sizes` are hyperparameters that views and predicates speak of, if not at their defaults.
         """
-        viewed = any(group.view for group in self.declared_groups)
-        static = [p for p in self.hyperparameters.values() if p.static and viewed]
-        known = bind(static, sizes) if viewed else {}
+        asked = any(group.view or group.with_h for group in self.declared_groups)
+        asked = asked or any(stage.with_h for stage in self.limited)
+        known = bind([p for p in self.hyperparameters.values() if p.static], sizes) if asked else {}
         return group_table(self.declared_groups, self.limited, leaves_of(params), known)
 
     def lift(
@@ -138,6 +142,14 @@ class Program:
     ) -> Self:
         """The program after its matrices are lifted in another way; None keeps what there is."""
         self.lifting = Lifting(way or self.lifting.way, mesh, axis)
+        return self
+
+    def keep(self, store: Kept, source: str = "") -> Self:
+        """The program with its executables kept in a store, for other processes.
+
+        `source` is the text of its module, if there is nothing else that the program is made of.
+        """
+        self._functions = Functions(store, source)
         return self
 
     def lifted(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
@@ -151,6 +163,38 @@ class Program:
         """The slots of a fresh state, as the state keeps them."""
         slots = jax.tree.map(partial(_beside, w), self._init(w, h), is_leaf=_is_field)
         return self._keep_layout(slots, w.tree, h).leave(slots)
+
+    def fresh(
+        self,
+        params: PyTree,
+        static: dict[str, Value],
+        floats: dict[str, jax.Array],
+        key: jax.Array | None,
+    ) -> State:
+        """The state before the first step, with these hyperparameters."""
+        w = enter(params, partial(self.lifted, static=static))
+        slots = apart(self.fresh_slots(w, static | floats), (params, floats))
+        drawn = self.random or key is not None
+        data = key_data(key) if drawn else None
+        state = State(jnp.zeros((), jnp.int32), floats, data, slots)
+        placed: State = on_their_mesh(state, w.members)
+        return placed
+
+    def start(
+        self,
+        params: PyTree,
+        static: dict[str, Value],
+        floats: dict[str, jax.Array],
+        key: jax.Array | None,
+    ) -> State:
+        """The same, in one jitted function where executables are kept.
+
+        On several devices it is made as ever: there XLA would choose where slots lie.
+        """
+        if not self._functions.are_kept or are_shared(params):
+            return self.fresh(params, static, floats, key)
+        state: State = self.jitted_init(static)(params, floats, key)
+        return state._replace(slots=apart(state.slots, (params, floats)))
 
     def advance(
         self,
@@ -221,22 +265,56 @@ class Program:
 
     def jitted(self, static: dict[str, Value]) -> Callable[..., Any]:
         """The jitted step for some static hyperparameters: one for each combination of them."""
-        values = (self.lifting, *static.values())
-        if values not in self._jitted:
 
-            def step(
-                params: PyTree,
-                state: State,
-                batch: PyTree,
-                objective: Objective,
-                key: jax.Array | None,
-                model_state: PyTree,
-            ) -> tuple[PyTree, State, Report]:
-                return _update(self, static, params, state, batch, objective, key, model_state)
+        def step(
+            params: PyTree,
+            state: State,
+            batch: PyTree,
+            objective: Objective,
+            key: jax.Array | None,
+            model_state: PyTree,
+        ) -> tuple[PyTree, State, Report]:
+            return _update(self, static, params, state, batch, objective, key, model_state)
 
-            step.__name__ = self.name
-            self._jitted[values] = jax.jit(step, static_argnums=3, donate_argnums=(0, 1))
-        return self._jitted[values]
+        return self._functions.jitted(
+            step, self.name, (self.lifting, static), static=3, donated=(0, 1)
+        )
+
+    def jitted_apply(self, static: dict[str, Value]) -> Callable[..., Any]:
+        """The jitted step of given gradients, likewise."""
+
+        def apply(
+            params: PyTree, state: State, grads: PyTree, value: jax.Array | None
+        ) -> tuple[PyTree, State, Report]:
+            lift = partial(self.lifted, static=static)
+            return applied(partial(self.advance, static=static), lift, params, state, grads, value)
+
+        return self._functions.jitted(
+            apply,
+            f"{self.name}_apply",
+            (self.lifting, static),
+            results=Results(
+                rest=lambda given, after: after[2],
+                tree=lambda given, report: (given[0], given[1], report),
+            ),
+            donated=(0, 1),
+        )
+
+    def jitted_init(self, static: dict[str, Value]) -> Callable[..., Any]:
+        """The jitted function of weights, float hyperparameters and key that makes a state."""
+
+        def init(params: PyTree, floats: dict[str, jax.Array], key: jax.Array | None) -> State:
+            return self.fresh(params, static, floats, key)
+
+        def tree(given: tuple[Any, ...], told: Skeleton) -> PyTree:
+            return jax.eval_shape(init, *given) if told is None else built(told, *given[:2])
+
+        return self._functions.jitted(
+            init,
+            f"{self.name}_init",
+            (self.lifting, static),
+            results=Results(rest=lambda given, state: skeleton(state, given[0]), tree=tree),
+        )
 
     def layout(self, w: Field, h: Mapping[str, Value]) -> Layout:
         """The layout of the slots for these weights: known from `init`, or found by tracing it."""
@@ -285,13 +363,7 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        w = enter(params, self._lift)
-        slots = apart(self.program.fresh_slots(w, self._static | floats), (params, floats))
-        drawn = self.program.random or key is not None
-        data = key_data(key) if drawn else None
-        state = State(jnp.zeros((), jnp.int32), floats, data, slots)
-        placed: State = on_their_mesh(state, w.members)
-        return placed
+        return self.program.start(params, self._static, floats, key)
 
     def groups(self, params: PyTree) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only."""
@@ -324,6 +396,28 @@ class Optimizer:
         except TypeError:
             # jax.jit refuses a leaf that is no array before we see it: say which, in our words.
             Tree.of(params)
+            raise
+        return after
+
+    def apply(
+        self, params: PyTree, state: State, grads: PyTree, *, value: jax.Array | float | None = None
+    ) -> tuple[PyTree, State, Report]:
+        """One step of given gradients, compiled: the next weights, the next state and a report.
+
+        `grads` are those of the loss at `params`, and `value` is the loss there, NaN in the report
+        without it. `params` and `state` are donated, as by `step`. For programs that ask for
+        nothing else; raises ValueError for others, naming what they ask for.
+        """
+        self.program.check_state(state)
+        check_given(self.program.asked_by, value)
+        loss = None if value is None else jnp.asarray(value, scalar_dtype())
+        try:
+            after: tuple[PyTree, State, Report] = self.program.jitted_apply(self._static)(
+                params, state, grads, loss
+            )
+        except TypeError:
+            Tree.of(params)
+            Tree.of(grads, "grads")
             raise
         return after
 

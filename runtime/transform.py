@@ -55,7 +55,7 @@ def transformation(
             w: Field = UnknownWeights(Field.of(grad_tensors, tree))
         else:
             tree, tensors = Tree.of(params)
-            _check_alike(tree, grad_tree)
+            check_alike(tree, grad_tree)
             tree = lift(tree)
             w = Field.of([widen(x) for x in tensors], tree)
         missing = _missing(params, batch, chosen, key, model_state)
@@ -105,7 +105,8 @@ def _missing(
     return "model_state" if objective.model_state and model_state is None else ""
 
 
-def _check_alike(params: Tree, grads: Tree) -> None:
+def check_alike(params: Tree, grads: Tree) -> None:
+    """Raise ValueError where gradients do not belong to these weights."""
     if params.structure != grads.structure:
         raise ValueError(
             "grads and params are not built alike\n"

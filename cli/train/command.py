@@ -65,6 +65,9 @@ def train(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Train on when the loss is not finite.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Keep what is compiled, and take it from the cache.")
+    ] = False,
     allow_extern: AllowExtern = None,
 ) -> None:
     """Train a built-in task, with a progress bar.
@@ -105,6 +108,7 @@ def train(
                 record_norms=record_norms,
                 max_batch_size=max_batch_size,
                 allow_extern=tuple(allow_extern or ()),
+                cache=cache,
             )
         )
     match end:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...api.programs import run as execute
-from ...compiler import driver
+from ...api.programs import program_of
 from ...compiler.locate import Located
 from ...compiler.recording import NORMS
 from ...runtime import Optimizer, Program
@@ -43,12 +42,13 @@ class Request:
     record_norms: bool = False
     max_batch_size: int | None = None
     allow_extern: tuple[str, ...] = ()
+    cache: bool = False
 
 
 def run(request: Request) -> End:
     """Train, and print what came of it."""
     located = locate(request.spec, request.allow_extern)
-    program = _program(located, request.record_norms)
+    program = _program(located, request.record_norms, request.cache)
     task_name = request.task or "digits"
     root = request.out or Path("runs") / f"{program.name}-{task_name}"
     folder = Folder(root, program.name)
@@ -56,7 +56,7 @@ def run(request: Request) -> End:
     if request.resume:
         before = Record.read(folder.record)
         if before.record_norms:
-            program = _program(located, True)
+            program = _program(located, True, request.cache)
         record = _resumed(request, before, folder, program)
         task = _task(record.task, record.batch_size)
     else:
@@ -86,8 +86,8 @@ def _refuse_task(task: Task, program: Program) -> None:
         raise CommandError(f"{program.name} cannot train on {task.name}: {missing}") from error
 
 
-def _program(located: Located, record_norms: bool) -> Program:
-    return execute(driver.compile_spec(located, observe=NORMS if record_norms else None))
+def _program(located: Located, record_norms: bool, cache: bool) -> Program:
+    return program_of(located, observe=NORMS if record_norms else None, cache=cache)
 
 
 def _new(request: Request, task: Task, program: Program) -> Record:

@@ -182,7 +182,7 @@ class Members:
         """That a group takes nothing; `rest` may be empty."""
         if group.predicate is None or any(row.group == group.name for row in self.rows):
             return []
-        wants = decider(group.predicate)
+        wants = decider(bound(group.predicate, self.values))
         wanted = [row for row in self.rows if wants(facts(row.tensor, row.tensor.shape))]
         name = f"the group `{group.name}` ({group.place})"
         if not wanted:

@@ -150,12 +150,16 @@ def _work(budget: "Budget") -> list[str]:
 
 
 def _staggered(budget: "Budget") -> list[str]:
-    rows = [("staggered", "period", "tensors", "at a step")]
-    for each in budget.staggered:
-        least, most = each.together
-        together = f"{most}" if least == most else f"{least} to {most}"
-        rows.append((f"  {each.stage}", f"{each.period:,}", f"{each.tensors:,}", together))
-    return columns(rows, "<>>>") if budget.staggered else []
+    rows = [("staggered", "period", "tensors", "at a step", "operations then")]
+    for each in (each for each in budget.staggered if each.tensors):
+        counts = (f"{each.period:,}", f"{each.tensors:,}", _span(each.together))
+        rows.append((f"  {each.stage}", *counts, _span(each.operations)))
+    return columns(rows, "<>>>>") if len(rows) > 1 else []
+
+
+def _span(bounds: tuple[float, float]) -> str:
+    """The least and the most of something, once where they are equal."""
+    return " to ".join(f"{round(x):,}" for x in dict.fromkeys(bounds))
 
 
 def _compiled(budget: "Budget") -> list[str]:

@@ -67,6 +67,12 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
     return Work(stages, oracles, counter.at_most, bounded, tuple(counter.uncounted))
 
 
+def turn(graph: Graph, node: Node, extents: Extents, values: Mapping[str, Scalar]) -> float:
+    """The operations of staggered work for all tensors that were sized, at their turn."""
+    found = _Counter(graph, extents, values).region(node.regions[0])
+    return sum(number for name, number in found.items() if name.startswith("flops "))
+
+
 class _Counter:
     def __init__(self, graph: Graph, extents: Extents, values: Mapping[str, Scalar]) -> None:
         self.graph = graph

@@ -52,20 +52,14 @@ def match(
 ) -> dict[str, syntax.Argument] | None:
     """The argument for each name, or None where something was reported."""
     found: dict[str, syntax.Argument] = {}
-    sound = True
+    takes = f"{len(names)} argument{'s' if len(names) != 1 else ''}" if names else "no arguments"
+    sound = not too_many(ctx, call, len(names), f"`{callee}` takes {takes}")
     places = iter(names)
     for argument in call.arguments:
         name = argument.name.id if argument.name else next(places, None)
         if name is None:
-            takes = (
-                f"{len(names)} argument{'s' if len(names) != 1 else ''}"
-                if names
-                else "no arguments"
-            )
-            message = f"`{callee}` takes {takes}"
-            ctx.report.add(UNKNOWN_ARGUMENT.at(argument.span, message, label="one too many"))
-            sound = False
-        elif argument.name and name not in names:
+            continue
+        if argument.name and name not in names:
             help = did_you_mean(name, names)
             if help is None and names:
                 help = f"it takes {', '.join(f'`{n}`' for n in names)}"
@@ -85,6 +79,15 @@ def match(
         listed = " and ".join(f"`{name}`" for name in missing)
         ctx.report.add(MISSING_ARGUMENT.at(call.span, f"`{callee}` needs {listed}"))
     return found if sound and not missing else None
+
+
+def too_many(ctx: Context, call: syntax.Call, most: int, message: str) -> bool:
+    """Whether more arguments are given by place than are taken; it is reported."""
+    further = [argument.span for argument in call.arguments if argument.name is None][most:]
+    if further:
+        label = "one too many" if len(further) == 1 else f"{len(further)} too many"
+        ctx.report.add(UNKNOWN_ARGUMENT.at(further[0].to(further[-1]), message, label=label))
+    return bool(further)
 
 
 def checked(

@@ -1,10 +1,8 @@
 """Choices by tensor, made before the step and never on data: predicates, and `where` with one."""
 
-from collections.abc import Iterator
-
 from ...grammar import syntax
 from ...grammar.diagnostic import Label
-from ..predicate import BAD_PREDICATE, is_predicate, predicate
+from ..predicate import BAD_PREDICATE, is_predicate, names_in, predicate
 from ..records import Term
 from . import expressions, shapes
 from .arguments import match
@@ -25,10 +23,13 @@ def tensors_where(ctx: Context, scope: Scope, condition: syntax.Expr) -> Term | 
 
     Names stand for what they do there: lengths, and whole numbers that are known before.
     """
-    known = scope.numbers(ctx) | scope.dimensions()
-    for name in _names_in(condition):
+    known = scope.dimensions()
+    for name in names_in(condition):
         binding = scope.find(name.id)
         if name.id in known or binding is None:
+            continue
+        if (number := ctx.number(binding.value)) is not None:
+            known[name.id] = number
             continue
         if not binding.value.type.is_unknown:
             message = f"`{name.id}` is {binding.value.type}, which chooses no tensors"
@@ -39,17 +40,6 @@ def tensors_where(ctx: Context, scope: Scope, condition: syntax.Expr) -> Term | 
             ctx.report.add(BAD_PREDICATE.at(name.span, message, help=help, others=others))
         return None
     return predicate(condition, ctx.report, known)
-
-
-def _names_in(expr: syntax.Expr) -> Iterator[syntax.Name]:
-    match expr:
-        case syntax.Name():
-            yield expr
-        case syntax.Unary():
-            yield from _names_in(expr.operand)
-        case syntax.Binary():
-            yield from _names_in(expr.left)
-            yield from _names_in(expr.right)
 
 
 def where_tensors(

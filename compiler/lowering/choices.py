@@ -6,14 +6,13 @@ from ...grammar import syntax
 from ...grammar.source import Span
 from ..predicate import is_predicate, rank
 from ..records import Term
-from ..structure import keeps_fields
 from ..types import Dim, Dims
 from . import expressions, shapes, statements
 from .arguments import NOT_STATIC
-from .asking import asks_whole
 from .builder import MISTAKE, Value
 from .by_tensor import tensors_where
 from .context import REFUSED, REFUSES, Binding, Context, Scope, Site
+from .reach import asks_whole, keeps_only_fields
 
 
 def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | None:
@@ -49,7 +48,7 @@ def when(ctx: Context, site: Site, scope: Scope, when: syntax.When) -> Value | N
         with ctx.assuming(condition, holds):
             return sides.of(block, _side(ctx, site, scope, block))
 
-    if keeps_fields(when) and not asks_whole(site, scope, when):
+    if keeps_only_fields(site, scope, when) and not asks_whole(site, scope, when):
         # No state is kept for a side that is not chosen: its tensors are none. One that asks the
         # whole model speaks of all tensors, so its states are kept.
         term = ctx.term(condition)

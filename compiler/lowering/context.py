@@ -98,12 +98,6 @@ class Scope:
         own = {n: Term(op=_AXES[b.axis]) for n, b in self.names.items() if b.axis in _AXES}
         return outer | own
 
-    def numbers(self, ctx: "Context") -> dict[str, Term]:
-        """The names that stand for whole numbers which are known when a program is bound."""
-        outer = self.outer.numbers(ctx) if self.outer else {}
-        own = {n: ctx.number(b.value) for n, b in self.names.items()}
-        return outer | {name: term for name, term in own.items() if term is not None}
-
 
 _AXES = {-1: "cols", -2: "rows"}
 
@@ -346,11 +340,9 @@ class Context(Builder):
         self.assumed.pop()
 
     def number(self, value: Value) -> Term | None:
-        """A whole number that is written out, or a parameter of which it is known to be one."""
-        if not (value.type.is_scalar and value.type.static and value.type.dtype == "int"):
-            return None
-        leaf = self.made[value.id].op in ("const", "parameter")
-        return self._term(value, [_LONGEST]) if leaf else None
+        """A whole number that is known when a program is bound."""
+        is_number = value.type.is_scalar and value.type.static and value.type.dtype == "int"
+        return self.term(value) if is_number else None
 
     def term(self, value: Value) -> Term:
         """A static value as what a caller can work out."""

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from ...grammar import syntax
 from ...grammar.diagnostic import Label
 from ...grammar.source import Span
+from ..parameters import OUT_OF_RANGE
 from ..records import Scalar
 from ..types import Dim, Dims, DType, Type, matrix_of
 from . import expressions, shapes
-from .arguments import match
+from .arguments import match, too_many
 from .builder import MISTAKE, Value
 from .context import Context, Scope, Site
 
@@ -52,8 +53,12 @@ def filled(
     """`zeros(m, n)`, `ones(n)`, and what `normal(m, n)` is shaped like; None for other calls."""
     assert isinstance(expr.function, syntax.Name)
     function = expr.function.id
-    if len(expr.arguments) not in (1, 2) or any(a.name for a in expr.arguments):
+    if not expr.arguments or any(argument.name for argument in expr.arguments):
         return None
+    if too_many(
+        ctx, expr, 2, f"`{function}` takes a field, or the lengths of a vector or a matrix"
+    ):
+        return MISTAKE
     first = expr.arguments[0].value
     if len(expr.arguments) == 1 and not isinstance(first, syntax.Name | syntax.Number):
         return None
@@ -325,7 +330,12 @@ class _Call:
         inputs = [value]
         for key in number:
             expr = self.matched[key].value
-            inputs.append(expressions.number(ctx, self.site, self.scope, expr))
+            given = expressions.number(ctx, self.site, self.scope, expr)
+            if key == "k" and 0 in (given.constant, ctx.default_of(given)):
+                message = "`k` is 0; there is no root of degree 0"
+                ctx.report.add(OUT_OF_RANGE.at(expr.span, message, label="outside"))
+                return MISTAKE
+            inputs.append(given)
         if dims is None or any(v.type.is_unknown for v in inputs):
             return MISTAKE
         result = dims[:1] if function == "eigenvalues" else dims

@@ -96,8 +96,7 @@ def extent(ctx: Context, value: Value, dim: Dim, name: str) -> Value:
     if dim > 0:
         return ctx.constant(dim, name)
     type = Type("field", "float", "tensor", ctx.domain)
-    source = value if value.type.dims is None else ctx.weights
-    return ctx.node("extent", (source,), type, name=name, attributes={"axis": dim})
+    return ctx.node("extent", (ctx.weights,), type, name=name, attributes={"axis": dim})
 
 
 def is_matrix(ctx: Context, type: Type) -> bool:

@@ -8,7 +8,7 @@ from ...grammar.diagnostic import declare
 from ..declarations import Declarations
 from ..ops import OPERATORS
 from ..records import Slot, distinct
-from ..structure import keeps_state, names_called, names_read
+from ..structure import names_called, names_read, states_in
 from ..types import Type, dynamic
 from . import expressions
 from .builder import MISTAKE, Cell, Value
@@ -245,7 +245,7 @@ def _asks(
 ) -> bool:
     """Whether something keeps a state, or calls or hands on what has an answer in a step only."""
     called = {name.id for name in names_called(node)}
-    if keeps_state(node) or (seen and "t" in names_read(node)):
+    if states_in(node) or (seen and "t" in names_read(node)):
         return True
     for name in (*names_read(node), *called):
         binding = scope.find(name)

@@ -2,7 +2,8 @@
 
 Values are matched by what they are on two tapes, not by how they are written. From the weights
 that differ the search goes back through values without an equal; those whose inputs all have one
-are where the difference enters. A state without an equal leads to the step before.
+are where the difference enters. A state without an equal leads to the step before. Of fields only
+the tensor is looked at that differs most, unless the difference comes from others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +88,21 @@ def _spec(side: Side, values: Values, parting: Parting) -> tuple[Side, Values]:
 def _culprit(
     program: Program, own: Sequence[Trajectory], others: Sequence[Trajectory], parting: Parting
 ) -> Culprit | None:
+    """Where the difference enters: for the tensor that differs most, or else for all of them."""
+    found = _found(program, own, others, parting, parting.place)
+    nodes = index(program.graph)
+    if found is not None and OPS[nodes[found.node].op].op_class != "reduction":
+        return found
+    return _found(program, own, others, parting, None) or found
+
+
+def _found(
+    program: Program,
+    own: Sequence[Trajectory],
+    others: Sequence[Trajectory],
+    parting: Parting,
+    place: int | None,
+) -> Culprit | None:
     graph = program.graph
     nodes = index(graph)
     roles = ("slot",) if parting.evaluation else ("step", "weights")
@@ -96,7 +112,7 @@ def _culprit(
         if output.role in roles
     ]
     for step in range(parting.step, 0, -1):
-        values, theirs = _values(own, step), _Known(_values(others, step))
+        values, theirs = _values(own, step, place), _Known(_values(others, step, place))
         entries, states = _frontier(graph, nodes, wanted, values, theirs)
         if entries:
             return Culprit(program, min(entries, key=_order(graph).__getitem__), step)
@@ -107,7 +123,7 @@ def _culprit(
             return Culprit(program, states[0], 1, numbers[0])
         written = _written(graph)
         wanted = [written[number] for number in numbers if number in written]
-        earlier, seen = _Known(_values(others, step - 1)), _values(own, step - 1)
+        earlier, seen = _Known(_values(others, step - 1, place)), _values(own, step - 1, place)
         if not any(id in seen and not earlier.has(seen[id]) for id in wanted):
             # It was worked out on both sides, and one of them keeps something else.
             return Culprit(program, states[0], step, numbers[0])
@@ -136,7 +152,8 @@ def _frontier(
             states.append(id)
         if OPS[node.op].op_class == "leaf" and node.op != "item":
             continue
-        missing = [i for i in _inputs(node) if i in values and not theirs.has(values[i])]
+        used = (*_inputs(node), *_chosen(node, nodes, values))
+        missing = [i for i in used if i in values and not theirs.has(values[i])]
         asked = [i for i in missing if i not in plain]
         if not asked:
             entries.append(id)
@@ -150,6 +167,18 @@ def _inputs(node: Node) -> Iterator[int]:
     for region in node.regions:
         for inner in region.nodes:
             yield from _inputs(inner)
+
+
+def _chosen(node: Node, nodes: Mapping[int, Node], values: Mapping[int, Array]) -> Iterator[int]:
+    """What a choice or a turn made of the value that a node takes from it."""
+    source = nodes[node.inputs[0]] if node.op == "item" else node
+    if source.op not in ("if", "stagger"):
+        return
+    condition = None if source.op == "stagger" else values.get(source.inputs[0])
+    if source.op == "stagger" or (condition is not None and condition.all()):
+        yield source.regions[0].results[int(node["index"])]
+    elif condition is not None and not condition.any():
+        yield source.regions[1].results[int(node["index"])]
 
 
 def _plain(nodes: Mapping[int, Node]) -> set[int]:
@@ -180,19 +209,28 @@ def _written(graph: Graph) -> dict[int, int]:
 # ---- values
 
 
-def _values(trajectories: Sequence[Trajectory], step: int) -> dict[int, Array]:
-    """The values of a step on all tapes in one vector, without those that are no numbers."""
+def _values(
+    trajectories: Sequence[Trajectory], step: int, place: int | None = None
+) -> dict[int, Array]:
+    """The values of a step on all tapes in one vector, without those that are no numbers.
+
+    With `place` only that tensor of fields.
+    """
     kept = [trajectory.moments[step - 1].values for trajectory in trajectories]
     found = {}
     for id in kept[0]:
-        parts = [_numbers(values.get(id)) for values in kept]
+        parts = [_numbers(values.get(id), place) for values in kept]
         if all(part is not None for part in parts):
             found[id] = np.concatenate([part for part in parts if part is not None])
     return found
 
 
-def _numbers(value: Any) -> Array | None:
+def _numbers(value: Any, place: int | None) -> Array | None:
     """A value as a vector; NaN stands for a tensor outside its domain."""
+    if isinstance(value, list) and place is not None:
+        value = value[place : place + 1]
+        if any(x is None for x in value):
+            return None
     if isinstance(value, list):
         if not all(x is None or isinstance(x, np.ndarray | float | int) for x in value):
             return None

@@ -129,9 +129,13 @@ def _shown(culprit: Culprit) -> tuple[str, str]:
         labels = [stage for stage in graph.stages if stage.label == slot.stage]
         place = f"{labels[0].place}: {labels[0].text}" if labels else ""
         return f"the state `{slot.name}` as the step finds it", place
-    name = f"{node.name} = " if node.name else ""
     stage = graph.stages[node.stage] if node.stage >= 0 else None
-    return f"{name}{formula(graph, node.id)}", f"{stage.place}: {stage.text}" if stage else ""
+    place = f"{stage.place}: {stage.text}" if stage else ""
+    if node.op == "item" and node.name:
+        # Which of the values that a loop gives to a name began to differ is not followed.
+        return f"`{node.name}`, as the loop leaves it", place
+    name = f"{node.name} = " if node.name else ""
+    return f"{name}{formula(graph, node.id)}", place
 
 
 def _map(found: Found) -> Iterator[str]:

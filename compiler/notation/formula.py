@@ -5,7 +5,7 @@ from typing import assert_never
 
 from ..graph import Graph, Node, index, is_plain_mean, rounds
 from ..lengths import parsed
-from ..ops import OPS, knots
+from ..ops import CALL, OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
 from ..records import TRUE, Refusal, Scalar, Term
 from ..types import lengths
@@ -140,8 +140,12 @@ def spoken(term: Term, binding: int = 0) -> str:
         return term.op
     if term.op == "not" and (opposite := OPPOSITES.get(term.terms[0].op)):
         return spoken(Term(opposite, term.terms[0].arguments), binding)
-    strength = {"or": 3, "and": 4, "not": 5}.get(term.op, 6)
-    parts = [spoken(part, strength) for part in term.terms]
+    words = {"or": 3, "and": 4, "not": 5, "matches": 6}
+    strength = words.get(term.op) or OPS[term.op].binding
+    # What stands on the right of `-` or `/` binds tighter, and what is called has parentheses.
+    right = int(term.op not in words)
+    inner = strength if strength < CALL else 0
+    parts = [spoken(part, inner + right * place) for place, part in enumerate(term.terms)]
     match term.op:
         case "not":
             text = f"not {parts[0]}"
@@ -149,6 +153,8 @@ def spoken(term: Term, binding: int = 0) -> str:
             text = f" {term.op} ".join(parts)
         case op if OPS[op].notation[0] in ("infix", "fraction"):
             text = f" {OPS[op].notation[1] or '/'} ".join(parts)
+        case op if OPS[op].notation[0] == "prefix":
+            text = f"{OPS[op].notation[1]}{parts[0]}"
         case op:
             text = f"{op}({', '.join(parts)})"
     return f"({text})" if strength < binding else text

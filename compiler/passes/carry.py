@@ -2,14 +2,15 @@
 
 `u = g + decay * w` that is asked for its norm and then subtracted as `eta * u` is wanted by two
 kernels of which one waits for the other, so that XLA stores it. As `eta * g + eta_times_decay * w`
-the second makes of gradient and weights what it needs: a tensor less is written and read. The same
-holds for a state that ends in arithmetic with a scalar: what is asked of it is then made of the old
-state once more, which is copied for that. With the scalar at the first term it is not.
+the second makes what it needs of gradient and weights: a tensor less is written and read. The same
+holds for a state that ends in arithmetic with a scalar: what is asked of it is made of the old
+state once more, which is copied for that. With the scalar at its first term it is not. And factors
+leave reductions, in which each would be read as a tensor: `norm(2 * g)` is `2 * norm(g)`.
 
 Needs: `factor` before, which finds the fewest operations. Guarantees: fewer tensors are written and
-read by the model of `compiler.traffic`, or as many and fewer are kept; every term of a sum stays
-within 16 ulps, unless a product of scalars leaves the range of floats. Factors go over sums and
-never over differences, in which something may cancel.
+read by the model of `compiler.traffic`, or as many and fewer of them are kept; each term of a sum
+stays within 16 ulps, unless a product of scalars leaves the range of floats. Factors go over sums
+and never over differences, in which something may cancel.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from ..graph import Graph, Node, index, walk
 from ..ops import OPS
 from ..records import Scalar
-from ..traffic import Traffic, traffic
+from ..traffic import Moved, moved
 from ..types import SCALAR, Type, join
 from .cse import cse
 from .dead_code import dead_code
@@ -41,35 +42,35 @@ class _Term:
 
 def carry(graph: Graph) -> Graph:
     """See the module's docstring."""
-    moved = _moved(graph)
-    while better := _better(graph, moved):
-        graph, moved = better
+    before = _moved(graph)
+    while better := _better(graph, before):
+        graph, before = better
     return graph
 
 
-def _moved(graph: Graph) -> tuple[Traffic, ...]:
+def _moved(graph: Graph) -> tuple[Moved, ...]:
     """What moves for tensors of every sort."""
     ways = (True, False) if any(n.op == "merge" for n in graph.step.nodes) else (True,)
-    return tuple(traffic(graph, inside) for inside in ways)
+    return tuple(moved(graph, inside) for inside in ways)
 
 
-def _better(graph: Graph, moved: tuple[Traffic, ...]) -> tuple[Graph, tuple[Traffic, ...]] | None:
+def _better(graph: Graph, before: tuple[Moved, ...]) -> tuple[Graph, tuple[Moved, ...]] | None:
     """The graph with one value spelt out, where this moves less; None where nothing does."""
     spelling = _Spelling(graph)
-    written = frozenset().union(*(each.written for each in moved))
-    stored = frozenset().union(*(each.kept for each in moved))
+    written = frozenset().union(*(each.written for each in before))
+    stored = frozenset().union(*(each.kept for each in before))
     for node in graph.step.nodes:
         changed = spelling.outside(node)
         kept = spelling.kept_in(node, stored)
         if kept or node.id in written:
             changed = spelling.out(node, kept)
         now = changed and _moved(changed)
-        if changed and now and _less(now, moved):
+        if changed and now and _less(now, before):
             return changed, now
     return None
 
 
-def _less(*both: tuple[Traffic, ...]) -> bool:
+def _less(*both: tuple[Moved, ...]) -> bool:
     one, other = ((sum(t.tensors for t in x), sum(len(t.kept) for t in x)) for x in both)
     return one < other
 
@@ -127,9 +128,9 @@ class _Spelling:
                 return None
             fields.append(terms[0].field)
             factor = replace(terms[0], field=None)
-        if factor == _Term(None):
-            return None
         scalars = (*factor.over, *factor.under)
+        if not scalars or not all(self.nodes[i].type.is_scalar for i in scalars):
+            return None
         signed = growth.signed or all(self.signs.is_positive(i, self.nodes) for i in scalars)
         if not signed and node.op != "norm":
             return None

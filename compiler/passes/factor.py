@@ -16,11 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..graph import Graph, Node, Region, index, walk
+from ..growth import PRODUCT, QUOTIENT, SUM
+from ..ops import OPS
 from ..types import SCALAR, Type
 from .positive import Signs
 from .rewrite import over_regions, with_regions
 
-_ARITHMETIC = ("add", "sub", "mul", "div", "sqrt")
+_UNARY = (0.5, 1)
+"""The powers of what a factor leaves as it goes through ops of one field.
+
+Out of squares it does not: `(k * g)^2` would have `g^2` in it, which is stored where a norm of `g`
+has it too.
+"""
 
 _DEEPEST = 100
 """A formula is followed by recursion, and no deeper than this; what lies below stays as it is."""
@@ -100,7 +107,21 @@ class _Factoring:
         return region.model_copy(update={"nodes": tuple(made)})
 
     def _is_arithmetic(self, node: Node) -> bool:
-        return node.op in _ARITHMETIC and node.type.is_field and node.type.dtype == "float"
+        return (
+            OPS[node.op].op_class == "elementwise"
+            and node.type.is_field
+            and node.type.dtype == "float"
+            and (OPS[node.op].growth in (SUM, PRODUCT, QUOTIENT) or _power(node) in _UNARY)
+        )
+
+
+def _power(node: Node) -> float | None:
+    """The power of a factor of the one field that a node is made of; None for other nodes."""
+    growth = OPS[node.op].growth
+    if growth is None or len(node.inputs) > 1:
+        return None
+    power = growth.power(0)
+    return None if isinstance(power, str) else power
 
 
 class _Root:
@@ -154,8 +175,8 @@ class _Root:
         if id != self.root.id and id not in self.inner:
             return [_Term(_ONE, id)]
         self.replaced += 1
-        if node.op == "sqrt":
-            return self._root_of(node)
+        if len(node.inputs) == 1:
+            return self._unary(node)
         x, y = node.inputs
         match node.op, self._is_factor(x), self._is_factor(y):
             case "mul", True, _:
@@ -176,15 +197,21 @@ class _Root:
     def _is_factor(self, id: int) -> bool:
         return self.known[id].type.is_scalar and self.known[id].type.dtype == "float"
 
-    def _root_of(self, node: Node) -> list[_Term]:
+    def _unary(self, node: Node) -> list[_Term]:
+        """A value of one other, to the power that the op table states."""
         term = self._single(node.inputs[0])
-        if term.factor == _ONE or not self._is_positive(term.factor):
+        growth, power = OPS[node.op].growth, _power(node)
+        signed = growth is not None and growth.signed
+        if term.factor == _ONE or not (signed or self._is_positive(term.factor)):
             return [_Term(_ONE, self._field(node, self._joined([term], node.type)))]
-        root = _Factor(
-            tuple(self._scalar("sqrt", i) for i in term.factor.over),
-            tuple(self._scalar("sqrt", i) for i in term.factor.under),
-        )
-        return [_Term(root, self._field(node, term.field))]
+        factor = term.factor
+        if power != 1:
+            over, under = (
+                tuple(self._scalar(node.op, i) for i in scalars)
+                for scalars in (factor.over, factor.under)
+            )
+            factor = _Factor(over, under)
+        return [_Term(factor, self._field(node, term.field))]
 
     def _sum(self, node: Node) -> list[_Term]:
         x, y = node.inputs

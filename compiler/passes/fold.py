@@ -1,9 +1,10 @@
 """Fold what is known: operations on literals, and operations that change nothing.
 
 Needs: a verified graph. Guarantees: every value stays what it was, bit for bit in float64 but
-for the sign of a zero sum; `x + -1 * y` becomes `x - y`. Never folds where the result could
-differ for NaN or infinity (`0 * x` stays), and leaves a literal sum alone whose digits would hide
-where it comes from: `1 - 0.9` reads better than `0.09999999999999998`, and Python works it out
+for the sign of a zero sum; `x + -1 * y` becomes `x - y`. Of a choice that is known only the chosen
+value is left, spread over a tensor where nothing else spreads it. Never folds where the result
+could differ for NaN or infinity (`0 * x` stays), and leaves a literal sum alone whose digits would
+hide where it comes from: `1 - 0.9` reads better than `0.09999999999999998`, and Python works it out
 once.
 """
 
@@ -11,6 +12,7 @@ from ..constants import apply
 from ..graph import Graph, Node, Region
 from ..ops import OPS
 from ..records import Scalar
+from ..types import dynamic, join
 from .rewrite import Replaced, over_regions, renamed, with_regions, with_results
 
 _LONGEST = 12
@@ -26,11 +28,12 @@ class _Folder:
         self.known: dict[int, Scalar] = {}
         self.nodes: dict[int, Node] = {}
         self.replaced: Replaced = {}
+        self.narrow: dict[int, int] = {}
 
     def region(self, region: Region) -> Region:
         kept = []
         for node in region.nodes:
-            folded = self._node(renamed(node, self.replaced))
+            folded = self._node(self._narrowed(renamed(node, self.replaced)))
             if folded is not None:
                 kept.append(folded)
                 self.nodes[folded.id] = folded
@@ -50,10 +53,31 @@ class _Folder:
         if same in self.known and node.type.is_scalar:
             self.known[node.id] = self.known[same]
             return _literal(node, self.known[same])
-        if same is not None and self._type(same) == node.type:
+        if same is not None and dynamic(self.nodes[same].type) == dynamic(node.type):
             self.replaced[node.id] = same
             return None
+        if node.op == "where" and same is not None:
+            return self._chosen(node, same)
         return self._without_minus_one(node)
+
+    def _chosen(self, node: Node, choice: int) -> Node:
+        """A choice that is known, of a value with a narrower type."""
+        if node.type.is_scalar and node.type.dtype == "float":
+            return node.model_copy(update={"op": "float", "inputs": (choice,)})
+        self.narrow[node.id] = choice
+        return node
+
+    def _narrowed(self, node: Node) -> Node:
+        """The node on what was chosen, where its other inputs have the tensors that it gives."""
+        if OPS[node.op].op_class != "elementwise":
+            return node
+        inputs = node.inputs
+        for id in dict.fromkeys(i for i in inputs if i in self.narrow):
+            fewer = tuple(self.narrow[id] if i == id else i for i in inputs)
+            types = tuple(self.nodes[i].type for i in fewer)
+            if join(types, node.type.dtype, node.type.domain) == node.type:
+                inputs = fewer
+        return node if inputs == node.inputs else node.model_copy(update={"inputs": inputs})
 
     def _value(self, node: Node) -> Scalar | None:
         meaning = OPS[node.op].scalar
@@ -99,17 +123,13 @@ class _Folder:
             return None
         one, other = node.inputs
         for sign, value in ((one, other), (other, one)):
-            if self.known.get(sign) == -1 and self._type(value) == node.type:
+            if self.known.get(sign) == -1 and self.nodes[value].type == node.type:
                 return value
         return None
 
     def _op(self, id: int) -> str:
         node = self.nodes.get(id)
         return node.op if node else ""
-
-    def _type(self, id: int) -> object:
-        node = self.nodes.get(id)
-        return node.type if node else None
 
 
 def _literal(node: Node, value: Scalar) -> Node:

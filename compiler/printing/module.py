@@ -122,8 +122,7 @@ class _Module:
             if number in groups:
                 rows += groups[number]
                 continue
-            given = "tensor, h" if predicate.asks_parameters(domain.predicate) else "tensor"
-            rows += ["", "", f"def in_{domain.name}({given}):"]
+            rows += ["", "", f"def in_{domain.name}({_given(domain.predicate)}):"]
             rows += _condition(domain.predicate)
         return rows
 
@@ -187,16 +186,19 @@ class _Module:
         found: dict[int, list[str]] = {}
         earlier: list[str] = []
         for group in self.graph.groups:
-            name = f"in_{self.graph.domains[group.domain].name}"
-            own, rows = takers.get(group.domain), []
+            whole = self.graph.domains[group.domain]
+            name = f"in_{whole.name}"
+            own, asked, rows = takers.get(group.domain), "", []
             if own is not None and group.predicate is not None:
-                rows += ["", "", f"def {own}(tensor):", *_condition(group.predicate)]
+                asked = f"{own}({_given(group.predicate)})"
+                rows += ["", "", f"def {asked}:", *_condition(group.predicate)]
             if own != name:
-                parts = [f"{own}(tensor)"] if own else []
-                parts += [f"not {function}(tensor)" for function in earlier]
-                rows += ["", "", f"def {name}(tensor):", *_joined("and", parts or ["True"])]
+                parts = [asked] if asked else []
+                parts += [f"not {call}" for call in earlier]
+                rows += ["", "", f"def {name}({_given(whole.predicate)}):"]
+                rows += _joined("and", parts or ["True"])
             found[group.domain] = rows
-            earlier += [own] if own else []
+            earlier += [asked] if asked else []
         return found
 
     def _groups(self) -> list[str]:
@@ -205,8 +207,9 @@ class _Module:
         declared: list[Piece] = []
         for group in self.graph.groups:
             pieces: list[Piece] = [quoted(group.name)]
-            if group.domain in takers:
+            if group.predicate is not None:
                 pieces += [f"takes={takers[group.domain]}", f"where={worded(group.where)}"]
+                pieces += _with_h(group.predicate)
             pieces.append(f"line={quoted(group.place)}")
             if group.view is not None:
                 pieces.append(Labelled("view=", view_piece(group.view, '"{}"')))
@@ -217,9 +220,10 @@ class _Module:
         return rows + (lines(tuple_of(limited), 0, "LIMITED = ") if limited else [])
 
     def _limited(self, stage: Stage) -> Piece:
-        takes = f"in_{self.graph.domains[stage.domain].name}"
+        domain = self.graph.domains[stage.domain]
         group = (f"group={quoted(stage.group)}",) if stage.group else ()
-        return call("rt.Limited", quoted(stage.label), takes, *group)
+        takes = f"in_{domain.name}"
+        return call("rt.Limited", quoted(stage.label), takes, *group, *_with_h(domain.predicate))
 
     # ---- lifting
 
@@ -389,6 +393,15 @@ def _guarded(condition: Term, statement: Piece, before: str = "") -> list[str]:
 
 def _read(name: str) -> str:
     return f"h[{quoted(name)}]"
+
+
+def _given(term: Term) -> str:
+    """The parameters of a function that says whether a condition holds."""
+    return "tensor, h" if predicate.asks_parameters(term) else "tensor"
+
+
+def _with_h(term: Term) -> tuple[Piece, ...]:
+    return ("with_h=True",) if predicate.asks_parameters(term) else ()
 
 
 def _condition(term: Term) -> list[str]:

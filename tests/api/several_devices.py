@@ -7,6 +7,8 @@ Prints a line for each thing that is to hold, and ends with 1 where one does not
 
 import sys
 from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import optc
+from optc.api.store import Store
 
 SPEC = """
 rule precondition rotated(eps = 1e-2, beta = 0.9) {
@@ -78,6 +81,28 @@ def claim(what: str, holds: bool) -> None:
     FAILED.append(what) if not holds else None
 
 
+def again_from_what_was_kept(mesh) -> None:
+    """A step of given gradients in a second program is that of the first, and not compiled."""
+    params = jax.device_put({"w": jnp.ones((WIDTH, WIDTH))}, NamedSharding(mesh, P("data")))
+    grads = jax.tree.map(jnp.copy, params)
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event)
+    )
+    found = []
+    with TemporaryDirectory() as folder:
+        for _ in range(2):
+            optimizer = optc.load("sgd").keep(Store(Path(folder)), optc.load("sgd").source)()
+            weights = jax.tree.map(jnp.copy, params)
+            state = optimizer.init(weights)
+            compiled.clear()
+            weights, _, _ = optimizer.apply(weights, state, grads)
+            found.append((weights["w"], len(compiled)))
+    (first, done), (second, none) = found
+    claim("a step is kept for weights that are cut", done > 0 and none == 0)
+    claim("and is the same", bool(jnp.all(first == second)) and is_cut(second))
+
+
 FAILED: list[str] = []
 
 
@@ -115,6 +140,7 @@ def main(kind: str) -> None:
             claim(f"{name} are those of one device: {apart_by:.1e} apart", apart_by < digits)
 
         if kind == "steps":
+            again_from_what_was_kept(mesh)
             sys.exit(bool(FAILED))
         split = jax.device_put(params, NamedSharding(mesh, P("data")))
         for way in ("tensors", "stacked"):

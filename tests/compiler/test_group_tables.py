@@ -5,9 +5,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from agreement import specimen
+from agreement import agree, bowl, specimen
 
 import optc
+from optc.compiler.budget.members import Members
+from optc.compiler.budget.tensors import Tensor
 
 SPEC = """
 optimizer grouped(lr = 0.02) {
@@ -138,3 +140,51 @@ def test_the_matrices_of_an_equinox_transformer_are_those_of_its_layers(name):
     heads = {f"attention/{name}_proj/weight" for name in ("key", "query", "value", "output")}
     expected = heads | {"mlp/layers/0/weight", "mlp/layers/1/weight"}
     assert matrices(name, shapes) == {"hidden": expected}
+
+
+SIZED = """
+optimizer sized(lr = 0.1, limit: int = 3 in [1, inf), least: int = 3 in [0, inf)) {
+  clip value(0.5) where ndim >= least
+  group small where ndim >= 2 and rows <= limit and cols <= limit {
+    precondition momentum(0.9)
+    decay        weights(0.1) where cols == limit
+    tune step    lr
+  }
+  group wide where ndim == 2 { tune step lr / 2 }
+  group rest { precondition momentum(0.5)  tune step lr }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "small", "decayed", "clipped"),
+    [
+        ({}, {"four", "three", "two"}, set(), {"four", "three"}),
+        ({"limit": 2, "least": 1}, set(), set(), {"four", "one", "thin", "three", "two"}),
+        ({"limit": 4, "least": 4}, {"four", "thin", "three", "two"}, {"thin"}, {"four"}),
+    ],
+)
+def test_a_group_may_compare_with_an_int_parameter_of_the_optimizer(
+    values, small, decayed, clipped
+):
+    case = specimen(SIZED)
+    optimizer = case.program(**values)
+    table = optimizer.groups(bowl().params)
+    tensors = [Tensor(row.path, row.shape, "float32") for row in table.rows]
+    planned = Members(case.graph, tensors, optimizer.values)
+    for rows in (table.rows, planned.rows):
+        names = [row.path if hasattr(row, "path") else row.tensor.path for row in rows]
+        reached = {stage: set() for stage in ("clip", "small.decay")}
+        for name, row in zip(names, rows, strict=True):
+            for stage in row.stages:
+                reached[stage].add(name)
+        assert {n for n, row in zip(names, rows, strict=True) if row.group == "small"} == small
+        assert reached == {"clip": clipped, "small.decay": decayed}
+    assert [f.kind for f in table.findings] == [f.kind for f in planned.findings]
+
+
+@pytest.mark.filterwarnings("ignore:the group `wide`")
+def test_a_program_whose_groups_have_a_limit_does_what_the_interpreter_does():
+    case = specimen(SIZED)
+    agree(case, bowl(), 3)
+    agree(case, bowl(), 3, limit=4, least=1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from optc import runtime as rt
 from optc.compiler.environment import Tensors
 from optc.compiler.interpret import Interpreter
+from optc.compiler.notation.formula import spoken
 from optc.compiler.predicate import bound, decider, holds, python
 from optc.compiler.records import Term
 
@@ -40,15 +41,28 @@ def parameter(name):
     return Term(op="parameter", arguments=(name,))
 
 
+numbers = st.recursive(
+    st.one_of(
+        st.builds(literal, st.integers(0, 12)),
+        st.builds(parameter, st.sampled_from(sorted(PARAMETERS))),
+    ),
+    lambda inner: st.one_of(
+        st.builds(lambda a: Term(op="neg", arguments=(a,)), inner),
+        st.builds(
+            lambda op, a, b: Term(op=op, arguments=(a, b)),
+            st.sampled_from(("add", "sub", "mul", "max")),
+            inner,
+            inner,
+        ),
+    ),
+    max_leaves=4,
+)
 comparisons = st.one_of(
     st.builds(
         lambda op, name, n: Term(op=op, arguments=(Term(op=name), n)),
         st.sampled_from(("lt", "le", "gt", "ge", "eq", "ne")),
         st.sampled_from(("ndim", "size", "rows", "cols")),
-        st.one_of(
-            st.builds(literal, st.integers(0, 12)),
-            st.builds(parameter, st.sampled_from(sorted(PARAMETERS))),
-        ),
+        numbers,
     ),
     st.builds(
         lambda op, text: Term(op=op, arguments=(Term(op="path"), literal(text))),
@@ -74,8 +88,12 @@ terms = st.recursive(
 @given(terms, st.sampled_from(TENSORS))
 def test_the_printed_text_decides_alike(term, tensor):
     names = {"tensor": SimpleNamespace(**tensor), "rt": rt, "h": PARAMETERS}
-    term, printed = bound(term, PARAMETERS), eval(python(term), names)
-    assert printed == holds(term, tensor) == decider(term)(tensor)
+    known, printed = bound(term, PARAMETERS), eval(python(term), names)
+    assert printed == holds(known, tensor) == decider(known)(tensor)
+    read = {"·": "*", "≤": "<=", "≥": ">=", "≠": "!=", "=": "=="}
+    if "path" not in python(term):
+        words = [read.get(word, word) for word in spoken(term).split()]
+        assert eval(" ".join(words), {**tensor, **PARAMETERS}) == printed
 
 
 @pytest.mark.parametrize(
@@ -170,6 +188,34 @@ def test_inside_a_rule_an_int_parameter_stands_for_a_literal(limit):
 
 def test_the_printed_program_chooses_by_the_parameter_too():
     agree(CAPPED, limit=2)
+
+
+@pytest.mark.parametrize(("rank", "most"), [(1, 2), (3, 6), (0, 1)])
+def test_a_predicate_may_be_about_sums_and_products_of_int_parameters(rank, most):
+    text = """
+    rule precondition capped(rank: int = 3, least: int = rank - 1) {
+      twice = 2 * rank
+      when rows <= rank + 1 and rows <= twice { return g } else when cols > least * 3 { return -g }
+      else { return where(size > 2 + rank, 2 * g, g) }
+    }
+    optimizer one(rank: int = 3) {
+      precondition capped(rank)
+      clip value(1) where rows <= rank * 2 and size > -rank
+      tune step 0.1
+    }
+    """
+    agree(text, steps=2, rank=rank)
+    graph = graph_of(text)
+    clipped = next(d for d in graph.domains if d.name == "clip_tensors")
+    tensor = {"ndim": 2, "size": most, "rows": most, "cols": 1, "path": "", "dtype": "float32"}
+    assert holds(bound(clipped.predicate, {"rank": rank}), tensor) == (most <= 2 * rank)
+
+
+def test_a_property_stands_alone():
+    found = mistakes(
+        "optimizer one(k: int = 1) { clip value(1) where rows + k > 2  tune step 0.1 }"
+    )
+    assert found == ["bad-predicate: this cannot choose tensors"]
 
 
 def test_a_float_parameter_chooses_no_tensors():

@@ -73,6 +73,7 @@ def plain_python(page):
 )
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPTC_CACHE_DIR", str(tmp_path / "kept"))
     namespace = {"__name__": page.stem}
     for block in plain_python(page):
         # Empty lines before the code make the line numbers of a traceback those of the page.

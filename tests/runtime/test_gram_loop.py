@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optc.benchmarks.spectra import iterated, normed, of_spectrum
 from optc.runtime import gram
 from optc.runtime.gram import gram_loop
 
@@ -30,18 +31,7 @@ SPECTRA = {
 
 def built(shape, spectrum):
     """A matrix whose norm is 1, with singular values in these proportions."""
-    random = np.random.default_rng(0)
-    u, v = (np.linalg.qr(random.normal(size=(n, 96)))[0] for n in shape)
-    x = (u * spectrum) @ v.T
-    return x / np.linalg.norm(x)
-
-
-def exact(x, polynomials):
-    """By the singular values, in float64."""
-    u, s, vt = np.linalg.svd(x, full_matrices=False)
-    for p in polynomials:
-        s = s * np.polyval(p[::-1], s**2)
-    return (u * s) @ vt
+    return of_spectrum(normed(spectrum), shape, np.random.default_rng(0))[0]
 
 
 @pytest.fixture
@@ -59,7 +49,7 @@ def five(precision=None):
 def error(x, precision=None):
     """The largest singular value of what five rounds are wrong by."""
     found = five(precision)(jnp.asarray(x, jnp.float32))
-    return np.linalg.norm(np.asarray(found, np.float64) - exact(x, [QUINTIC] * 5), 2)
+    return np.linalg.norm(np.asarray(found, np.float64) - iterated(x, [QUINTIC] * 5), 2)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3), (3, 5), (1, 4), (4, 1)])
@@ -69,7 +59,9 @@ def test_every_form_is_the_polynomial_of_the_singular_values(shape, worth):
     x /= np.linalg.norm(x, axis=(-2, -1), keepdims=True)
     with jax.enable_x64(True):
         found = jax.jit(lambda x: gram_loop(x, polynomials[:1], polynomials[1:]))(x)
-    expected = np.reshape([exact(each, polynomials) for each in x.reshape(-1, *shape[-2:])], shape)
+    expected = np.reshape(
+        [iterated(each, polynomials) for each in x.reshape(-1, *shape[-2:])], shape
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 

@@ -1,5 +1,6 @@
 """Merging equal equations changes no value, and leaves one of each."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -135,6 +136,11 @@ STEPS = st.lists(
 )
 
 
+def _text(closed):
+    """The program, without what newer JAX notes of what loops had before."""
+    return re.sub(r"ft_(in|out)=.*", "", str(closed))
+
+
 @settings(max_examples=25, deadline=None)
 @given(STEPS)
 def test_merging_changes_no_bit_and_does_all_that_there_is_to_do(steps):
@@ -155,7 +161,7 @@ def test_merging_changes_no_bit_and_does_all_that_there_is_to_do(steps):
     closed = jax.make_jaxpr(program)(x, y)
     once = merge(closed)
     assert len(list(equations(once))) <= len(list(equations(closed)))
-    assert str(merge(once)) == str(once)
+    assert _text(merge(once)) == _text(once)
     with jax.disable_jit():
         before, after = (np.array(jaxpr_as_fun(p)(x, y)) for p in (closed, once))
     assert before.tobytes() == after.tobytes()

@@ -38,7 +38,7 @@ def test_every_program_lowers_the_loss_and_keeps_the_tree(program, params, batch
     assert float(report.loss) < float(model.loss(params, batch))
     assert jax.tree.structure(after) == jax.tree.structure(params)
     assert set(report.observed) == set(program.observed)
-    assert int(state.count) == 5
+    assert int(state.count + 0) == 5, "what was read itself may not be donated"
 
     given = jax.tree.leaves((after, state))
     optimizer.step(after, state, batch, model.split)

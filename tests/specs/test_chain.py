@@ -96,6 +96,22 @@ def test_groups_are_a_partition_and_choices_by_path_are_masks():
     assert_same(spec, text)
 
 
+def test_an_int_parameter_chooses_tensors_in_a_chain_too():
+    spec = """
+    optimizer sized(lr = 0.1, limit: int = 2) {
+      clip global_norm(1.0) where ndim >= limit
+      group thin where rows <= limit and path matches "e" {
+        precondition momentum(0.9)
+        tune step    lr
+      }
+      group rest { tune step 0.3 }
+    }
+    """
+    text = chain(spec)
+    assert "group_of(keys, tensor, limit)" in text
+    assert_same(spec, text)
+
+
 def test_a_tensor_of_no_group_is_named():
     text = chain("optimizer x() { group a where ndim > 0 { tune step 0.1 } }")
     names = {}

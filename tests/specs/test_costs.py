@@ -281,13 +281,23 @@ def test_a_question_costs_what_is_counted(question):
 # ---- bytes
 
 
+CLIPPED = """
+optimizer one(lr = 1e-3 in [0, inf), decay = 1e-2 in [0, inf)) {
+  clip         global_norm(1.0)
+  precondition adam()
+  decay        weights(decay)
+  tune step    lr
+}
+"""
+
 LARGE = {name: jax.ShapeDtypeStruct((512, 512), jnp.float32) for name in "abc"}
 WEIGHTS = 3 * 512 * 512
 
 
 def compiled_update(tx):
     """The update of given gradients, applied, in place; and the bytes that are kept."""
-    tx = program(tx)().transform() if isinstance(tx, str) else tx
+    if isinstance(tx, str):
+        tx = (optc.compile(tx) if tx == CLIPPED else program(tx))().transform()
     state = jax.eval_shape(tx.init, LARGE)
 
     def step(params, state, grads):
@@ -308,7 +318,14 @@ def compiled_update(tx):
         ("momentum", 4 * (2 + 2 + 2)),
         ("signum", 4 * (2 + 2 + 2)),
         ("sgd", 4 * (2 + 1)),
+        # Scalars are carried so that no state is made twice, and no sum is stored.
+        ("eadam", 4 * (2 + 2 + 3 + 3)),
+        ("adabelief", 4 * (2 + 3 + 3 + 3)),
+        ("sgdr", 4 * (3 + 4 + 1)),
+        # The norm's kernel reads g once more; the moments take the scaled gradient as it comes.
+        (CLIPPED, 4 * (1 + 2 + 2 + 3 + 3)),
     ],
+    ids=lambda case: "clipped adamw" if case == CLIPPED else None,
 )
 def test_an_update_moves_no_more_than_it_must_and_works_in_place(name, bytes_per_weight):
     compiled, kept = compiled_update(name)

@@ -11,6 +11,7 @@ from interpreted import Run, signal, stages
 from shipped import program
 
 import optc
+from optc.benchmarks.spectra import normed, of_spectrum, singular_values
 
 TOLERANCE = 1e-12
 RNG = np.random.default_rng(0)
@@ -52,20 +53,6 @@ def orthogonalised(x, function=UNGUARDED):
     return signal(stage, [x], [x])[0]
 
 
-def of_spectrum(values, rows, cols):
-    """A matrix with these singular values, and its two bases."""
-    u, v = (np.linalg.qr(RNG.normal(size=(n, len(values))))[0] for n in (rows, cols))
-    return u * values @ v.T, u, v
-
-
-def normed(values):
-    return np.asarray(values) / np.linalg.norm(values)
-
-
-def singular_values(x):
-    return np.linalg.svd(x, compute_uv=False)
-
-
 @pytest.mark.parametrize(
     "name", ["muon", "muon_polar_express", "muon_optax_dion", "muon_equinox", "normuon", "scion"]
 )
@@ -78,7 +65,7 @@ def test_the_iteration_is_one_operation_of_the_runtime(name):
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6)])
 def test_singular_vectors_stay_and_values_go_through_the_quintic(shape):
     values = 10.0 ** -np.arange(6.0)
-    x, u, v = of_spectrum(values, *shape)
+    x, u, v = of_spectrum(values, shape, RNG)
     expected = u * keller(normed(values)) @ v.T
     np.testing.assert_allclose(orthogonalised(x), expected, atol=TOLERANCE)
 
@@ -86,7 +73,7 @@ def test_singular_vectors_stay_and_values_go_through_the_quintic(shape):
 @pytest.mark.parametrize("rounds", [1, 5, 7, 10])
 def test_singular_values_go_through_the_quintics_of_polar_express(rounds):
     values = 10.0 ** -np.arange(5.0)
-    x, u, v = of_spectrum(values, 5, 7)
+    x, u, v = of_spectrum(values, (5, 7), RNG)
     expected = u * express(normed(values), rounds) @ v.T
     found = orthogonalised(x, f"x => polar_express(x, {rounds}, eps = 0)")
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)
@@ -106,7 +93,7 @@ def test_singular_values_go_through_the_quintics_of_polar_express(rounds):
 def test_singular_values_from_a_stated_size_on_come_near_to_one(function, least, low, high):
     values = np.maximum(normed(np.geomspace(1, least, 12)), 1.1 * least)
     assert least <= normed(values).min() < 2 * least
-    found = singular_values(orthogonalised(of_spectrum(values, 12, 20)[0], function))
+    found = singular_values(orthogonalised(of_spectrum(values, (12, 20), RNG)[0], function))
     assert low <= found.min() <= found.max() <= high
 
 
@@ -132,7 +119,7 @@ def test_rotations_of_rows_and_columns_pass_through():
 
 
 def test_rank_one_gives_one_singular_value_and_no_others():
-    x, u, v = of_spectrum([3.0], 6, 4)
+    x, u, v = of_spectrum([3.0], (6, 4), RNG)
     np.testing.assert_allclose(orthogonalised(x), keller(1.0) * u @ v.T, atol=TOLERANCE)
     assert abs(keller(1.0) - 0.6964) < 5e-5  # on the orbit .7010, 1.1136, .7207, 1.0900
     np.testing.assert_allclose(orthogonalised(x, "polar_express"), u @ v.T, atol=0.13)
@@ -299,7 +286,7 @@ def first_draw(op, site, rounds, like):
 @pytest.mark.parametrize("shape", [(9, 5), (5, 9)])
 def test_what_the_rank_of_dion_holds_leaves_the_momentum_but_for_beta(shape):
     """A gradient of rank 2 is all taken up by the first step of rank 2, whatever the basis."""
-    x, u, v = of_spectrum([2.0, 1.0], *shape)
+    x, u, v = of_spectrum([2.0, 1.0], shape, RNG)
     spec = stages("precondition dion(0.9, rank = 2)", "tune step 0.1")
     run = Run(spec, [np.zeros(shape)], draw=first_draw)
     run.step([x])
@@ -320,7 +307,7 @@ def test_a_basis_of_dion_that_gets_nothing_stays():
     np.testing.assert_array_equal(run.weights[0], 0)
     start = first_draw("normal", 1, (), [np.zeros(shape)])[0].T[:, :2]
     np.testing.assert_array_equal(run.slot("basis")[0], start)
-    x, _, _ = of_spectrum([1.0, 0.5], *shape)
+    x, _, _ = of_spectrum([1.0, 0.5], shape, RNG)
     for _ in range(30):
         run.step([x])
     values = singular_values(run.weights[0])

@@ -232,11 +232,12 @@ def test_bases_of_narrow_weights_are_kept_in_32_bits():
     )
 
 
-def test_staggered_matrices_renew_their_bases_at_steps_of_their_own():
+@pytest.mark.parametrize("name", ["soap", "soap_factored"])
+def test_staggered_matrices_renew_their_bases_at_steps_of_their_own(name):
     """Two of one shape, in turns of four steps; a matrix alone has the turn that plain SOAP has."""
     given = gradients(3, 3, number=9)
-    rule = "soap(refresh = 4, staggered = true)"
-    np.testing.assert_array_equal(moved(rule, given), moved("soap(refresh = 4)", given))
+    rule = f"{name}(refresh = 4, staggered = true)"
+    np.testing.assert_array_equal(moved(rule, given), moved(f"{name}(refresh = 4)", given))
     run = Run(stages(f"precondition {rule}", "tune step 1.0"), [np.zeros((3, 3))] * 2)
     run.step([given[0], given[0].T])
     renewed = [[], []]

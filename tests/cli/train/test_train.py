@@ -257,3 +257,19 @@ def test_an_interrupt_ends_a_run_after_its_step_and_loses_nothing(tmp_path):
     _, parts = run_small(tmp_path / "parts", task, 4)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_from_what_was_kept_ends_with_the_same_bits(optc, good, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPTC_CACHE_DIR", str(tmp_path / "kept"))
+    run = ("train", good, "--task", "rosenbrock", "--set", "lr=1e-4")
+    optc(*run, "--steps", 4, "--out", "plain")
+    optc(*run, "--steps", 2, "--out", "cached", "--cache")
+    assert len(os.listdir(tmp_path / "kept")) == 3, "the module, the fresh state and the step"
+    optc("train", good, "--out", "cached", "--resume", "--steps", 3, "--cache")
+    known = os.listdir(tmp_path / "kept")
+    assert len(known) == 4, "and the step of arrays that orbax has put on a device"
+    optc("train", good, "--out", "cached", "--resume", "--steps", 4, "--cache")
+    assert sorted(os.listdir(tmp_path / "kept")) == sorted(known)
+    program = load(str(good))
+    ends = [newest(tmp_path / name, "rosenbrock", program) for name in ("plain", "cached")]
+    assert ends[0] == ends[1]

@@ -120,6 +120,10 @@ def test_a_plan_knows_the_turns_that_the_interpreter_takes():
         found.turns == tuple(turns([((6, 6),), ((6, 6),), ((3, 3),), None], 4)) == (0, 1, 2, None)
     )
     assert (found.tensors, found.together) == (3, (0, 1))
+    # A root is a basis and two products, for each tensor at its turn and for nobody at the last.
+    roots = [11 * n**3 for n in (6, 6, 3)]
+    assert found.flops[:3] == pytest.approx(roots)
+    assert found.operations == pytest.approx((0, max(roots)))
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 60)])

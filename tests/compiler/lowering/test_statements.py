@@ -1,5 +1,7 @@
 """What each statement means: run both ways, and held against the same thing written in NumPy."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -249,20 +251,32 @@ def test_when_by_a_static_parameter_may_write_states():
     agree(text, bowl(), heavy=2)
 
 
-def test_a_side_that_is_not_chosen_keeps_no_tensors():
-    text = rule(
-        """
-        when mode == "none" {
-          return g
-        } else when mode == "mean" {
+@pytest.mark.parametrize("called", [False, True])
+def test_a_side_that_is_not_chosen_keeps_no_tensors(called):
+    mean = """
           state mean = zeros(g)
           mean <- mean + (g - mean) / t
           return mean
-        } else {
-          state total = zeros(g)
-          total <- total + g
-          return total
-        }
+    """
+    total = (
+        "return added(g)" if called else "state total = zeros(g) total <- total + g return total"
+    )
+    text = (
+        """
+        func added(x) { return summed(1, x) }
+        func summed(k, x) { state total = zeros(x)  total <- total + k * x  return total }
+        """
+        if called
+        else ""
+    ) + rule(
+        f"""
+        when mode == "none" {{
+          return g
+        }} else when mode == "mean" {{
+          {mean}
+        }} else {{
+          {total}
+        }}
         """,
         params="mode: str",
         optimizer='mode: str = "none"',
@@ -294,6 +308,44 @@ def test_a_side_that_keeps_tensors_may_ask_the_whole_model(asked):
     )
     agree(text, bowl(), heavy=True)
     assert_weights(agree(text, bowl(), heavy=False), by_hand(bowl(), lambda t, w, g: w - 0.1 * g))
+
+
+@pytest.mark.parametrize("condition", ["k + 1 > 4", "max(k, 2) > 3", "-k < -3", "2 * k % 3 == 2"])
+def test_arithmetic_decides_which_side_keeps_its_tensors(condition):
+    text = rule(
+        f"""
+        when {condition} {{
+          state m = zeros(g)
+          m <- 0.9 * m + g
+          return m
+        }} else {{
+          return g
+        }}
+        """,
+        params="k: int",
+        optimizer="k: int = 1",
+    )
+    case = specimen(text)
+    for k, kept in ((1, {"2 * k % 3 == 2"}), (4, {condition})):
+        agree(case, bowl(), 2, k=k)
+        slots = case.program(k=k).init({"w": jnp.ones(2)}).slots["precondition"]
+        assert bool(jax.tree.leaves(slots)) == (condition in kept)
+
+
+def test_what_calls_itself_in_many_ways_is_followed_once():
+    deep = "".join(f"func f{i}(x) {{ return f{i + 1}(x) + f{i + 1}(2 * x) }}\n" for i in range(60))
+    text = (
+        deep
+        + "func f60(x) { state m = zeros(x)  m <- x  return m }\n"
+        + rule(
+            "when heavy { return f0(g) } else { return g }",
+            params="heavy: bool",
+            optimizer="heavy: bool = true",
+        )
+    )
+    started = time.process_time()
+    assert [line.partition(":")[0] for line in mistakes(text)] == ["program-too-large"]
+    assert time.process_time() - started < 10
 
 
 def test_when_by_a_text():

@@ -108,7 +108,21 @@ rule precondition flat() {
 }
 """
 
+SELDOM = """
+optimizer seldom(lr = 0.1 in [0, inf)) {
+  precondition kept()
+  tune step    lr
+}
+rule precondition kept() {
+  state m = zeros(g)
+  every 2 { m <- m + TIMES * g }
+  return m
+}
+"""
+
 SPECS = {
+    "by_two": SELDOM.replace("TIMES", "2"),
+    "by_three": SELDOM.replace("TIMES", "3"),
     "picky": PICKY,
     "by_quotient": TURNED.replace("WHAT", "g / old"),
     "by_product": TURNED.replace("WHAT", "g * old"),
@@ -213,6 +227,19 @@ def test_pairs_that_differ_and_where(a, b, step, blamed_a, blamed_b):
     ):
         if expected is not None:
             assert lines(blamed, one) == expected
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shown"),
+    [
+        # The one is in the side of a choice that is taken, the other in a loop.
+        ("shampoo", "shampoo_squared", "the state `L` as the step finds it"),
+        ("muon", "muon_polar_express", "`y`, as the loop leaves it"),
+        ("by_two", "by_three", "3 g"),
+    ],
+)
+def test_choices_and_loops_are_looked_into(a, b, shown):
+    assert shown in text(verdict(a, b))
 
 
 def test_the_first_value_is_shown_with_its_formula():

@@ -50,7 +50,8 @@ FUNCTIONS |= {
 # The weights are one tensor.
 FUNCTIONS |= {f"{name}_tensor": FUNCTIONS[name] for name in ("sum", "mean", "max", "min")}
 
-_ASKS_TENSORS = re.compile(r"\(?(not )?\(?(group|ndim|rows|cols|size|path)\b")
+_IS_DECIDED = re.compile(r'\(?(not )?\(?((group|ndim|rows|cols|size|path)\b|\w+ [=≠] ")')
+"""Of a choice that is made before the step: by tensor, or by a text."""
 
 TITLES = ("given", "state", "groups", "refused", "to begin", "step t = 1, 2, ...", "to evaluate")
 
@@ -416,12 +417,12 @@ class Reader:
         self.values |= zip(targets, found, strict=True)
 
     def _cases(self, rows: list[str]):
-        """A choice; a side that is for other tensors may speak of what was never worked out."""
+        """A choice; a side that is not decided for may speak of what was never worked out."""
         first, *rest = (row.strip() for row in rows)
         if not rest:
             return self._value(first.removesuffix("otherwise").strip())
         value, _, condition = first.rpartition(" if ")
-        if _ASKS_TENSORS.match(condition):
+        if _IS_DECIDED.match(condition):
             return self._value(value.strip()) if self._holds(condition) else self._cases(rest)
         found, other = self._value(value.strip()), self._cases(rest)
         if condition == "finite":

@@ -69,6 +69,9 @@ def test_factoring_twice_changes_nothing(specimen_name):
         ("a * (g + c * w)", 1),
         ("g / (sqrt(s / a) + c)", 1),
         ("g / (sqrt(s / (1 - c^t)) + a)", 1),
+        ("abs(g / a)", 1),  # a is positive
+        ("abs(c * g)", 0),  # c may be zero
+        ("-(c * g)", 1),
         ("a * (g / a)", 2),  # not g: the one is not 1 over the other where a is 0
         ("g + w", 0),
         ("a * (c * w - g)", 1),  # a * b, which does not cross the difference: that may cancel

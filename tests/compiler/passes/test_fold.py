@@ -5,6 +5,7 @@ from agreement import assert_same, bowl, graph_of, interpret
 from specimens import SPECIMENS
 
 from optc.compiler.graph import walk
+from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.fold import fold
 from optc.compiler.verify import verify
 
@@ -40,6 +41,29 @@ def test_operations_that_change_nothing_go(value):
     # The step is the rate times the direction, and the rate is 1.
     assert after.step.results[0] == gradient
     assert_same(interpret(after, bowl(), 2), interpret(graph, bowl(), 2), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        ("g * where(true, 2, g)", 0),
+        ("w - where(1 > 2, g, norm(g)) * g", 0),
+        ("g * where(true, t, 0.5 * t)", 0),
+        ("where(true, norm(g, per = tensor), g) + w", 0),
+        ("where(where(true, any(g > 0), g > 0), g, w)", 0),
+        ("where(true, norm(g), w)", 1),
+    ],
+)
+def test_of_a_choice_that_is_known_only_the_chosen_value_is_left(value, left):
+    graph, after = folded(value)
+    after = verify(dead_code(after))
+    chosen = (n for n in walk(after.step) if n.op == "where" and n.inputs[0] in constants(after))
+    assert len(list(chosen)) == left
+    assert_same(interpret(after, bowl(), 2), interpret(graph, bowl(), 2), rtol=0, atol=0)
+
+
+def constants(graph):
+    return {node.id for node in walk(graph.step) if node.op == "const"}
 
 
 def test_a_transpose_of_a_transpose_is_what_it_was():

@@ -10,10 +10,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, list]
 """The tensors of a case by name, as nested lists."""
+Follow = Callable[[Tensors, list[Tensors]], list[Tensors]]
+"""From the first weights and a gradient for each step to the weights after each."""
 
 
 def drawn(shape: Sequence[int], source: random.Random, scale: float = 1.0) -> list:
@@ -43,6 +46,34 @@ def module(path: str, name: str) -> ModuleType:
     return loaded
 
 
+def torch_in_float64() -> Any:
+    """torch on one thread, with float64 for all that code casts to float32."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.float = torch.float64
+    torch.Tensor.float = torch.Tensor.double
+    return torch
+
+
+def stepped(torch: Any, make: Callable[[Sequence[Any]], Any]) -> Follow:
+    """What follows an optimizer of torch, which `make` makes for some tensors."""
+
+    def follow(weights: Tensors, gradients: list[Tensors]) -> list[Tensors]:
+        tensors = {name: torch.tensor(w, requires_grad=True) for name, w in weights.items()}
+        optimizer = make(list(tensors.values()))
+        visited = []
+        for now in gradients:
+            for name, tensor in tensors.items():
+                tensor.grad = torch.tensor(now[name])
+            optimizer.step()
+            visited.append({name: w.detach().tolist() for name, w in tensors.items()})
+        return visited
+
+    return follow
+
+
 def keep(script: str, about: Mapping[str, str], cases: Mapping[str, object]) -> None:
     """Write what was recorded beside the script that did it, one case a line."""
     text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in cases.items())
@@ -52,7 +83,7 @@ def keep(script: str, about: Mapping[str, str], cases: Mapping[str, object]) -> 
 
 
 def walks(
-    follow: Callable[[Tensors, list[Tensors]], list[Tensors]],
+    follow: Follow,
     start: tuple[Tensors, list[Tensors]],
     shown: Sequence[int],
 ) -> dict[str, Tensors]:

@@ -7,8 +7,9 @@ throughout and not compiled.
 """
 
 import sys
+from functools import partial
 
-from given import given, keep, module, walks
+from given import given, keep, module, stepped, torch_in_float64, walks
 
 SHAPES = {"square": (4, 4), "other": (3, 3)}
 STEPS = 13
@@ -36,28 +37,12 @@ CASES = {
 
 def main(path: str) -> None:
     """Follow each case."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    torch.float = torch.float64
-    torch.Tensor.float = torch.Tensor.double
+    torch = torch_in_float64()
     torch.compile = lambda function: function
     kl = module(path, "reference_kl_opt")
 
     def follow(settings):
-        def walk(weights, gradients):
-            tensors = {name: torch.tensor(w, requires_grad=True) for name, w in weights.items()}
-            optimizer = kl.KLOpt(tensors.values(), cast_dtype=torch.float64, **settings)
-            visited = []
-            for now in gradients:
-                for name, tensor in tensors.items():
-                    tensor.grad = torch.tensor(now[name])
-                optimizer.step()
-                visited.append({name: w.detach().tolist() for name, w in tensors.items()})
-            return visited
-
-        return walk
+        return stepped(torch, partial(kl.KLOpt, cast_dtype=torch.float64, **settings))
 
     start = given(SHAPES, STEPS)
     keep(

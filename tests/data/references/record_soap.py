@@ -7,8 +7,9 @@ before it factorises; here `float` is float64, so that all digits mean something
 """
 
 import sys
+from functools import partial
 
-from given import given, keep, module, walks
+from given import given, keep, module, stepped, torch_in_float64, walks
 
 STEPS = 13
 SHOWN = (1, 2, 6, 11, 12, 13)
@@ -37,27 +38,11 @@ CASES = {
 
 def main(path: str) -> None:
     """Follow each case."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    torch.float = torch.float64
-    torch.Tensor.float = torch.Tensor.double
+    torch = torch_in_float64()
     soap = module(path, "reference_soap")
 
     def follow(settings):
-        def walk(weights, gradients):
-            tensors = {name: torch.tensor(w, requires_grad=True) for name, w in weights.items()}
-            optimizer = soap.SOAP(tensors.values(), **settings)
-            visited = []
-            for now in gradients:
-                for name, tensor in tensors.items():
-                    tensor.grad = torch.tensor(now[name])
-                optimizer.step()
-                visited.append({name: w.detach().tolist() for name, w in tensors.items()})
-            return visited
-
-        return walk
+        return stepped(torch, partial(soap.SOAP, **settings))
 
     start = {name: given(shapes, STEPS) for name, shapes in SHAPES.items()}
     keep(
