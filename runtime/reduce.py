@@ -26,13 +26,12 @@ Per: TypeAlias = Literal["tensor", "unit", "row", "column", "matrix"] | int
 
 def norm(x: Field) -> jax.Array:
     """The Euclidean norm of all elements."""
-    return jnp.sqrt(dot(x, x))
+    return jnp.sqrt(_joined(lax.add, 0.0, _parts(_sum_of_squares, x)))
 
 
 def dot(x: Field, y: Field) -> jax.Array:
     """The inner product over the tensors that both have."""
-    parts = _parts(_sum_of_squares, x) if x is y else _parts(_sum_of_products, x, y)
-    return _joined(lax.add, 0.0, parts)
+    return _joined(lax.add, 0.0, _parts(_sum_of_products, x, y))
 
 
 def sum(x: Field) -> jax.Array:
@@ -69,12 +68,12 @@ def any(x: Field) -> jax.Array:
 
 def norm_per(x: jax.Array, per: Per) -> jax.Array:
     """The Euclidean norm of each part of one tensor, in a shape that broadcasts against it."""
-    return jnp.sqrt(dot_per(x, x, per))
+    return jnp.sqrt(sum_per(x * x, per))
 
 
 def dot_per(x: jax.Array, y: jax.Array, per: Per) -> jax.Array:
     """The inner product of each part of two tensors, in a shape that broadcasts against them."""
-    return sum_per(_squared(x) if x is y else x * y, per)
+    return sum_per(x * y, per)
 
 
 def sum_per(x: jax.Array, per: Per) -> jax.Array:
@@ -97,18 +96,9 @@ def min_per(x: jax.Array, per: Per) -> jax.Array:
     return jnp.min(x, _axes(x, per), keepdims=True, initial=jnp.inf)
 
 
-def _squared(x: jax.Array) -> jax.Array:
-    """`x * x`, bit for bit, but not for XLA.
-
-    Where a rule squares what a norm is taken of, as Adam's does the gradient, XLA would make the
-    square once, write it, and read it for the norm.
-    """
-    return lax.max(x, -x) ** 2
-
-
 # One jitted function for each kind of part: tensors of equal shape are traced and lowered once.
 _sum = jax.jit(jnp.sum)
-_sum_of_squares = jax.jit(lambda x: jnp.sum(_squared(x)))
+_sum_of_squares = jax.jit(lambda x: jnp.sum(x * x))
 _sum_of_products = jax.jit(lambda x, y: jnp.sum(x * y))
 _max = jax.jit(partial(jnp.max, initial=-jnp.inf))
 _min = jax.jit(partial(jnp.min, initial=jnp.inf))

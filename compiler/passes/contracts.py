@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from ...grammar.diagnostic import OptcError, did_you_mean
 from . import PIPELINE, Pass
 
-_ULPS: Mapping[str, int] = {"curvature": 16, "gram": 16, "diagonal": 16, "factor": 16, "carry": 16}
+_ULPS: Mapping[str, int] = {
+    "curvature": 16,
+    "gram": 16,
+    "diagonal": 16,
+    "factor": 16,
+    "carry": 16,
+    "squares": 2,
+}
 """How far a pass may round, where it rounds; see `Contract.ulps`."""
 
 
