@@ -14,10 +14,8 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 import warnings
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -47,49 +45,61 @@ NAMES = (
 )
 """What is looked at where no names are given: one of each kind."""
 
-WEIGHTS = "--weights-of"
+WAYS = "--ways"
 """What this script tells itself, to have a place of its own in each process."""
 
 
 def main(arguments: list[str]) -> None:
     """Print a line for each optimizer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="one of each kind, if none is given"
-    )
-    parser.add_argument(WEIGHTS, metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="one of each kind, where none is")
+    parser.add_argument(WAYS, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     names = options.names or list(NAMES)
-    if options.weights_of:
-        _write(Path(options.weights_of), names)
+    if options.ways:
+        _write(names, sys.stdout.buffer)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        at_home, away = Path(folder, "cpu"), Path(folder, "accelerator")
-        processes = [
-            _started(at_home, names, {"JAX_PLATFORMS": "cpu"}),
-            _started(away, names, {}),
-        ]
-        codes = [process.wait() for process in processes]
-        if any(codes):
-            raise SystemExit("a process failed")
-        _report(pickle.loads(at_home.read_bytes()), pickle.loads(away.read_bytes()))
+    with _started(names, {"JAX_PLATFORMS": "cpu"}) as home, _started(names, {}) as away:
+        print(f"{_read(away)} against {_read(home)}: the largest difference of a weight")
+        print(f"after {STEPS} steps, in parts of the longest way that one went")
+        print(f"{'':24}" + "".join(f"{lifting:>11}" for lifting in LIFTINGS))
+        for name in names:
+            print(f"{name:24}{_compared(_read(home), _read(away))}", flush=True)
 
 
-def _started(file: Path, names: list[str], settings: dict[str, str]) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", __spec__.name, WEIGHTS, str(file), *names]
-    return subprocess.Popen(command, env={**os.environ, **settings})
+def _started(names: list[str], settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", __spec__.name, WAYS, *names]
+    return subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE)
 
 
-def _write(file: Path, names: list[str]) -> None:
+def _read(process: "subprocess.Popen[bytes]") -> Any:
+    assert process.stdout is not None
+    return pickle.load(process.stdout)
+
+
+def _write(names: list[str], file: IO[bytes]) -> None:
+    """The name of the device, then what is found of each optimizer."""
     warnings.simplefilter("ignore", optc.GroupWarning)
     jax.config.update("jax_default_matmul_precision", "highest")
-    found: dict[str, Found] = {"": jax.devices()[0].device_kind}
+    pickle.dump(jax.devices()[0].device_kind, file)
     for name in names:
-        try:
-            found[name] = [_way(name, lifting) for lifting in LIFTINGS]
-        except Exception as error:
-            found[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-    file.write_bytes(pickle.dumps(found))
+        pickle.dump(_found(name), file)
+        file.flush()
+
+
+def _found(name: str) -> Found:
+    try:
+        return [_way(name, lifting) for lifting in LIFTINGS]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _compared(home: Found, away: Found) -> str:
+    if isinstance(home, str) or isinstance(away, str):
+        return f"  cpu: {home}" if isinstance(home, str) else f"  {away}"
+    both = zip(home, away, strict=True)
+    differences = (np.abs(a - b).max() / np.abs(a - first).max() for (first, a), (_, b) in both)
+    return "".join(f"{d:11.1e}" for d in differences)
 
 
 def _way(name: str, lifting: Any) -> Way:
@@ -133,20 +143,6 @@ def _drawn(outputs: jax.Array, batch: Any, key: jax.Array) -> Any:
 
 def _row(params: Any) -> np.ndarray:
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(params)])
-
-
-def _report(home: dict[str, Found], away: dict[str, Found]) -> None:
-    print(f"{away.pop('')} against {home.pop('')}: the largest difference of a weight")
-    print(f"after {STEPS} steps, in parts of the longest way that one went")
-    print(f"{'':24}" + "".join(f"{lifting:>11}" for lifting in LIFTINGS))
-    for name, there in away.items():
-        here = home[name]
-        if isinstance(here, str) or isinstance(there, str):
-            print(f"{name:24}  cpu: {here}" if isinstance(here, str) else f"{name:24}  {there}")
-            continue
-        both = zip(here, there, strict=True)
-        differences = (np.abs(a - b).max() / np.abs(a - first).max() for (first, a), (_, b) in both)
-        print(f"{name:24}" + "".join(f"{d:11.1e}" for d in differences))
 
 
 if __name__ == "__main__":

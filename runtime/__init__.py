@@ -94,7 +94,7 @@ from .spectral import (
 )
 from .state import Outcome, Report, State
 from .tree import matches
-from .turns import staggered
+from .turns import Instead, staggered
 
 __all__ = [
     "Extern",
@@ -105,6 +105,7 @@ __all__ = [
     "GroupWarning",
     "History",
     "Hyperparameter",
+    "Instead",
     "Limited",
     "Mask",
     "Objective",

@@ -1,13 +1,16 @@
-"""Bounded loops. A choice made while running is `jax.lax.cond`, used as it is."""
+"""Bounded loops, and choices of whether something happens."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 _Loop: TypeAlias = tuple[jax.Array, tuple[Any, ...]]
+_Kept = TypeVar("_Kept")
 
 
 def repeat(
@@ -32,3 +35,68 @@ def repeat(
         return i + 1, body(i, *carry)
 
     return tuple(lax.while_loop(unfinished, advance, (jnp.array(0), carry))[1])
+
+
+def in_place(
+    condition: jax.Array,
+    fresh: Callable[..., _Kept],
+    kept: _Kept,
+    *given: Any,
+    after: Sequence[jax.Array] = (),
+) -> _Kept:
+    """`fresh(kept, *given)` where a condition holds, and else what is kept.
+
+    A choice by `lax.cond` copies what it leaves as it is, in each step. On CPU this is a loop of
+    one round or none, which changes a donated buffer where it lies. `after` are values that were
+    made of what is kept: XLA copies what somebody might read after the loop, unless the loop waits
+    for all who do. Reverse derivatives go through the choice, as such a loop has none.
+    """
+
+    def chosen(condition: jax.Array, kept: _Kept, *given: Any) -> _Kept:
+        found: _Kept = lax.cond(condition, fresh, lambda kept, *_: kept, kept, *given)
+        return found
+
+    if jax.default_backend() != "cpu":
+        return chosen(condition, kept, *given)
+    # What has a derivative of its own may speak of nothing that is differentiated around it.
+    fresh, around = jax.closure_convert(fresh, kept, *given)
+    given = (*given, *around)
+
+    def laid(kept: _Kept, *given: Any) -> _Kept:
+        found: _Kept = _by_rows(fresh(kept, *_by_rows(given)))
+        return found
+
+    def looped(condition: jax.Array, kept: _Kept, *given: Any) -> _Kept:
+        times = condition.astype(jnp.int32)
+
+        def round(i: jax.Array, kept: _Kept) -> _Kept:
+            # A choice by the round: what does not change in a loop XLA makes outside, in each step.
+            found: _Kept = lax.cond(i < times, laid, lambda kept, *_: kept, kept, *given)
+            return found
+
+        last: _Kept = lax.fori_loop(0, times, round, kept)
+        return last
+
+    changed = jax.custom_jvp(looped)
+    changed.defjvp(partial(jax.jvp, chosen))
+    found: _Kept = changed(_waiting(condition, after), kept, *given)
+    return found
+
+
+def _by_rows(arrays: Any) -> Any:
+    """The same, laid out as arguments are; what LAPACK takes and gives lies by columns.
+
+    Else a loop has all by columns, and is given copies in each step, and gives some.
+    """
+    layouts = jax.tree.map(lambda x: Layout(tuple(range(x.ndim))), arrays)
+    return with_layout_constraint(arrays, layouts)  # type: ignore[no-untyped-call]  # jax has none
+
+
+def _waiting(condition: jax.Array, values: Sequence[jax.Array]) -> jax.Array:
+    """The condition, by a sum that XLA cannot work out before it has the values."""
+    rounds = condition.astype(jnp.int32)
+    for value in values:
+        if value.size:
+            first = value[(0,) * value.ndim]
+            rounds = jnp.minimum(rounds, 1 + (first != first).astype(jnp.int32))
+    return rounds > 0

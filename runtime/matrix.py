@@ -176,7 +176,7 @@ def _guarded(fn: _Factors, a: jax.Array, otherwise: jax.Array | None, rank: int 
     Some methods do not end on one. `rank` counts the axes of a factor.
     """
     a = a.astype(_dtype(a))
-    finite = jnp.isfinite(a).all((-2, -1), keepdims=True)
+    finite = _all_finite(a, 2)
     rows, columns = a.shape[-2:]
     found = fn(jnp.where(finite, a, jnp.eye(rows, columns, dtype=a.dtype)))
     known = finite if rank == 2 else finite[..., 0]
@@ -187,8 +187,13 @@ def _or(found: jax.Array, otherwise: jax.Array | None, rank: int) -> jax.Array:
     """What was found, and `otherwise` for each matrix (or vector) that is not finite."""
     if otherwise is None:
         return found
-    finite = jnp.isfinite(found).all(tuple(range(-rank, 0)), keepdims=True)
-    return jnp.where(finite, found, otherwise)
+    return jnp.where(_all_finite(found, rank), found, otherwise)
+
+
+def _all_finite(x: jax.Array, rank: int) -> jax.Array:
+    """Whether a matrix, or vector, has no other values; by the largest, which XLA need not store."""
+    largest = jnp.max(jnp.abs(x), tuple(range(-rank, 0)), keepdims=True, initial=0)
+    return largest < jnp.inf
 
 
 def _sign(x: jax.Array) -> jax.Array:

@@ -10,7 +10,8 @@ of its last axis, as for the products and factorisations of matrices.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import prod
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .control import in_place
 from .field import Field, Mask, cast
 from .tree import Leaf, Place, Tree
 
@@ -28,18 +30,31 @@ _Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 _ALONE = jax.tree.structure(0)
 
 
+@dataclass(frozen=True)
+class Instead:
+    """A function like that of `staggered`, of `args`, for all tensors where a condition holds."""
+
+    condition: jax.Array
+    fresh: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
 def staggered(
     period: int,
     t: jax.Array | int,
     kept: Field | tuple[Field, ...],
     fresh: Callable[..., Any],
     *args: Any,
+    instead: Instead | None = None,
+    after: Sequence[Field] = (),
 ) -> Any:
     """What is kept, but `fresh(*args)` for the tensors that have their turn at step `t`.
 
     `fresh` is a function of fields, and works on each tensor alone: it is called with one tensor
     at a time of the fields and masks among `args`, and gives as many fields as are `kept`. A
-    tensor that nothing is kept for has none. Raises ValueError where the period is below 1.
+    tensor that nothing is kept for has none. `after` are values that were made of what is kept
+    before; it changes where it lies when they are there. Raises ValueError where the period is
+    below 1.
     """
     if period < 1:
         raise ValueError(f"the period of staggered work is {period}; it must be at least 1")
@@ -48,9 +63,16 @@ def staggered(
     columns = [field.tensors for field in fields]
     olds = list(zip(*columns, strict=True)) if columns else []
     turn = _turns_of(tree, olds, period)
-    work = _Work(fresh, args, tree, period, (t - 1) % period)
+    ways = [_Way(fresh, args, fields)]
+    holds = jnp.asarray(False)
+    if instead is not None:
+        ways.append(_Way(instead.fresh, instead.args, fields))
+        holds = instead.condition
+    work = _Work(ways, tree, period, jnp.asarray((t - 1) % period), holds)
     made = [
-        before if before[0] is None else work(place, turn, before)
+        before
+        if before[0] is None
+        else work(place, turn, before, [x for f in after if (x := f.tensors[place]) is not None])
         for place, before in enumerate(olds)
     ]
     results = zip(*made, strict=True) if made else ((),) * len(fields)
@@ -69,101 +91,153 @@ def _turns_of(tree: Tree, kept: Sequence[tuple[Any, ...]], period: int) -> tuple
     return turns(tuple(shapes), period)
 
 
-class _Work:
-    """Staggered work on one place, traced once for places of equal shape, dtype and sets."""
+@dataclass(frozen=True)
+class _Told:
+    """What is static of what a function is told of one place.
+
+    The flags of masks, and which of the kept values each field is, None for one that is none.
+    """
+
+    flags: tuple[bool, ...]
+    same: tuple[int | None, ...]
+
+
+class _Way:
+    """A function of fields and what it is told, among which is what is kept."""
 
     def __init__(
-        self,
-        fresh: Callable[..., Any],
-        args: tuple[Any, ...],
-        tree: Tree,
-        period: int,
-        now: jax.Array | int,
+        self, fresh: Callable[..., Any], args: tuple[Any, ...], kept: Sequence[Field]
     ) -> None:
         self._fresh = fresh
         self._args = args
+        self._kept = kept
+
+    def told(self, index: int) -> tuple[_Told, list[Any]]:
+        """What it is told of one place; the tensors that are none of the kept ones."""
+        flags = tuple(arg.flags[index] for arg in self._args if isinstance(arg, Mask))
+        tensors = [arg.tensors[index] for arg in self._args if isinstance(arg, Field)]
+        kept = {id(field.tensors[index]): i for i, field in enumerate(self._kept)}
+        same = tuple(None if x is None else kept.get(id(x)) for x in tensors)
+        others = [x if i is None else None for x, i in zip(tensors, same, strict=True)]
+        return _Told(flags, same), others
+
+    def __call__(self, tree: Tree, told: _Told, kept: Sequence[Any], others: Sequence[Any]) -> Any:
+        """The new values of what a place of this tree keeps, in the dtypes of the old."""
+        tensors = [x if i is None else kept[i] for x, i in zip(others, told.same, strict=True)]
+        own, here = iter(tensors), iter(told.flags)
+        made = self._fresh(*(_given(arg, tree, own, here) for arg in self._args))
+        news = (made,) if isinstance(made, Field) else made
+        return tuple(cast(new.tensors[0], old.dtype) for new, old in zip(news, kept, strict=True))
+
+
+def _given(arg: Any, tree: Tree, own: Iterator[Any], here: Iterator[bool]) -> Any:
+    match arg:
+        case Field():
+            return Field((next(own),), tree, arg.declared)
+        case Mask():
+            return Mask((next(here),))
+        case _:
+            return arg
+
+
+class _Work:
+    """Staggered work on one place, traced once for places of equal shape, dtype and sets.
+
+    `holds` is whether the second of two ways is gone for all tensors.
+    """
+
+    def __init__(
+        self, ways: Sequence[_Way], tree: Tree, period: int, now: jax.Array, holds: jax.Array
+    ) -> None:
+        self._ways = ways
         self._tree = tree
         self._period = period
-        self._now = jnp.asarray(now)
+        self._now = now
+        self._holds = holds
         self._jitted: dict[Any, Callable[..., Any]] = {}
 
     def __call__(
-        self, index: int, turn: Sequence[int | None], olds: tuple[Any, ...]
+        self, index: int, turn: Sequence[int | None], olds: tuple[Any, ...], after: list[Any]
     ) -> tuple[Any, ...]:
         """What is kept at one place after the step, by the turn of each weight tensor."""
         place = self._tree.places[index]
-        flags = tuple(arg.flags[index] for arg in self._args if isinstance(arg, Mask))
-        tensors = [arg.tensors[index] for arg in self._args if isinstance(arg, Field)]
+        told, others = zip(*(way.told(index) for way in self._ways), strict=True)
+        alike = place.leaf.shape, place.leaf.dtype, told, len(after)
         if not place.is_stack:
-            key = place.leaf.shape, place.leaf.dtype, flags
-            if key not in self._jitted:
-                self._jitted[key] = jax.jit(self._one(_alone(place.leaf), flags))
+            if alike not in self._jitted:
+                self._jitted[alike] = jax.jit(self._one(_alone(place.leaf), told))
             due = self._now == turn[place.members[0]]
-            return tuple(self._jitted[key](due, olds, tensors))
+            return tuple(self._jitted[alike](due, self._holds, olds, others, after))
         split = self._tree.open_split
         table = _table(place, turn, self._period, split.devices if split else 1)
-        several = place.leaf.shape, place.leaf.dtype, flags, table.shape, len(place.rows)
+        several = (*alike, table.shape, len(place.rows))
         if several not in self._jitted:
-            few = self._few(_some(place.leaf, table.shape[-1]), flags)
-            over = few if split is None else split.over(few, (True, False, True, True))
+            few = self._few(place.leaf, told)
+            over = few if split is None else split.over(few, (True, False, False, True, True, True))
             self._jitted[several] = jax.jit(over)
-        return tuple(self._jitted[several](table, self._now, olds, tensors))
+        return tuple(self._jitted[several](table, self._now, self._holds, olds, others, after))
 
-    def _one(self, alone: Tree, flags: tuple[bool, ...]) -> Callable[..., Any]:
+    def _one(self, alone: Tree, told: Sequence[_Told]) -> Callable[..., Any]:
         """What is kept for a tensor after the step, where it is `due`."""
 
-        def work(due: jax.Array, olds: tuple[Any, ...], tensors: list[Any]) -> Any:
-            def anew() -> tuple[Any, ...]:
-                news = self._anew(alone, flags, tensors)
-                return tuple(cast(new, old.dtype) for new, old in zip(news, olds, strict=True))
+        def work(due: jax.Array, holds: jax.Array, olds: Any, others: Any, after: Any) -> Any:
+            def anew(kept: Any, holds: jax.Array, others: Any) -> Any:
+                ways = [
+                    partial(way, alone, each) for way, each in zip(self._ways, told, strict=True)
+                ]
+                return _gone(ways, holds, kept, others)
 
-            return lax.cond(due, anew, lambda: olds)
+            return in_place(due | holds, anew, olds, holds, others, after=after)
 
         return work
 
-    def _few(self, some: Tree, flags: tuple[bool, ...]) -> Callable[..., Any]:
+    def _few(self, leaf: Leaf, told: Sequence[_Told]) -> Callable[..., Any]:
         """What is kept for a stack, or a device's part of it, after those that are due had a turn.
 
         `table` has the rows for each turn, the last of them again where there are fewer, and -1
         where there is none.
         """
 
-        def work(table: jax.Array, now: jax.Array, olds: tuple[Any, ...], stacks: list[Any]) -> Any:
+        def work(
+            table: jax.Array, now: jax.Array, holds: jax.Array, olds: Any, others: Any, after: Any
+        ) -> Any:
             rows = table[0, now]
 
-            def anew() -> tuple[Any, ...]:
-                tensors = [None if x is None else x[rows] for x in stacks]
-                news = self._anew(some, flags, tensors)
-                return tuple(
-                    old.at[rows].set(cast(new, old.dtype))
-                    for new, old in zip(news, olds, strict=True)
-                )
+            def some(kept: Any, others: Any) -> Any:
+                old, given = jax.tree.map(lambda x: x[rows], (kept, others))
+                news = self._ways[0](_several(leaf, len(rows)), told[0], old, given)
+                return tuple(x.at[rows].set(new) for x, new in zip(kept, news, strict=True))
 
-            return lax.cond(rows[0] >= 0, anew, lambda: olds)
+            def every(kept: Any, others: Any) -> Any:
+                return self._ways[1](_several(leaf, len(kept[0])), told[1], kept, others)
+
+            def anew(kept: Any, holds: jax.Array, others: Any) -> Any:
+                return _gone((some, every)[: len(told)], holds, kept, others)
+
+            return in_place((rows[0] >= 0) | holds, anew, olds, holds, others, after=after)
 
         return work
 
-    def _anew(self, tree: Tree, flags: tuple[bool, ...], tensors: list[Any]) -> list[Any]:
-        """The new values of what a place of this tree keeps."""
-        own, here = iter(tensors), iter(flags)
-        made = self._fresh(*(self._told(arg, tree, own, here) for arg in self._args))
-        return [field.tensors[0] for field in ((made,) if isinstance(made, Field) else made)]
 
-    def _told(self, arg: Any, tree: Tree, own: Iterator[Any], here: Iterator[bool]) -> Any:
-        match arg:
-            case Field():
-                return Field((next(own),), tree, arg.declared)
-            case Mask():
-                return Mask((next(here),))
-            case _:
-                return arg
+def _gone(ways: Sequence[Callable[..., Any]], holds: jax.Array, kept: Any, others: Any) -> Any:
+    """What one of two ways gives, the second where `holds`, or the only one."""
+    if len(ways) == 1:
+        return ways[0](kept, others[0])
+    first, second = ways
+    return lax.cond(
+        holds,
+        lambda kept, others: second(kept, others[1]),
+        lambda kept, others: first(kept, others[0]),
+        kept,
+        others,
+    )
 
 
 def _alone(leaf: Leaf) -> Tree:
     return Tree(_ALONE, (Leaf("", leaf.shape, leaf.dtype),))
 
 
-def _some(leaf: Leaf, count: int) -> Tree:
+def _several(leaf: Leaf, count: int) -> Tree:
     """So many tensors like one, in a stack."""
     rows = tuple(range(count))
     own = Leaf("", leaf.shape, leaf.dtype)

@@ -13,6 +13,7 @@ from .fold import fold
 from .gram import gram
 from .hoist import hoist
 from .join import join
+from .outside import outside
 from .settle import settle
 from .spread import spread
 from .squares import squares
@@ -30,6 +31,7 @@ PIPELINE: tuple[Pass, ...] = (
     gram,  # after cse, for the same reason; before factor, which writes sums in another way
     cse,  # of parameters that a loop asked for itself
     diagonal,  # after cse, for the same reason
+    outside,  # after gram, which looks for products; before factor, which goes on with scalars
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     carry,  # after dead_code, since a use that is none would be taken for a kernel

@@ -11,6 +11,7 @@ _ULPS: Mapping[str, int] = {
     "curvature": 16,
     "gram": 16,
     "diagonal": 16,
+    "outside": 16,
     "factor": 16,
     "carry": 16,
     "squares": 2,

@@ -3,7 +3,8 @@
 Needs: a graph after `cse`, where equal conditions are one value. Guarantees: the same values, and
 nothing is asked that was not. A choice joins an earlier one of its region, and so stands where that
 one stood, with what it needs before it. It stays where it needs what the earlier one found, as a
-step on a state does, and where its condition is known before the program runs.
+step on a state does, where its condition is known before the program runs, and where there is
+staggered work in it, which is of each tensor alone.
 
 Probes with the same `every 100` are such choices. What they have in common is left to `cse`.
 """
@@ -30,7 +31,8 @@ def _joined(region: Region, static: set[int]) -> Region:
             kept.append(_renumbered(node, *moved[node.inputs[0]]))
             continue
         node = with_regions(node, [_joined(inner, static) for inner in node.regions])
-        if node.op != "if" or node.inputs[0] in static:
+        turns = any(inner.op == "stagger" for r in node.regions for inner in r.nodes)
+        if node.op != "if" or node.inputs[0] in static or turns:
             kept.append(node)
             continue
         earlier = by_condition.setdefault(node.inputs[0], node.id)

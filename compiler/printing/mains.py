@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..graph import Node, is_plain_mean
 from ..ops import OPERATORS, OPS
@@ -18,7 +19,19 @@ from .function import (
     until_it_fits,
     view_piece,
 )
-from .layout import INDENT, WIDTH, Chain, Piece, assigned, call, flat, lines, signature, tuple_of
+from .layout import (
+    INDENT,
+    WIDTH,
+    Chain,
+    Labelled,
+    Piece,
+    assigned,
+    call,
+    flat,
+    lines,
+    signature,
+    tuple_of,
+)
 from .statements import Inner, Statement, runs
 
 _READ = 'h["{}"]'
@@ -111,7 +124,7 @@ class _MainWriter(Function):
                 continue
             node = self.nodes[step]
             if node.regions and not is_plain_mean(node):
-                found.append(self._control(node, block, around))
+                found.append(self._control(node, block, around, found))
             elif node.op == "extern":
                 uses = self.leaves(node.inputs)
                 found.append(Statement(self._items(node, block), uses, node.stage, 0, node))
@@ -143,7 +156,9 @@ class _MainWriter(Function):
         ]
         return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
 
-    def _control(self, node: Node, block: Block, around: tuple[str, ...]) -> Statement:
+    def _control(
+        self, node: Node, block: Block, around: tuple[str, ...], before: list[Statement]
+    ) -> Statement:
         one_value = is_called(node)
         items = (node.id,) if one_value else self._items(node, block)
         statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
@@ -162,7 +177,42 @@ class _MainWriter(Function):
             own = Inner(name, arguments, statements, inner.results, used, inline)
             statement.inner.append(own)
             statement.uses |= used
+        turn = node if node.op == "stagger" else self._turn_in(node)
+        if turn is not None:
+            statement.after = self._made_of(set(turn.inputs[2:]), before)
+            statement.uses |= set(statement.after)
         return statement
+
+    def _turn_in(self, node: Node) -> Node | None:
+        """The staggered work that is all that is done on the other side of a choice.
+
+        Only where all that is kept is what the choice results in, which its first side makes by
+        kernels: work on each tensor alone.
+        """
+        if node.op != "if" or self.nodes[node.inputs[0]].type.static:
+            return None
+        first, other = self.program.plan.inner[node.id]
+        found = [self.nodes[i] for i in other.steps if not isinstance(i, Kernel)]
+        turns = [each for each in found if each.op == "stagger"]
+        alone = len(turns) == 1 and all(each.op in ("stagger", "item") for each in found)
+        by_kernels = all(isinstance(step, Kernel) for step in first.steps)
+        if not (alone and by_kernels and len(found) == len(other.steps)):
+            return None
+        items = [self.nodes[i] for i in other.results]
+        kept = sorted(int(i["index"]) for i in items if i.op == "item")
+        whole = kept == list(range(len(turns[0].inputs) - 2)) and len(kept) == len(items)
+        return turns[0] if whole else None
+
+    def _made_of(self, kept: set[int], before: list[Statement]) -> tuple[int, ...]:
+        """What kernels before make of what is kept, and do not keep."""
+        found: list[int] = []
+        for kernel in (s.kernel for s in before if s.kernel is not None):
+            read = set(kept)
+            for id in kernel.nodes:
+                if read.intersection(self.nodes[id].inputs):
+                    read.add(id)
+            found += [id for id in kernel.results if id in read and id not in kept]
+        return tuple(found)
 
     def _is_direct(self, node: Node) -> bool:
         """Whether staggered work is one kernel and nothing else, and needs no function around."""
@@ -227,7 +277,9 @@ class _MainWriter(Function):
         if statement.node is None:
             return []
         results = [i for inner in statement.inner for i in inner.results]
-        return self.constants((*statement.node.inputs, *results))
+        turn = self._turn_in(statement.node)
+        told = () if turn is None else turn.inputs
+        return self.constants((*statement.node.inputs, *told, *results))
 
     def _with_parents(self, masks: list[int]) -> list[int]:
         domains = self.program.graph.domains
@@ -316,6 +368,8 @@ class _MainWriter(Function):
             return self._static_choice(statement, node, indent, shown)
         if node.op == "stagger":
             return self._staggered(statement, node, indent, shown, spaced)
+        if (turn := self._turn_in(node)) is not None:
+            return self._instead(statement, node, turn, indent, shown, spaced)
         if node.regions:
             return self._control_text(statement, node, names, indent, shown, spaced)
         if node.op == "extern":
@@ -408,22 +462,61 @@ class _MainWriter(Function):
         self, statement: Statement, node: Node, indent: int, shown: set[int], spaced: bool
     ) -> list[str]:
         """What is kept, with a function that makes it anew and the fields and sets it is told."""
+        rows, made = self._turn(statement, node, indent, shown, spaced)
+        rows += [""] if rows else []
+        read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
+        names = [read.get(place) or "_" for place in range(len(node.inputs) - 2)]
+        return rows + assigned(names, call("rt.staggered", *made, *self._after(statement)), indent)
+
+    def _instead(
+        self,
+        statement: Statement,
+        node: Node,
+        turn: Node,
+        indent: int,
+        shown: set[int],
+        spaced: bool,
+    ) -> list[str]:
+        """Staggered work, and what is done instead for all tensors where a condition holds."""
+        first, other = statement.inner
+        (inside,) = (s for s in other.statements if s.node is turn)
+        rows, made = self._turn(inside, turn, indent, shown, spaced)
+        places = [int(self.nodes[i]["index"]) for i in other.results]
+        order = sorted(range(len(places)), key=lambda result: places[result])
+        ordered = replace(first, results=tuple(first.results[result] for result in order))
+        given = self._given(ordered)
+        rows += self._nested(ordered, node, given, indent, shown, spaced or bool(rows))
+        rows.append("")
+        condition = self.expressions.operand(node.inputs[0])
+        told = tuple_of(given)
+        made.append(Labelled("instead=", call("rt.Instead", condition, first.name, told)))
+        read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
+        names = [read.get(result) or "_" for result in order]
+        return rows + assigned(names, call("rt.staggered", *made, *self._after(statement)), indent)
+
+    def _turn(
+        self, statement: Statement, node: Node, indent: int, shown: set[int], spaced: bool
+    ) -> tuple[list[str], list[Piece]]:
+        """The rows before staggered work, and what it is told."""
         (inner,) = statement.inner
         period, count, *kept = (self.expressions.operand(i) for i in node.inputs)
+        rows: list[str] = []
         if self._is_direct(node):
-            rows = []
             function, given = self._called(inner.statements[0])
         else:
-            told = (i for i in inner.captured if i < 0 or self.nodes[i].type.is_field)
-            given = [self.names(i) or "" for i in sorted(told, key=lambda i: (i < 0, abs(i)))]
+            function, given = inner.name, self._given(inner)
             rows = self._nested(inner, node, given, indent, shown, spaced)
-            rows.append("")
-            function = inner.name
         olds = kept[0] if len(kept) == 1 else tuple_of(kept)
-        made = call("rt.staggered", period, count, olds, function, *given)
-        read = {int(self.nodes[i]["index"]): self.names(i) for i in statement.defines}
-        names = [read.get(place) or "_" for place in range(len(kept))]
-        return rows + assigned(names, made, indent)
+        return rows, [period, count, olds, function, *given]
+
+    def _given(self, inner: Inner) -> list[str]:
+        """The fields and sets that a nested function reads, as what it takes."""
+        told = (i for i in inner.captured if i < 0 or self.nodes[i].type.is_field)
+        return [self.names(i) or "" for i in sorted(told, key=lambda i: (i < 0, abs(i)))]
+
+    def _after(self, statement: Statement) -> list[Piece]:
+        names = [self.names(i) or "" for i in statement.after]
+        return [Labelled("after=", tuple_of(names))] if names else []
 
 
 def _flattened(statements: list[Statement]) -> list[Statement]:

@@ -28,7 +28,8 @@ class Statement:
     """One assignment, or control flow with nested functions.
 
     `uses` are the variables that it reads (ids, and minus a domain for a tensor set), those of
-    its nested functions included.
+    its nested functions included. `after` are values that were made of what staggered work
+    keeps, and are made before it.
     """
 
     defines: tuple[int, ...]
@@ -38,6 +39,7 @@ class Statement:
     node: Node | None = None
     kernel: Kernel | None = None
     inner: list[Inner] = field(default_factory=list)
+    after: tuple[int, ...] = ()
 
 
 def last_uses(statements: list[Statement], end: set[int]) -> dict[int, int]:

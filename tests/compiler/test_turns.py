@@ -90,6 +90,6 @@ def test_tensors_of_equal_shape_share_the_text_of_their_work():
     def bodies(count):
         params = {str(i): jnp.ones((2, 3)) for i in range(count)}
         text = jax.jit(chain.update).lower(params, chain.init(params), params).as_text()
-        return text.count("stablehlo.case")
+        return text.count("stablehlo.while")
 
     assert bodies(4) == bodies(8) == 1

@@ -335,6 +335,14 @@ def test_an_update_moves_no_more_than_it_must_and_works_in_place(name, bytes_per
     assert memory.alias_size_in_bytes == kept
 
 
+@pytest.mark.parametrize("name", ["adamw", "adagrad", "adamax"])
+def test_an_observed_norm_does_not_make_a_step_store_squares(name):
+    """`norm(g)` and the second moment square the gradient, each for itself."""
+    step = optc.plan(name, LARGE, compiled=True).compiled
+    assert step is not None
+    assert step.temporaries < 0.02 * 4 * WEIGHTS
+
+
 def test_lion_moves_no_more_than_that_of_optax():
     """XLA copies the old momentum, which the direction reads while it is overwritten: 36 bytes."""
     ours, _ = compiled_update("lion")
