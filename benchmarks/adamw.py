@@ -1,9 +1,9 @@
 """The compiled AdamW against hand-written `optax.adamw`: an update of given gradients, applied.
 
 `python -m benchmarks.adamw [--torch PYTHON]`. Each is one jitted function that donates weights and
-state, in a process of its own: one with optax, one with ours, and one with ours where XLA makes
-kernels of several results. With `--torch`, an interpreter that has torch, its fused AdamW on the
-CPU runs in turn with them. The same then with a clip by the global norm before it.
+state, in one process of optax and ours, and in one of ours where XLA makes kernels of several
+results. With `--torch`, an interpreter that has torch, its fused AdamW on the CPU runs in turn with
+them. The same then with a clip by the global norm before it.
 
 Held against, of optax's time: a step of AdamW at most 1.00 on each tree, and with the option 0.70
 on the trees of large tensors; behind a clip 0.65, and with the option 0.45; of torch's 1.1 with the
@@ -12,7 +12,6 @@ is a test (tests/specs/test_costs.py, tests/runtime/test_multi_output.py) and pr
 """
 
 import argparse
-import json
 import sys
 from contextlib import ExitStack
 
@@ -21,11 +20,14 @@ import optax
 
 import optc
 
-from .elsewhere import Elsewhere, elsewhere, worker
+from . import chains
+from .elsewhere import elsewhere
 from .interleave import held, interleave, report
 from .updates import TREES, Counts, Tree, compiling, nbytes
+from .workers import worker
 
 ROUNDS = 7
+SECONDS = 0.15
 COMPILATIONS = 5
 ONE_KERNEL = "optc, one kernel"
 
@@ -34,6 +36,15 @@ LARGE = ("a", "b")
 
 GOALS = {"adamw": (1.00, 0.70), "clipped": (0.65, 0.45)}
 """For the step, plain and with the option."""
+
+
+def update(name: str, who: str) -> optax.GradientTransformation:
+    """An update by optax, or by our transformation."""
+    if name == "clipped":
+        return chains.update("clip", "optax" if who == "optax" else "update")
+    if who == "optax":
+        return optax.adamw(1e-3, weight_decay=0.01)
+    return optc.load("adamw")().transform()
 
 
 def main(arguments: list[str]) -> None:
@@ -55,22 +66,24 @@ def main(arguments: list[str]) -> None:
 
 def _steps(name: str, letter: str, shapes: Tree, torch: str | None) -> None:
     with ExitStack() as stack:
-        ours = {
-            "optax": worker("optax", name, letter),
-            "optc": worker("optc", name, letter),
-            ONE_KERNEL: worker("optc", name, letter, multi_output=True),
-        }
-        running = {who: stack.enter_context(process) for who, process in ours.items()}
+        plain, fused = (stack.enter_context(worker(multi_output=each)) for each in (False, True))
+        sides = {"optax": (plain, "optax"), "optc": (plain, "optc"), ONE_KERNEL: (fused, "optc")}
         print(f"  {name}")
-        for who, process in running.items():
-            print(f"    {who:{len(ONE_KERNEL)}} {_counts(process, shapes)}")
+        for side, (process, who) in sides.items():
+            counts = process.counted("adamw", letter, name, who)
+            print(f"    {side:{len(ONE_KERNEL)}} {_shown(counts, shapes)}")
+        variants = {
+            side: process.stepping("adamw", letter, name, who)
+            for side, (process, who) in sides.items()
+        }
         if torch:
             sizes = (str(leaf.size) for leaf in jax.tree.leaves(shapes))
-            running["torch"] = stack.enter_context(elsewhere(torch, "torch_steps.py", name, *sizes))
-        timings = interleave({who: each.stepping() for who, each in running.items()}, ROUNDS)
+            script = elsewhere(torch, "torch_steps.py", "cpu", name, *sizes)
+            variants["torch"] = stack.enter_context(script).stepping(SECONDS)
+        timings = interleave(variants, ROUNDS)
     report(timings, "optax")
-    plain, one_kernel = GOALS[name]
-    held("step", timings["optc"].median / timings["optax"].median, plain)
+    without, one_kernel = GOALS[name]
+    held("step", timings["optc"].median / timings["optax"].median, without)
     if letter in LARGE:
         best = timings[ONE_KERNEL].median
         held("step, one kernel", best / timings["optax"].median, one_kernel)
@@ -90,8 +103,7 @@ def _compilations(shapes: Tree) -> None:
     held("compilation", timings["optc"].median / timings["optax"].median, 0.70)
 
 
-def _counts(process: Elsewhere, shapes: Tree) -> str:
-    counts = Counts(**json.loads(process.asked("counts")))
+def _shown(counts: Counts, shapes: Tree) -> str:
     weights = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     kept = nbytes(shapes) + counts.state
     return (

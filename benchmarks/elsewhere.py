@@ -1,19 +1,16 @@
-"""Steps that run in another process, by another interpreter or with other options, timed from here.
+"""Steps that run in another process, and are timed from here.
 
-For each line that it reads the script does as many steps as the line says, and prints how many
-seconds each took. It counts as a companion, so no sample is dropped because of it.
+The process answers each line that it reads with one. It counts as a companion, so no sample is
+dropped because of it.
 """
 
 import math
 import os
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
-
-from optc.runtime.multi_output import with_option
 
 from .interleave import Variant, companions
 
@@ -46,22 +43,17 @@ class Elsewhere:
 
 @contextmanager
 def elsewhere(interpreter: str, script: str, *arguments: str) -> Iterator[Elsewhere]:
-    """A script of this folder, running until the block ends."""
-    with _running([interpreter, str(Path(__file__).parent / script), *arguments], {}) as process:
+    """A script of this folder, running until the block ends.
+
+    For each line, a number of steps, it prints how many seconds each took, or their mean.
+    """
+    with running([interpreter, str(Path(__file__).parent / script), *arguments], {}) as process:
         yield process
 
 
 @contextmanager
-def worker(*arguments: str, multi_output: bool = False) -> Iterator[Elsewhere]:
-    """A process of `worker.py`, whose XLA may make kernels of several results."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    more = {"XLA_FLAGS": with_option(flags)} if multi_output else {}
-    with _running([sys.executable, "-m", "benchmarks.worker", *arguments], more) as process:
-        yield process
-
-
-@contextmanager
-def _running(command: list[str], more: Mapping[str, str]) -> Iterator[Elsewhere]:
+def running(command: Sequence[str], more: Mapping[str, str]) -> Iterator[Elsewhere]:
+    """A command that runs until the block ends, with more in its environment."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 
 NAMES = (
-    *("cold_start", "warm", "tools", "adamw", "twins", "sweep"),
+    *("cold_start", "warm", "tools", "adamw", "chains", "twins", "sweep"),
     *("sam", "curvature", "gauss_newton", "searches", "probes", "matrices"),
 )
 

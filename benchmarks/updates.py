@@ -1,8 +1,9 @@
 """What benchmarks of whole updates share: trees of weights, and a jitted update of given gradients.
 
 An update is what an optax transformation makes of gradients, applied, in one jitted function that
-donates weights and state. Nothing is observed then: XLA drops what a transformation does not
-return, so `observe norm(g)` costs tracing and no step.
+donates weights and state; or the step of one of our optimizers, of a loss whose gradient is given.
+Nothing is observed then: XLA drops what is not returned, so `observe norm(g)` costs tracing and no
+step.
 """
 
 import time
@@ -15,9 +16,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+import optc
+
 from .interleave import Seconds, Variant, repeated
 
 Tree = Any
+Update = optax.GradientTransformation | optc.Optimizer
 
 
 def few() -> Tree:
@@ -72,8 +76,22 @@ def gradients(shapes: Tree) -> Tree:
     return jax.tree.map(lambda leaf: 1e-2 * jax.random.normal(key, leaf.shape), shapes)
 
 
-def jitted(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+@jax.custom_vjp
+def given(params: Tree, batch: tuple[Tree, jax.Array]) -> jax.Array:
+    """A loss that comes with the batch, behind its gradient."""
+    return batch[1]
+
+
+given.defvjp(
+    lambda params, batch: (batch[1], batch),
+    lambda batch, _: (batch[0], jax.tree.map(jnp.zeros_like, batch)),
+)
+
+
+def jitted(optimizer: Update) -> Callable[..., Any]:
     """The update, applied; the loss is given as `value` to transformations that ask for it."""
+    if isinstance(optimizer, optc.Optimizer):
+        return _own_step(optimizer)
     transformation = optax.with_extra_args_support(optimizer)
 
     def step(params: Tree, state: Tree, grads: Tree, value: jax.Array) -> tuple[Tree, Tree]:
@@ -83,10 +101,23 @@ def jitted(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
     return jax.jit(step, donate_argnums=(0, 1))
 
 
+def _own_step(optimizer: optc.Optimizer) -> Callable[..., Any]:
+    objective = optc.Objective(loss=given)
+
+    def step(params: Tree, state: Tree, grads: Tree, value: jax.Array) -> tuple[Tree, Tree]:
+        params, state, _ = optimizer.update(params, state, (grads, value), objective)
+        return params, state
+
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
 def stepping(
-    optimizer: optax.GradientTransformation, shapes: Tree, grads: Tree, seconds: float = 0.15
+    optimizer: Update, shapes: Tree, grads: Tree, seconds: float = 0.15, calls: int = 1
 ) -> Variant:
-    """Steps from ones, each from where the last one led; a sample lasts about `seconds`."""
+    """Steps from ones, each from where the last one led; a sample lasts about `seconds`.
+
+    What is timed are so many `calls` together.
+    """
     params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
     # Some states of optax start as the weights themselves, and one buffer is not donated twice.
     kept = [params, jax.tree.map(jnp.copy, optimizer.init(params))]
@@ -94,13 +125,14 @@ def stepping(
     step, value = jitted(optimizer), jnp.ones(())
 
     def advance() -> Tree:
-        kept[:] = step(*kept, grads, value)
+        for _ in range(calls):
+            kept[:] = step(*kept, grads, value)
         return kept
 
     return repeated(advance, jax.block_until_ready, seconds)
 
 
-def compiling(optimizer: optax.GradientTransformation, shapes: Tree) -> Variant:
+def compiling(optimizer: Update, shapes: Tree) -> Variant:
     """Tracing, lowering and compiling the update from cold caches."""
     state = jax.eval_shape(optimizer.init, shapes)
 
@@ -118,7 +150,7 @@ def compiling(optimizer: optax.GradientTransformation, shapes: Tree) -> Variant:
     return compilation
 
 
-def counted(optimizer: optax.GradientTransformation, shapes: Tree) -> Counts:
+def counted(optimizer: Update, shapes: Tree) -> Counts:
     """What XLA counts of one update."""
     state = jax.eval_shape(optimizer.init, shapes)
     compiled = jitted(optimizer).lower(shapes, state, shapes, _shape()).compile()

@@ -64,7 +64,7 @@ class Interpreter:
             match output.role:
                 case "step":
                     new.weights = [w - s for w, s in zip(weights, value, strict=True)]
-                case "weights":
+                case "weights" | "moved":
                     new.weights = value
                 case "slot":
                     new.slots[output.index] = value
@@ -244,7 +244,7 @@ class Interpreter:
         if not node.type.is_field:
             return meaning(*inputs)
         return [
-            meaning(_at(inputs[0], place)) if inside else None
+            meaning(*(_at(x, place) for x in inputs)) if inside else None
             for place, inside in enumerate(self._mask(node))
         ]
 

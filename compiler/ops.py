@@ -1,20 +1,11 @@
-"""The table of operations: one row says all that the compiler knows about an op.
+"""The table of operations: a row (`compiler.op`) for each.
 
-A row has the op's class, how many inputs it takes, its result's dtype, its meaning (in NumPy,
-and on plain numbers for folding), how Python code says it, its cost and its notation. Passes
-may match on ops, never on rules: after lowering, rules do not exist. `numpy` names a function
-of NumPy or of the interpreter, so that this table imports neither. `notation` is how papers
-write the op: a layout and its sign, which `compiler.notation` sets in text, LaTeX and MathML.
-
-`python` is a template over the printed inputs. A template without braces is a function name.
-`binding` is the precedence of the printed expression (Python's, higher binds tighter).
+Passes may match on ops, never on rules: after lowering, rules do not exist.
 """
 
 import math
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from .growth import (
     CHOICE,
@@ -33,103 +24,7 @@ from .growth import (
     SUM,
     Growth,
 )
-from .types import DType
-
-OpClass = Literal[
-    "elementwise",
-    "local",
-    "reduction",
-    "shape",
-    "matrix",
-    "fill",
-    "random",
-    "history",
-    "oracle",
-    "spectral",
-    "control",
-    "leaf",
-    "opaque",
-]
-
-Layout = Literal[
-    "infix",
-    "prefix",
-    "fraction",
-    "power",
-    "root",
-    "fence",
-    "call",
-    "product",
-    "quadratic",
-    "cases",
-    "same",
-    "second",
-    "sample",
-    "sign",
-    "transpose",
-    "inverse",
-    "inverse root",
-]
-"""How a formula shows an op. `product` is a call of the first input times the second, `quadratic`
-the same between the second and itself; `same` and `second` show that input alone, `sample` and
-`sign` show their sign alone. `inverse` is the inverse of the first input times the second."""
-
-Notation = tuple[Layout, str]
-
-_CALL: Notation = ("call", "")
-
-CALL = 16
-"""The binding strength of a call, a name or a literal: it never needs parentheses."""
-
-
-Dtype = DType | Literal["join"]
-
-
-class Attributed(Protocol):
-    """A node of a draft or a graph."""
-
-    @property
-    def attributes(self) -> tuple[tuple[str, Any], ...]:
-        """What its op needs to know beside its inputs."""
-
-
-Takes = tuple[Literal["number", "bool", "any"], ...]
-Meaning = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """One row: see the module's docstring.
-
-    `takes` are the dtypes of the inputs (`number` is float or int) and `gives` that of the
-    result: a dtype, or `join` for float unless all inputs are ints. `flops` counts operations
-    for each element. `static` is the template for values known when a program is bound, and
-    `scalar` the op on plain numbers; both are None where folding is not wanted. `growth` says what
-    becomes of a factor, and is None where nothing is known of it.
-    """
-
-    name: str
-    op_class: OpClass
-    takes: Takes
-    gives: Dtype = "join"
-    numpy: str = ""
-    python: str = ""
-    notation: Notation = _CALL
-    binding: int = CALL
-    flops: int = 0
-    static: str | None = None
-    scalar: Meaning | None = None
-    growth: Growth | None = None
-
-    @property
-    def commutes(self) -> bool:
-        """Whether its two inputs may change places."""
-        return self.name in ("add", "mul", "min", "max", "and", "or", "eq", "ne", "dot")
-
-    @property
-    def arity(self) -> int:
-        """How many inputs the op takes."""
-        return len(self.takes)
+from .op import AS_CALL, CALL, Attributed, Dtype, Meaning, Notation, Op, Takes
 
 
 def _all(what: Literal["number", "bool", "any"], arity: int) -> Takes:
@@ -165,7 +60,7 @@ def _function(
     python: str | None = None,
     arity: int = 1,
     gives: Dtype = "float",
-    notation: Notation = _CALL,
+    notation: Notation = AS_CALL,
     flops: int = 1,
     static: str | None = None,
     growth: Growth | None = None,
@@ -198,7 +93,7 @@ def _logical(name: str, arity: int, notation: Notation, static: str, scalar: Mea
 
 
 def _reduction(
-    name: str, python: str, growth: Growth, notation: Notation = _CALL, arity: int = 1
+    name: str, python: str, growth: Growth, notation: Notation = AS_CALL, arity: int = 1
 ) -> Op:
     takes = _all("number", arity)
     return Op(name, "reduction", takes, "float", name, python, notation, CALL, 2, growth=growth)
@@ -395,7 +290,7 @@ _PRODUCT: Notation = ("infix", "·")
 def _matrix(
     name: str,
     takes: Takes = ("number",),
-    notation: Notation = _CALL,
+    notation: Notation = AS_CALL,
     *,
     numpy: str | None = None,
     python: str | None = None,
@@ -473,6 +368,19 @@ STRUCTURE = (
         growth=Growth(("shape", 1), signed=True),
     ),
     Op("copy", "fill", ("any",), "join", "copy", "rt.copy", ("same", ""), growth=LINEAR),
+    Op(
+        "moved",
+        "fill",
+        ("any", "any"),
+        "float",
+        "subtract",
+        "oracles.moved",
+        ("infix", "-"),
+        growth=SUM,
+    ),
+    Op(
+        "unmoved", "fill", ("any",), "float", "copy", "oracles.unmoved", ("same", ""), growth=LINEAR
+    ),
     Op("normal", "random", ("any",), "float", "", "rt.normal", ("sample", "N(0, I)"), growth=FIXED),
     Op(
         "rademacher",
@@ -500,6 +408,9 @@ STRUCTURE = (
     Op("stagger", "control", ("number", "number")),
 )
 """Inputs, choices by tensor, fills, random fields and control flow.
+
+`moved` is the weights minus a step and `unmoved` the weights, which only a pass makes; who asks for
+the step itself is given the step, and zeros.
 
 `stagger` takes a period, the count of steps and what is kept, and has a region that makes all of it
 anew: each tensor has the new values at one of so many steps, as `compiler.turns` says."""

@@ -15,6 +15,7 @@ from .graph import Graph, Node, Region, index
 from .ops import OPS
 
 _PERSISTENT = ("input", "state", "parameter")
+_PLAIN = ("point", "loss", "grad")
 _MOVABLE = ("elementwise", "reduction", "control", "leaf", "fill", "random")
 
 
@@ -193,9 +194,13 @@ class _Planner:
     def _lasting(self, work: list[Node]) -> set[int]:
         """The nodes that can wait for their first use."""
         lasting: set[int] = set()
+        oracles = {n.op for n in work if OPS[n.op].op_class == "oracle" or n.regions}
+        points = sum(n.op == "point" for n in work)
+        # Where nothing else is asked, the gradient is there as a state is.
+        there = (*_PERSISTENT, "grad") if points == 1 and oracles <= {*_PLAIN} else _PERSISTENT
         for node in work:
             fields = [i for i in node.inputs if self.nodes[i].type.has_tensors]
-            kept = all(i in lasting or self.nodes[i].op in _PERSISTENT for i in fields)
+            kept = all(i in lasting or self.nodes[i].op in there for i in fields)
             kept = kept or node.op == "transpose"
             if kept if is_kernel_work(node) else OPS[node.op].op_class in _MOVABLE:
                 lasting.add(node.id)

@@ -11,7 +11,8 @@ from itertools import pairwise
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
 from .constants import OPERATORS, value_of
-from .ops import CALL, OPS
+from .op import CALL
+from .ops import OPS
 from .quoting import quoted
 from .records import Scalar, Term
 

@@ -181,12 +181,13 @@ class Assertion:
 class Output:
     """What a result of the `step` region is.
 
-    `step` is subtracted from the weights; `weights` replace them. `slot` writes the state
+    `step` is subtracted from the weights; `weights` replace them, and so does `moved`, which the
+    pass `land` makes. `slot` writes the state
     numbered `index`; `observed` and `requested` are reported as `name`; `applied` says whether the
     step counts.
     """
 
-    role: Literal["step", "weights", "slot", "loss", "applied", "observed", "requested"]
+    role: Literal["step", "weights", "moved", "slot", "loss", "applied", "observed", "requested"]
     index: int = -1
     name: str = ""
 
@@ -198,7 +199,7 @@ class Output:
     @property
     def label(self) -> str:
         """What it is called among the results of a program: `weights`, `observed grad_norm`."""
-        if self.role in ("step", "weights"):
+        if self.role in ("step", "weights", "moved"):
             return "weights"
         return f"{self.role} {self.name}" if self.is_reported else self.role
 

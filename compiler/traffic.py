@@ -90,8 +90,12 @@ class _Kernels:
         states = {int(str(n["name"])): n.id for n in self.order if n.op == "state"}
         self.writers = {self.weights: WEIGHTS} if self.steps else {}
         for output, id in outputs:
-            old = self.weights if output.role == "weights" else states.get(output.index)
-            if output.role in ("slot", "weights") and old not in (None, id) and self._is_large(id):
+            old = self.weights if output.role in ("weights", "moved") else states.get(output.index)
+            if (
+                output.role in ("slot", "weights", "moved")
+                and old not in (None, id)
+                and self._is_large(id)
+            ):
                 self.writers[old] = id
 
     def moved(self) -> Moved:

@@ -26,12 +26,25 @@ def leave(w: Field) -> PyTree:
 
 def next_weights(w: Field, outcome: Outcome) -> Field:
     """The weights after a step, each weight tensor in a place of its own."""
-    if outcome.weights is not None:
-        pairs = zip(outcome.weights.members, w.members, strict=True)
-        return Field([old if new is None else new for new, old in pairs], w.tree.plain)
-    assert outcome.step is not None, "an outcome has a step or weights"
-    pairs = zip(w.members, outcome.step.members, strict=True)
-    return Field([x if x is None or s is None else lax.sub(x, s) for x, s in pairs], w.tree.plain)
+    if outcome.step is not None:
+        return moved(w, outcome.step)
+    weights = outcome.weights if outcome.moved is None else outcome.moved
+    assert weights is not None, "an outcome has a step or weights"
+    pairs = zip(weights.members, w.members, strict=True)
+    return Field([old if new is None else new for new, old in pairs], w.tree.plain)
+
+
+def moved(w: Field, step: Field) -> Field:
+    """The weights minus a step, each weight tensor in a place of its own."""
+    pairs = zip(w.members, step.members, strict=True)
+    # As a sum, as updates are applied: see the pass `land`.
+    added = (x if x is None or s is None else lax.add(x, lax.neg(s)) for x, s in pairs)
+    return Field(tuple(added), w.tree.plain)
+
+
+def unmoved(w: Field) -> Field:
+    """The weights, each weight tensor in a place of its own."""
+    return Field(w.members, w.tree.plain)
 
 
 def reported(observed: Any) -> Observed:

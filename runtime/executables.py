@@ -235,12 +235,16 @@ def _without(args: tuple[Any, ...], i: int) -> tuple[Any, ...]:
 
 def _is_array(x: Any) -> bool:
     """Whether this is an array whose shape and dtype say all that a trace depends on."""
-    if isinstance(x, np.ndarray):
-        return True
-    if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):
-        return False
+    kind: Any = type(x)
     # A random key has no weak type, nor the attribute.
-    return not getattr(x, "weak_type", False)
+    return _is_concrete(kind) and not getattr(x, "weak_type", False)
+
+
+@cache  # since asking a class of JAX takes longer than all else that is done with an argument
+def _is_concrete(kind: type) -> bool:
+    if issubclass(kind, jax.core.Tracer):
+        return False
+    return issubclass(kind, jax.Array | np.ndarray | np.generic)
 
 
 def _signature(x: Any) -> Any:

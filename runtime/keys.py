@@ -69,9 +69,11 @@ def shown(given: PyTree) -> list[object]:
     return [_ADDRESS.sub("", str(structure)), *rows]
 
 
-def _place(x: Any) -> str:
+def _place(x: Any) -> object:
+    """How an array lies on its devices, and in which of their memories."""
     sharding = getattr(x, "sharding", None)
-    return str(sharding) if isinstance(sharding, NamedSharding) else ""
+    cut = str(sharding) if isinstance(sharding, NamedSharding) else ""
+    return cut, getattr(sharding, "memory_kind", None)
 
 
 def _options() -> Mapping[str, object]:

@@ -191,7 +191,7 @@ def _or(found: jax.Array, otherwise: jax.Array | None, rank: int) -> jax.Array:
 
 
 def _all_finite(x: jax.Array, rank: int) -> jax.Array:
-    """Whether a matrix, or vector, has no other values; by the largest, which XLA need not store."""
+    """Whether a matrix, or vector, has no others; by the largest, which XLA need not store."""
     largest = jnp.max(jnp.abs(x), tuple(range(-rank, 0)), keepdims=True, initial=0)
     return largest < jnp.inf
 

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .border import moved, unmoved
 from .evaluation import evaluate
 from .examples import Examples
-from .field import Field, Mask, cast, scalar_dtype
+from .field import Field, Mask, cast, scalar_dtype, zeros
 from .kronecker import NoLayerError, no_layer
 from .measured import measured
 from .objective import Beside, Inputs, Objective
@@ -67,6 +68,17 @@ class Oracles:
         self._given = given
         self._unavailable = unavailable
         self._needs = needs or {}
+
+    def moved(self, w: Field, step: Field) -> Field:
+        """Where a step leads that is taken now and then: the next weights.
+
+        The step itself for a caller who gave the gradient, and asks by how much weights change.
+        """
+        return step if self._given is not None else moved(w, step)
+
+    def unmoved(self, w: Field) -> Field:
+        """Where no step leads: the weights, or zeros for a caller who asks for the step."""
+        return zeros(w) if self._given is not None else unmoved(w)
 
     def at(self, point: Field, *asks: str) -> "Point":
         """What is asked at a point, by name.

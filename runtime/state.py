@@ -68,7 +68,8 @@ for _node in (State, Report):
 class Outcome:
     """What one step of a program returns, in fields and scalars.
 
-    Either `step`, with the next weights w - step, or `weights`, the next weights themselves.
+    Either `step`, with the next weights w - step, or `weights`, the next weights themselves, or
+    `moved`: what `Oracles.moved` and `Oracles.unmoved` give.
     Where `applied` is false, the step count stays.
     """
 
@@ -76,6 +77,7 @@ class Outcome:
     slots: Slots
     step: Field | None = None
     weights: Field | None = None
+    moved: Field | None = None
     observed: Mapping[str, jax.Array | Field] | None = None
     requested: Mapping[str, jax.Array] | None = None
     applied: jax.Array | None = None

@@ -122,8 +122,9 @@ def check_alike(params: Tree, grads: Tree) -> None:
 
 def _updates(outcome: Outcome, w: Field, grads: tuple[jax.Array, ...]) -> list[jax.Array]:
     """What optax adds to the weights, in the dtypes of the gradients."""
-    if outcome.step is not None:
-        changes = [None if x is None else lax.neg(x) for x in outcome.step.members]
+    step = outcome.step if outcome.moved is None else outcome.moved
+    if step is not None:
+        changes = [None if x is None else lax.neg(x) for x in step.members]
     else:
         assert outcome.weights is not None, "an outcome has a step or weights"
         pairs = zip(outcome.weights.members, w.members, strict=True)

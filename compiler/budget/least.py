@@ -37,7 +37,7 @@ def least(graph: Graph, weight_bytes: int, state: StateBytes) -> tuple[Moved, ..
     weights = {node.id for node in step if node.op == "input" and node["name"] == "w"}
     reads = any(weights & set(node.inputs) for node in step if node.id not in points)
     found = [
-        Moved(WEIGHTS, weight_bytes * ("step" in roles or reads), weight_bytes),
+        Moved(WEIGHTS, weight_bytes * (bool(roles & {"step", "moved"}) or reads), weight_bytes),
         Moved(GRADIENT, weight_bytes * at_weights, 0),
     ]
     read = {int(node["name"]) for node in step if node.op == "state"}

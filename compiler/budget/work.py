@@ -60,7 +60,7 @@ def work(graph: Graph, extents: Extents, weights: int, values: Mapping[str, Scal
         if flops:
             label = graph.stages[stage].label if stage >= 0 else "gradient"
             stages[label] = stages.get(label, 0) + flops
-    if any(output.role == "step" for output in graph.outputs):
+    if any(output.role in ("step", "moved") for output in graph.outputs):
         stages[UPDATE] = weights
     oracles = {name: found[name] for name in ASKED if found.get(name)}
     bounded = frozenset(counter.bounded & oracles.keys())

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..constants import apply
-from ..ops import OPS, Op
+from ..op import Op
+from ..ops import OPS
 from ..records import Domain, Scalar, View, is_within
 from ..types import TUPLE, UNKNOWN, Type, dynamic, join
 from .draft import DraftNode, DraftRegion

@@ -119,21 +119,26 @@ class _Pipeline:
                 return
             total = self._own_state(stage, "gradient", FIELD)
             seen = self.mini_step
-            summed = ctx.apply("add", ctx.cells[total], signal, name="gradient")
             now = ctx.apply("add", ctx.cells[seen], ctx.constant(1), name="mini_step")
             last = ctx.apply("ge", now, count, name="last")
+            # It starts anew with the first of the batches, so that nobody has to clear it, and
+            # ends as the mean, so that nobody has to store one.
+            first = ctx.apply("eq", ctx.cells[seen], ctx.constant(0), name="first")
+            added = ctx.apply("add", ctx.cells[total], signal)
+            added = ctx.apply("where", first, signal, added)
+            alone = ctx.constant(1.0)
+            parts = ctx.apply("where", last, ctx.as_float(count), alone, name="parts")
+            summed = ctx.apply("div", added, parts, name="gradient")
         ctx.cells[total], ctx.cells[seen] = summed, now
 
         def finish() -> None:
             with ctx.in_stage(stage.index):
-                mean = ctx.apply("div", summed, count, name="g")
-                ctx.cells[total] = ctx.node("zeros", (ctx.weights,), FIELD)
                 ctx.cells[seen] = ctx.constant(0)
             # Below here `g` is the mean: a value that is not finite in any micro-batch shows in it.
-            self.stages.gradient = mean
+            self.stages.gradient = summed
             ctx.accumulated = True
             ctx.pipeline_depth += 1
-            self._run(rest, mean)
+            self._run(rest, summed)
             ctx.pipeline_depth -= 1
             self._into_cells(results)
             for name, value in self.observed.items():

@@ -116,7 +116,7 @@ class _Builder:
             node = self._nodes[result]
             once = self._graph.step.results.count(result) == 1
             match output.role:
-                case "slot" | "weights" if self._is_made(node) and result not in wanted:
+                case "slot" | "weights" | "moved" if self._is_made(node) and result not in wanted:
                     wanted[result] = True
                     slot = output.index
                     is_slot = output.role == "slot"
@@ -140,7 +140,7 @@ class _Builder:
     def _moved(self, node: Node, lines: list[Line]) -> None:
         """The new weights, as soon as the step is known."""
         for output, result in self._results.items():
-            if result != node.id or output.role not in ("step", "weights"):
+            if result != node.id or output.role not in ("step", "weights", "moved"):
                 continue
             new, value = self._naming.weights_at("t"), self._naming.use(result)
             if output.role == "step":

@@ -5,7 +5,8 @@ from typing import assert_never
 
 from ..graph import Graph, Node, index, is_plain_mean, rounds
 from ..lengths import parsed
-from ..ops import CALL, OPS, knots
+from ..op import CALL
+from ..ops import OPS, knots
 from ..predicate import OPPOSITES, TENSOR_NAMES
 from ..records import TRUE, Refusal, Scalar, Term
 from ..types import lengths

@@ -9,10 +9,13 @@ from .curvature import curvature
 from .dead_code import dead_code
 from .diagonal import diagonal
 from .factor import factor
+from .finite import finite
 from .fold import fold
 from .gram import gram
+from .held import held
 from .hoist import hoist
 from .join import join
+from .land import land
 from .outside import outside
 from .settle import settle
 from .spread import spread
@@ -31,6 +34,9 @@ PIPELINE: tuple[Pass, ...] = (
     gram,  # after cse, for the same reason; before factor, which writes sums in another way
     cse,  # of parameters that a loop asked for itself
     diagonal,  # after cse, for the same reason
+    finite,  # before factor, as all that replaces fields
+    held,  # after cse, for the same reason
+    land,  # after held, which sees no more than one reader where values are left without a use
     outside,  # after gram, which looks for products; before factor, which goes on with scalars
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..constants import NAMED
 from ..graph import Node, is_plain_mean, rounds
-from ..ops import CALL, FISHER, MAKERS, OPS, draws, knots
+from ..op import CALL
+from ..ops import FISHER, MAKERS, OPS, draws, knots
 from ..predicate import OPPOSITES
 from ..quoting import quoted
 from ..records import Scalar

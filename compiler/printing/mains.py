@@ -33,6 +33,7 @@ from .layout import (
     tuple_of,
 )
 from .statements import Inner, Statement, runs
+from .turns import made_of, turn_in
 
 _READ = 'h["{}"]'
 _UNPACKED = ("parameter", "state")
@@ -179,40 +180,13 @@ class _MainWriter(Function):
             statement.uses |= used
         turn = node if node.op == "stagger" else self._turn_in(node)
         if turn is not None:
-            statement.after = self._made_of(set(turn.inputs[2:]), before)
+            kernels = [s.kernel for s in before if s.kernel is not None]
+            statement.after = made_of(turn.inputs[2:], kernels, self.nodes)
             statement.uses |= set(statement.after)
         return statement
 
     def _turn_in(self, node: Node) -> Node | None:
-        """The staggered work that is all that is done on the other side of a choice.
-
-        Only where all that is kept is what the choice results in, which its first side makes by
-        kernels: work on each tensor alone.
-        """
-        if node.op != "if" or self.nodes[node.inputs[0]].type.static:
-            return None
-        first, other = self.program.plan.inner[node.id]
-        found = [self.nodes[i] for i in other.steps if not isinstance(i, Kernel)]
-        turns = [each for each in found if each.op == "stagger"]
-        alone = len(turns) == 1 and all(each.op in ("stagger", "item") for each in found)
-        by_kernels = all(isinstance(step, Kernel) for step in first.steps)
-        if not (alone and by_kernels and len(found) == len(other.steps)):
-            return None
-        items = [self.nodes[i] for i in other.results]
-        kept = sorted(int(i["index"]) for i in items if i.op == "item")
-        whole = kept == list(range(len(turns[0].inputs) - 2)) and len(kept) == len(items)
-        return turns[0] if whole else None
-
-    def _made_of(self, kept: set[int], before: list[Statement]) -> tuple[int, ...]:
-        """What kernels before make of what is kept, and do not keep."""
-        found: list[int] = []
-        for kernel in (s.kernel for s in before if s.kernel is not None):
-            read = set(kept)
-            for id in kernel.nodes:
-                if read.intersection(self.nodes[id].inputs):
-                    read.add(id)
-            found += [id for id in kernel.results if id in read and id not in kept]
-        return tuple(found)
+        return turn_in(node, self.program.plan)
 
     def _is_direct(self, node: Node) -> bool:
         """Whether staggered work is one kernel and nothing else, and needs no function around."""

@@ -252,6 +252,13 @@ def net() -> Model:
     return Model(params, batches, outputs, loss, sample)
 
 
+def spiked() -> Model:
+    """The net, with a second batch whose gradient is not finite."""
+    first, second, *others = net().batches
+    second = (second[0] * np.inf, second[1])
+    return Model(net().params, (first, second, *others), net().outputs, net().loss)
+
+
 @cache
 def bowl() -> Model:
     """A quadratic over tensors of each rank up to four: its gradient is `centre`d and known."""

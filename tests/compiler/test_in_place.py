@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -42,3 +43,25 @@ def test_matrices_that_wait_for_their_turn_are_not_copied(rule):
     # All of LAPACK is in loops, which have a round or none; those do copy.
     assert "custom-call" not in entry
     assert COPY.findall(text)
+
+
+def test_what_is_done_instead_of_turns_is_the_same_in_stacks():
+    """SOAP's first bases are of all matrices at once, those of a stack by one batched call."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    params = {str(i): jax.random.normal(key, (4, 4)) for i, key in enumerate(keys)}
+    spec = SPEC.replace("RULE", "soap(refresh = 2, staggered = true)")
+    found = []
+    for way in ("tensors", "stacked"):
+        chain = optc.compile(spec, lifting=way)().transform()
+
+        def step(carry, key, chain=chain):
+            params, state = carry
+            grads = jax.tree.map(lambda w: w + jax.random.normal(key, w.shape), params)
+            updates, state = chain.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        (last, _), _ = jax.lax.scan(step, (params, chain.init(params)), keys)
+        found.append(last)
+    for one, other, start in zip(*map(jax.tree.leaves, (*found, params)), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+        assert jnp.abs(one - start).max() > 0.05

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import (
-    Model,
     agree,
     assert_weights,
     bowl,
@@ -16,6 +15,7 @@ from agreement import (
     mistakes,
     net,
     specimen,
+    spiked,
 )
 
 DOUBLE = "rule precondition double() { return 2 * g }\n"
@@ -401,13 +401,6 @@ def test_averages_and_constraints_below_accumulate():
 
 
 # ---- guards
-
-
-def spiked() -> Model:
-    """The net, with a second batch whose gradient is not finite."""
-    first, second, *others = net().batches
-    second = (second[0] * np.inf, second[1])
-    return Model(net().params, (first, second, *others), net().outputs, net().loss)
 
 
 def test_guard_keeps_everything_as_it_was_where_the_gradient_is_not_finite():

@@ -42,7 +42,7 @@ def test_passes_are_left_out_by_name_wherever_they_stand():
 
 @pytest.mark.parametrize(
     ("name", "help"),
-    [("factr", "did you mean `factor`?"), ("inline", "there are dead_code, fold, hoist, ")],
+    [("factr", "did you mean `factor`?"), ("vectorise", "there are dead_code, fold, hoist, ")],
 )
 def test_a_name_that_no_pass_has_is_refused_with_the_nearest(name, help):
     with pytest.raises(UnknownPassError, match=f"there is no pass `{name}`; ") as error:
