@@ -13,7 +13,7 @@ from ..compiler.budget.compiled import CompiledStep
 from ..compiler.budget.least import GRADIENT, WEIGHTS, Moved
 from ..grammar.diagnostic import OptcError
 from ..runtime import Optimizer, State
-from ..runtime.border import enter, leave, next_weights, reported
+from ..runtime.border import enter, leave, next_weights, read, reported, stepped
 from ..runtime.oracles import Given
 from ..runtime.state import Observed
 from ..runtime.tree import PyTree
@@ -94,13 +94,16 @@ class _Step:
     def _run(
         self, params: PyTree, state: State, grads: PyTree, loss: jax.Array, known: list[Any] | None
     ) -> tuple[tuple[PyTree, State, dict[str, Observed], list[Any]], Answers]:
-        w, g = (enter(x, partial(self.program.lifted, static=self.static)) for x in (params, grads))
+        lift = partial(self.program.lifted, static=self.static)
+        weights = read(params)
+        w, g = enter(weights, lift), enter(read(grads), lift)
         answers = Answers(self.program.asked_by, [*w.members, *g.members], known)
         outcome, after, _ = self.program.advance(
             w, state, None, None, static=self.static, given=Given(g, loss, answers)
         )
         observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
-        return (leave(next_weights(w, outcome)), after, observed, answers.asked), answers
+        moved = leave(next_weights(w, stepped(outcome), weights.tree))
+        return (moved, after, observed, answers.asked), answers
 
 
 def _names(trees: tuple[PyTree, ...], names: tuple[str, ...], known: frozenset[str]) -> list[str]:

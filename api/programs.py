@@ -49,7 +49,7 @@ def load(
     `defaults` replaces defaults of hyperparameters. `allow_use` names folders, besides that of
     the spec, from which it may `use` files, and `allow_extern` modules, besides optax, whose
     functions its `extern` stages may call. `without` names passes of the compiler that are left
-    out. `lifting` says how matrices are lifted, in the place of
+    out. `lifting` says how work is lifted, in the place of
     what the spec says, and with a `mesh` of devices stacks are split over its `axis`; see
     `runtime.lifting`. With `cache` the module and its executables are kept in the user's cache
     folder, and taken from there. Raises FileNotFoundError when there is no such spec,

@@ -1,4 +1,4 @@
-"""`lifting` lines: how an optimizer's matrices are lifted, whatever the backend and its planner.
+"""`lifting` lines: how an optimizer's work is lifted, whatever the backend and its planner.
 
 They change the form of a program and of its state, and no number.
 """
@@ -12,15 +12,16 @@ BAD_LIFTING = declare(
     "bad-lifting",
     "a `lifting` line that says nothing, or says it twice",
     """
-    Work on matrices is done tensor by tensor (`lifting tensors`), or tensors of one shape are a
-    stack on which it is one batched operation (`lifting stacked`). Without a line, and with
-    `lifting auto`, the backend decides: tensor by tensor on a CPU, stacked on accelerators. An
-    optimizer has at most one such line, outside of its groups; that of a variant takes the place of
-    the base's.
+    Work is done tensor by tensor (`lifting tensors`), or tensors of one shape are a stack on which
+    work on matrices is one batched operation (`lifting stacked`), or small tensors are one vector
+    (`lifting packed`). Without a line, and with `lifting auto`, the backend decides: stacks on
+    accelerators, and on a CPU tensor by tensor, but packs where small tensors are many. There is
+    at most one such line in an optimizer, outside of its groups; that of a variant takes the place
+    of the base's.
     """,
 )
 
-WAYS = ("auto", "tensors", "stacked")
+WAYS = ("auto", "tensors", "stacked", "packed")
 """What a line may say."""
 
 
@@ -31,7 +32,7 @@ def lifting(lines: Iterable[syntax.Element], report: Diagnostics) -> str:
         return WAYS[0]
     first, *others = found
     for line in others:
-        message = "an optimizer says once how its matrices are lifted"
+        message = "an optimizer says once how its work is lifted"
         said = (Label(first.span, "said here"),)
         report.add(BAD_LIFTING.at(line.span, message, label="again", others=said))
     way = first.way

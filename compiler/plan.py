@@ -126,7 +126,7 @@ class _Planner:
         for node in region.nodes:
             if node.regions:
                 self.inner[node.id] = tuple(self.block(r) for r in node.regions)
-        apart = {*region.arguments, *self.lengths} - set(region.results)
+        apart = {*region.arguments, *self.lengths}
         work = [n for n in region.nodes if n.id not in apart]
         levels = self._levels(work, set(region.results))
         phases: dict[int, list[Node]] = defaultdict(list)

@@ -67,7 +67,7 @@ class Spec:
 
     `before` are the stages that all tensors pass, then come the `groups` (if any), then
     `after`. `equals` is what the optimizer claims to be, `assertions` what it claims to cost, and
-    `lifting` how its matrices are lifted.
+    `lifting` how its work is lifted.
     """
 
     name: str

@@ -92,6 +92,14 @@ def _along(sharding: NamedSharding, shape: tuple[int, ...], other: tuple[int, ..
     return NamedSharding(sharding.mesh, _spec(*axes))
 
 
+def whole(x: jax.Array) -> jax.Array:
+    """An array that is whole on every device, where its type says that it is cut."""
+    if not any(jax.typeof(x).sharding.spec):
+        return x
+    gathered: jax.Array = jax.sharding.reshard(x, _spec())  # type: ignore[no-untyped-call]  # jax has none
+    return gathered
+
+
 def on_their_mesh(made: Any, weights: Any) -> Any:
     """A tree of arrays of which none lies on one device alone where the weights lie on a mesh.
 

@@ -24,7 +24,8 @@ class Field:
     """One tensor for each place of the weights, None where the field leaves a weight out.
 
     `tree` describes the weights, not the tensors: those of a state may have other shapes. A place
-    is a weight tensor or a stack of several, whose tensor then has one more axis, the first.
+    is a weight tensor, a stack of several, whose tensor then has one more axis, the first, or a
+    pack of several, whose tensor is a vector. `members` are known where the field was made of them.
     `declared` is the dtype that a state is kept in between steps, None for the weight's own, and
     `WIDENED` for that which is computed in.
     """
@@ -35,23 +36,27 @@ class Field:
     tree: Tree
     declared: str | None
 
-    def __init__(self, tensors: Sequence[Tensor], tree: Tree, declared: str | None = None) -> None:
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        tree: Tree,
+        declared: str | None = None,
+        members: Sequence[Tensor] | None = None,
+    ) -> None:
         self.tensors = tuple(tensors)
         self.tree = tree
         self.declared = declared
-        self._members: tuple[Tensor, ...] | None = None
+        self._members = None if members is None else tuple(members)
 
     @classmethod
     def of(cls, members: Sequence[Tensor], tree: Tree) -> "Field":
-        """The field of one tensor for each weight tensor, stacked where the places are stacks."""
-        made = Field(tree.stack(members), tree)
-        made._members = tuple(members)
-        return made
+        """The field of one tensor for each weight tensor, joined where several lie in one place."""
+        return Field(tree.join(members), tree, members=members)
 
     @property
     def members(self) -> tuple[Tensor, ...]:
         """One tensor for each weight tensor, whatever the places are."""
-        return self.tree.unstack(self.tensors) if self._members is None else self._members
+        return self.tree.separate(self.tensors) if self._members is None else self._members
 
     @property
     def like(self) -> tuple[Tensor, ...]:
@@ -147,7 +152,7 @@ def mask(
         found = [chooses(leaves[i]) for i in place.members]
         if any(found) != all(found):
             paths = ", ".join(leaves[i].path for i in place.members)
-            raise ValueError(f"a stack holds tensors that a set tells apart: {paths}")
+            raise ValueError(f"a place holds tensors that a set tells apart: {paths}")
         return found[0]
 
     flags = within.flags if within else (True,) * len(w.tree.places)

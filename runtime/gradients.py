@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .border import leave, next_weights, reported
-from .field import Field, widen
+from .border import enter, leave, next_weights, read, reported, stepped
 from .hyperparameters import as_scalar
 from .oracles import Given
 from .state import Outcome, Report, State
@@ -42,15 +41,13 @@ def applied(
     value: jax.Array | None,
 ) -> tuple[PyTree, State, Report]:
     """The next weights, the next state and a report, of gradients and perhaps the loss."""
-    grad_tree, grad_tensors = Tree.of(grads, "grads")
-    tree, tensors = Tree.of(params)
-    check_alike(tree, grad_tree)
-    tree = lift(tree)
-    w = Field.of([widen(x) for x in tensors], tree)
-    given = Given(Field.of([widen(x) for x in grad_tensors], tree), value)
+    g, weights = read(grads, "grads"), read(params)
+    check_alike(weights.tree, g.tree)
+    w = enter(weights, lift)
+    given = Given(enter(g, lambda _: w.tree), value)
     outcome, after, _ = advance(w, state, None, None, given=given)
     observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
     requested = {name: as_scalar(x) for name, x in (outcome.requested or {}).items()}
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     report = Report(outcome.loss, observed, requested, None, applied)
-    return leave(next_weights(w, outcome)), after, report
+    return leave(next_weights(w, stepped(outcome), weights.tree)), after, report

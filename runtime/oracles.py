@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .border import moved, unmoved
+from .border import arranged, moved
 from .evaluation import evaluate
 from .examples import Examples
 from .field import Field, Mask, cast, scalar_dtype, zeros
@@ -23,7 +23,7 @@ from .measured import measured
 from .objective import Beside, Inputs, Objective
 from .outputs import outputs_field, outputs_tree
 from .slices import evaluate_slices
-from .tree import PyTree
+from .tree import PyTree, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Oracles:
     `objective` is None, with the sentence that says what is missing in `unavailable`, where the
     caller gave no means to evaluate anything. `key` is the key of the step in a program that
     draws random numbers; the model has one of its own, the same at all points. `beside` is what
-    the model returned beside its value at the weights.
+    the model returned beside its value at the weights. The next weights are made in the places of
+    `form`, each tensor in one of its own where that is not given.
     """
 
     def __init__(
@@ -59,26 +60,30 @@ class Oracles:
         given: Given | None = None,
         unavailable: str = "",
         needs: Mapping[str, str] | None = None,
+        form: Tree | None = None,
     ) -> None:
         self.key = key
         self.beside: Beside | None = None
         self._weights = weights
+        # Here and not at a point, which may be inside a loop, and once for all points.
+        self._own = weights.members if objective is not None else ()
         self._objective = objective
         self._inputs = Inputs(batch, model_key, model_state)
         self._given = given
         self._unavailable = unavailable
         self._needs = needs or {}
+        self._form = weights.tree.plain if form is None else form
 
     def moved(self, w: Field, step: Field) -> Field:
         """Where a step leads that is taken now and then: the next weights.
 
         The step itself for a caller who gave the gradient, and asks by how much weights change.
         """
-        return step if self._given is not None else moved(w, step)
+        return step if self._given is not None else moved(w, step, self._form)
 
     def unmoved(self, w: Field) -> Field:
         """Where no step leads: the weights, or zeros for a caller who asks for the step."""
-        return zeros(w) if self._given is not None else unmoved(w)
+        return zeros(w) if self._given is not None else arranged(w, self._form)
 
     def at(self, point: Field, *asks: str) -> "Point":
         """What is asked at a point, by name.
@@ -136,7 +141,9 @@ class Oracles:
                 f"{self._unavailable}: {stage} asks for the oracle `{oracle}`, "
                 "which the given gradients do not answer"
             )
-        pairs = zip(point.members, self._weights.members, point.tree.leaves, strict=True)
+        own = self._own
+        members = own if point is self._weights else point.members
+        pairs = zip(members, own, point.tree.leaves, strict=True)
         tensors = tuple(
             cast(w if x is None else x, leaf.dtype)  # the weights have every tensor
             for x, w, leaf in pairs

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .border import apart, enter, leave, next_weights, reported
+from .border import apart, arranged, enter, leave, next_weights, read, reported
 from .devices import along, are_shared, on_their_mesh, placed_like
 from .executables import Kept, Results
 from .field import Field, scalar_dtype
@@ -18,7 +18,8 @@ from .functions import Functions
 from .gradients import applied, check_given
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
-from .lifting import Lifting, Masks, Way, lifted
+from .joined import Joined, joined
+from .lifting import Kinds, Lifting, Masks, Way, lifted, packed
 from .multi_output import unknown
 from .needs import check_batch, check_inputs, check_objective
 from .objective import Beside, Objective
@@ -44,7 +45,9 @@ class Program:
     oracle that the program uses, the stage and spec line that asks for it. A `random` program
     carries a key in its state. `groups` and `limited` say which tensors go through which stages,
     for `groups` of some weights. `matrices(w, h)` are sets of tensors that go through work on
-    matrices, which `lifting` may stack, and `sets(w, h)` what tells tensors of one shape apart.
+    matrices, which `lifting` may stack, and `sets(w, h)` what tells tensors apart that may lie
+    together. A program that `packs` sees only single elements of all tensors but those of the sets
+    `whole(w, h)`, so small ones may be one vector.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Program:
         limited: Iterable[Limited] = (),
         matrices: Masks | None = None,
         sets: Masks | None = None,
+        packs: bool = False,
+        whole: Masks | None = None,
         lifting: Way = "auto",
         doc: str = "",
         source_file: str = "",
@@ -85,8 +90,7 @@ class Program:
         self._step = step
         self._evaluate = evaluate
         self._check = check
-        self._matrices = matrices
-        self._sets = sets
+        self._kinds = Kinds(matrices, sets, packs, whole)
         self._source: str | None = None
         self._functions = Functions()
         self._layouts: dict[Any, Layout] = {}
@@ -132,7 +136,8 @@ class Program:
         asked = any(group.view or group.with_h for group in self.declared_groups)
         asked = asked or any(stage.with_h for stage in self.limited)
         known = bind([p for p in self.hyperparameters.values() if p.static], sizes) if asked else {}
-        return group_table(self.declared_groups, self.limited, leaves_of(params), known)
+        leaves = params.beside.leaves if isinstance(params, Joined) else leaves_of(params)
+        return group_table(self.declared_groups, self.limited, leaves, known)
 
     def lift(
         self,
@@ -140,7 +145,7 @@ class Program:
         mesh: jax.sharding.Mesh | None = None,
         axis: str | None = None,
     ) -> Self:
-        """The program after its matrices are lifted in another way; None keeps what there is."""
+        """The program after its work is lifted in another way; None keeps what there is."""
         self.lifting = Lifting(way or self.lifting.way, mesh, axis)
         return self
 
@@ -153,11 +158,15 @@ class Program:
         return self
 
     def lifted(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
-        """The places that the weights have in a step: each its own, or several in a stack."""
+        """The places that the weights have in a step: each its own, or one for several."""
         key = tree, self.lifting, *static.values()
         if key not in self._lifted:
-            self._lifted[key] = lifted(tree, static, self.lifting, self._matrices, self._sets)
+            self._lifted[key] = lifted(tree, static, self.lifting, self._kinds)
         return self._lifted[key]
+
+    def packed(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
+        """The places of packed weights: each its own, or one for several small tensors."""
+        return packed(tree.plain, static, self.lifting, self._kinds)
 
     def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
         """The slots of a fresh state, as the state keeps them."""
@@ -172,12 +181,13 @@ class Program:
         key: jax.Array | None,
     ) -> State:
         """The state before the first step, with these hyperparameters."""
-        w = enter(params, partial(self.lifted, static=static))
+        given = read(params)
+        w = enter(given, partial(self.lifted, static=static))
         slots = apart(self.fresh_slots(w, static | floats), (params, floats))
         drawn = self.random or key is not None
         data = key_data(key) if drawn else None
         state = State(jnp.zeros((), jnp.int32), floats, data, slots)
-        placed: State = on_their_mesh(state, w.members)
+        placed: State = on_their_mesh(state, given.tensors)
         return placed
 
     def start(
@@ -208,8 +218,11 @@ class Program:
         model_state: PyTree = None,
         given: Given | None = None,
         unavailable: str = "",
+        form: Tree | None = None,
     ) -> tuple[Outcome, State, Oracles]:
         """One step: its outcome, the state after it, and the oracles that it asked.
+
+        `form` are the places in which the caller has the weights.
 
         `key` is the model's; without one a model that takes a key gets one from the state's, which
         then moves on: each call has another, also one that a guard holds back or that accumulates.
@@ -231,6 +244,7 @@ class Program:
             given=given,
             unavailable=unavailable,
             needs=self.asked_by,
+            form=form,
         )
         # As wide as the floats, since jax divides an int32 into a float32 under x64 too.
         t = (state.count + 1).astype(jnp.result_type(int))
@@ -369,6 +383,15 @@ class Optimizer:
         """Where each tensor of some weights goes; `params` may be shapes only."""
         return self.program.groups(params, **self._static)
 
+    def pack(self, params: PyTree) -> Joined:
+        """The weights with small tensors as vectors, a pytree; its `tree` is built like `params`.
+
+        All methods take it in the place of the weights, and what is built like them comes back in
+        this form: so weights stay packed from step to step, and only the objective sees a tree.
+        """
+        given = read(params)
+        return joined(arranged(given, self.program.packed(given.tree, self._static)))
+
     def step(
         self,
         params: PyTree,
@@ -395,7 +418,7 @@ class Optimizer:
             )
         except TypeError:
             # jax.jit refuses a leaf that is no array before we see it: say which, in our words.
-            Tree.of(params)
+            read(params)
             raise
         return after
 
@@ -416,8 +439,8 @@ class Optimizer:
                 params, state, grads, loss
             )
         except TypeError:
-            Tree.of(params)
-            Tree.of(grads, "grads")
+            read(params)
+            read(grads, "grads")
             raise
         return after
 
@@ -437,8 +460,10 @@ class Optimizer:
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
-        w = enter(params, self._lift)
-        return leave(self.program.evaluation_weights(w, state, self._static))
+        given = read(params)
+        w = enter(given, self._lift)
+        found = self.program.evaluation_weights(w, state, self._static)
+        return leave(arranged(found, given.tree))
 
     def adopt(self, state: State, params: PyTree) -> State:
         """A state of this optimizer, however it was lifted, as this one keeps it.
@@ -446,7 +471,7 @@ class Optimizer:
         So a checkpoint of an accelerator goes on where matrices are not stacked, and the other way.
         """
         self.program.check_state(state)
-        w = enter(params, self._lift)
+        w = enter(read(params), self._lift)
         layout = self.program.layout(w, self._static | state.hyperparameters)
         return state._replace(slots=layout.adopt(state.slots))
 
@@ -501,16 +526,24 @@ def _update(
     check_objective(objective, program.asked_by)
     check_batch(batch, objective)
     check_inputs(objective, key, model_state)
-    w = enter(params, partial(program.lifted, static=static))
+    given = read(params)
+    w = enter(given, partial(program.lifted, static=static))
     outcome, after, oracles = program.advance(
-        w, state, objective, batch, static=static, key=key, model_state=model_state
+        w,
+        state,
+        objective,
+        batch,
+        static=static,
+        key=key,
+        model_state=model_state,
+        form=given.tree,
     )
     observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
     requested = {name: as_scalar(x) for name, x in (outcome.requested or {}).items()}
     applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
     beside = oracles.beside or Beside(model_state=model_state)
     report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
-    return leave(next_weights(w, outcome)), after, report
+    return leave(next_weights(w, outcome, given.tree)), after, report
 
 
 def _beside(w: Field, slot: Any) -> Any:

@@ -5,12 +5,13 @@ that no two draws of a program share a stream.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from .field import Field, Tensor, compute_dtype
+from .packing import pack, unpack
 from .tree import Place
 
 # What is folded into the key of a state beside counts of steps, which never get there.
@@ -85,11 +86,14 @@ def model_key(data: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     return jax.random.fold_in(key, _MODEL), key_data(jax.random.fold_in(key, _NEXT))
 
 
-def _keys(key: jax.Array, site: int, w: Field) -> list[jax.Array]:
-    """A key for each place; for a stack one for each member."""
+def _keys(key: jax.Array, site: int, w: Field) -> list[Any]:
+    """A key for each place; for a stack an array with one for each member, for a pack a list."""
     stream = jax.random.fold_in(key, site)
     own = [jax.random.fold_in(stream, index) for index in range(len(w.tree.leaves))]
-    return [place.stack(own) for place in w.tree.places]
+    return [
+        [own[i] for i in place.members] if place.is_pack else place.join(own)
+        for place in w.tree.places
+    ]
 
 
 def _draw(draw: Callable[..., jax.Array], key: jax.Array, site: int, w: Field) -> Field:
@@ -102,9 +106,11 @@ def _draw(draw: Callable[..., jax.Array], key: jax.Array, site: int, w: Field) -
 
 
 def _each(
-    function: Callable[[jax.Array, jax.Array], jax.Array], place: Place, key: jax.Array, x: Tensor
+    function: Callable[[jax.Array, jax.Array], jax.Array], place: Place, key: Any, x: Tensor
 ) -> Tensor:
-    """A function of the key and the tensor of a place, for a stack of those of each member."""
+    """A function of the key and the tensor of a place, where several lie of those of each."""
+    if x is not None and place.is_pack:
+        return pack([function(*both) for both in zip(key, unpack(x, place.shapes), strict=True)])
     if x is None or not place.is_stack:
         return None if x is None else function(key, x)
     # Under vmap only threefry draws what it draws alone.

@@ -10,7 +10,7 @@ The names are those of the language, hence of some builtins: use them as `rt.sum
 
 import builtins
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import reduce
 from typing import Literal, TypeAlias
 
 import jax
@@ -90,12 +90,23 @@ def mean_per(x: jax.Array, per: Per) -> jax.Array:
 
 def max_per(x: jax.Array, per: Per) -> jax.Array:
     """The greatest element of each part of one tensor, in a shape that broadcasts against it."""
-    return jnp.max(x, _axes(x, per), keepdims=True, initial=-jnp.inf)
+    return _greatest(x, _axes(x, per))
 
 
 def min_per(x: jax.Array, per: Per) -> jax.Array:
     """The least element of each part of one tensor, in a shape that broadcasts against it."""
-    return jnp.min(x, _axes(x, per), keepdims=True, initial=jnp.inf)
+    return -_greatest(-x, _axes(x, per))
+
+
+def _greatest(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:
+    """The greatest over some axes, NaN where any is; axes stay.
+
+    XLA for CPU (jaxlib 0.10) leaves NaN out where it looks for the greatest of 4096 or more.
+    """
+    found = jnp.max(x, axes, keepdims=True, initial=-jnp.inf)
+    if jax.default_backend() != "cpu":
+        return found
+    return found + jnp.sum(jnp.where(x == x, 0, x), axes, keepdims=True)
 
 
 def _twice_the_square(x: jax.Array) -> jax.Array:
@@ -110,8 +121,8 @@ def _twice_the_square(x: jax.Array) -> jax.Array:
 _sum = jax.jit(jnp.sum)
 _sum_of_squares = jax.jit(lambda x: jnp.sum(_twice_the_square(x)) / 2)
 _sum_of_products = jax.jit(lambda x, y: jnp.sum(x * y))
-_max = jax.jit(partial(jnp.max, initial=-jnp.inf))
-_min = jax.jit(partial(jnp.min, initial=jnp.inf))
+_max = jax.jit(lambda x: _greatest(x, None).reshape(()))
+_min = jax.jit(lambda x: -_greatest(-x, None).reshape(()))
 _all = jax.jit(jnp.all)
 _any = jax.jit(jnp.any)
 

@@ -1,8 +1,8 @@
 """The state between steps, the report of a step, and the border between trees and fields.
 
 A state is made of the user's own trees: each slot that is a field inside a step is, outside, a
-tree built like the weights, with None where the field has no tensor. One that has stacks stays
-`Stacked`, so that a step neither cuts it up nor puts it together.
+tree built like the weights, with None where the field has no tensor. One with several tensors in
+one array stays `Joined`, so that a step neither cuts it up nor puts it together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ import numpy as np
 
 from .extern import Opaque
 from .field import WIDENED, Field, cast, compute_dtype, scalar_dtype, widen
-from .stacked import Stacked, has_stacks, shown
+from .joined import Joined, has_joint, shown
 from .tree import Tree, path_text
 
 Slots: TypeAlias = dict[str, Any]
@@ -165,16 +165,16 @@ class Layout:
         return entered
 
     def adopt(self, slots: Slots) -> Slots:
-        """Slots of the same program and weights in the stacks that are kept here.
+        """Slots of the same program and weights in the places that they have here.
 
         Raises ValueError as `enter` does.
         """
         made = []
         for stored, slot in zip(self.stored, self._flat(slots), strict=True):
             if stored.tree is not None:
-                tree = slot.tree if isinstance(slot, Stacked) else slot
+                tree = slot.tree if isinstance(slot, Joined) else slot
                 places = stored.tree.flatten(tree, f"slot `{stored.name}` of the state")
-                slot = shown(Field(stored.tree.stack(places), stored.tree))
+                slot = shown(Field(stored.tree.join(places), stored.tree))
             made.append(slot)
         adopted: Slots = self.structure.unflatten(made)
         jax.eval_shape(self.enter, adopted)
@@ -193,17 +193,17 @@ def _is_field(node: Any) -> bool:
 
 
 def _arrays(stored: _Stored, slot: Any, name: str) -> Sequence[Any]:
-    """The array of each place of a field that the state keeps, which must be stacked likewise."""
+    """The array of each place of a field that the state keeps, which must be joined likewise."""
     tree = stored.tree
     assert tree is not None, "a field is stored with its tree"
-    stacked = slot if isinstance(slot, Stacked) else None
-    if has_stacks(tree, stored.arrays or ()):
-        if stacked is not None and stacked.beside == tree:
-            return stacked.tensors
-    elif stacked is None:
-        return tree.stack(tree.flatten(slot, name))
+    joined = slot if isinstance(slot, Joined) else None
+    if has_joint(tree, stored.arrays or ()):
+        if joined is not None and joined.beside == tree:
+            return joined.tensors
+    elif joined is None:
+        return tree.join(tree.flatten(slot, name))
     raise ValueError(
-        f"{name} lies in other stacks than this optimizer keeps; "
+        f"{name} lies in other stacks or packs than this optimizer keeps; "
         "convert the state: optimizer.adopt(state, params)"
     )
 

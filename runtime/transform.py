@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from .field import Field, UnknownWeights, cast, widen
+from .border import arranged, enter, leave, read
+from .field import Field, UnknownWeights
 from .needs import check_batch, check_objective
 from .objective import Objective
 from .oracles import Given
@@ -49,15 +50,13 @@ def transformation(
         **_: Any,
     ) -> tuple[PyTree, State]:
         chosen = default_objective if objective is None else check_objective(objective, needs)
-        grad_tree, grad_tensors = Tree.of(grads, "grads")
+        g = read(grads, "grads")
         if params is None:
-            tree = lift(grad_tree)
-            w: Field = UnknownWeights(Field.of(grad_tensors, tree))
+            w: Field = UnknownWeights(arranged(g, lift(g.tree)))
         else:
-            tree, tensors = Tree.of(params)
-            check_alike(tree, grad_tree)
-            tree = lift(tree)
-            w = Field.of([widen(x) for x in tensors], tree)
+            weights = read(params)
+            check_alike(weights.tree, g.tree)
+            w = enter(weights, lift)
         missing = _missing(params, batch, chosen, key, model_state)
         if "loss" in needs and value is None and missing:
             raise ValueError(
@@ -67,7 +66,7 @@ def transformation(
         if batch is not _MISSING:
             check_batch(batch, chosen)
         given = Given(
-            Field.of([widen(x) for x in grad_tensors], tree),
+            enter(g, lambda _: w.tree),
             None if value is None else jnp.asarray(value, jnp.result_type(float)),
         )
         outcome, next_state, _oracles = advance(
@@ -80,7 +79,7 @@ def transformation(
             given=given,
             unavailable=f"`{missing}` is missing",
         )
-        return grad_tree.unflatten(_updates(outcome, w, grad_tensors)), next_state
+        return leave(_updates(outcome, w, g)), next_state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -120,16 +119,20 @@ def check_alike(params: Tree, grads: Tree) -> None:
             )
 
 
-def _updates(outcome: Outcome, w: Field, grads: tuple[jax.Array, ...]) -> list[jax.Array]:
-    """What optax adds to the weights, in the dtypes of the gradients."""
+def _updates(outcome: Outcome, w: Field, g: Field) -> Field:
+    """What optax adds to the weights, in the places of the gradients."""
     step = outcome.step if outcome.moved is None else outcome.moved
     if step is not None:
-        changes = [None if x is None else lax.neg(x) for x in step.members]
+        moves = arranged(step, g.tree).tensors
+        changes = [None if x is None else lax.neg(x) for x in moves]
     else:
         assert outcome.weights is not None, "an outcome has a step or weights"
-        pairs = zip(outcome.weights.members, w.members, strict=True)
+        pairs = zip(
+            arranged(outcome.weights, g.tree).tensors, arranged(w, g.tree).tensors, strict=True
+        )
         changes = [None if x is None or old is None else lax.sub(x, old) for x, old in pairs]
-    return [
-        jnp.zeros_like(g) if x is None else cast(x, g.dtype)
-        for x, g in zip(changes, grads, strict=True)
+    rows = zip(changes, g.tensors, strict=True)
+    there = [
+        jnp.zeros_like(x) if change is None and x is not None else change for change, x in rows
     ]
+    return Field(there, g.tree)

@@ -2,8 +2,8 @@
 
 Inside a step nothing looks like a tree: weights, gradients and states are tuples with one array
 for each place (`field.Field`), and a `Tree` is what those tuples share. A place is one weight
-tensor, or a stack of several that are alike. Trees are flattened when they come in and built again
-when they leave, once each.
+tensor, a stack of several that are alike, or a pack of several small ones. Trees are flattened when
+they come in and built again when they leave, once each.
 """
 
 import re
@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from .devices import Split
+from .packing import Shapes, at_runtime, pack, unpack
 
 PyTree: TypeAlias = Any
 """Any nesting of containers that JAX knows, with arrays at its leaves."""
@@ -59,21 +60,33 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a field has one array for: a weight tensor, or several of one shape and dtype.
+    """What a field has one array for: a weight tensor, or several of one dtype.
 
-    `members` are their indices among the leaves, and `leaf` is the first of them. A stack has
-    `rows`: which of the leaves lies at each place of the first axis. Where devices share a stack
-    evenly, some members lie there twice, and the first time counts.
+    `members` are their indices among the leaves, and `leaf` is the first of them. A stack is of
+    tensors of one shape, and its `rows` say which of the leaves lies at each place of the first
+    axis. Where devices share a stack evenly, some members lie there twice, and the first time
+    counts. A pack is one vector of tensors of any `shapes`.
     """
 
     leaf: Leaf
     members: tuple[int, ...]
     rows: tuple[int, ...] = ()
+    shapes: Shapes = ()
 
     @property
     def is_stack(self) -> bool:
         """Whether the array has a first axis of members."""
         return bool(self.rows)
+
+    @property
+    def is_pack(self) -> bool:
+        """Whether the array is a vector of the elements of all members."""
+        return bool(self.shapes)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the array is of several tensors."""
+        return self.is_stack or self.is_pack
 
     @property
     def name(self) -> str:
@@ -83,44 +96,32 @@ class Place:
 
     def size(self, x: jax.Array) -> int:
         """The number of elements of the array here, with those of each member once."""
-        return x.size * len(self.members) // max(len(self.rows), 1)
+        return x.size * len(self.members) // len(self.rows) if self.is_stack else x.size
 
-    def stack(self, tensors: Sequence[Any]) -> Any:
+    def join(self, tensors: Sequence[Any]) -> Any:
         """The array here, of the tensors of all leaves; None where those here are not there."""
         if tensors[self.members[0]] is None:
             return None
-        if not self.is_stack:
-            return tensors[self.members[0]]
-        return jnp.stack([tensors[i] for i in self.rows])
+        if self.is_pack:
+            return pack([tensors[i] for i in self.members])
+        if self.is_stack:
+            return jnp.stack([tensors[i] for i in self.rows])
+        return tensors[self.members[0]]
 
-    def unstack(self, x: Any, axis: int = 0) -> list[Any]:
+    def separate(self, x: Any, axis: int = 0) -> list[Any]:
         """The tensor of each member, of the array here; the members lie along `axis`."""
-        if x is None or not self.is_stack:
+        if x is None or not self.is_joint:
             return [x] * len(self.members)
+        if self.is_pack:
+            return unpack(x, self.shapes)
         rows = [self.rows.index(i) for i in self.members]
         unknown = len(rows) >= MANY and isinstance(x, jax.core.Tracer) and x.size > 0
+        # What is cut over devices by its type has no single element to choose by.
+        unknown = unknown and not any(jax.typeof(x).sharding.spec)
         if unknown and jax.default_backend() == "cpu":
-            return [
-                lax.dynamic_index_in_dim(x, row, axis, keepdims=False) for row in _unknown(x, rows)
-            ]
+            places = at_runtime(x, rows)
+            return [lax.dynamic_index_in_dim(x, i, axis, keepdims=False) for i in places]
         return [lax.index_in_dim(x, row, axis, keepdims=False) for row in rows]
-
-
-def _unknown(x: jax.Array, rows: Sequence[int]) -> Sequence[Any]:
-    """The rows as numbers that XLA for CPU does not know before the program runs.
-
-    It makes code for each slice at a place that it knows, and once for all others of one shape.
-    So the rows come out of a choice by a value of `x`, whose branches are equal in two ways.
-    """
-    first = x[(0,) * x.ndim]
-    is_nan = first != first
-    found: Sequence[Any] = lax.cond(
-        is_nan,
-        lambda one: [row - 1 + one for row in rows],
-        lambda _: [jnp.asarray(row, jnp.int32) for row in rows],
-        is_nan.astype(jnp.int32),
-    )
-    return found
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Tree:
     """The structure of the weights and the path, shape and dtype of each tensor, hashable.
 
     Paths are the keys of the tree joined with slashes: `layers/0/kernel`. `lifted` are the places
-    where some of the weights lie in stacks; without any each weight is a place of its own. `split`
+    where some of the weights lie together; without any each weight is a place of its own. `split`
     says over which devices the stacks are split.
     """
 
@@ -147,13 +148,13 @@ class Tree:
         """The same with each weight in a place of its own."""
         return Tree(self.structure, self.leaves) if self.lifted else self
 
-    def stack(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    def join(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         """The array of each place, of one tensor for each leaf."""
         if not self.lifted:
             return tuple(tensors)
-        return tuple(self.parted(place, place.stack(tensors)) for place in self.places)
+        return tuple(self.parted(place, place.join(tensors)) for place in self.places)
 
-    def unstack(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    def separate(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """One tensor for each leaf, of the array of each place."""
         if not self.lifted:
             return tuple(arrays)
@@ -174,7 +175,7 @@ class Tree:
         leaves, tensors = [], []
         for keys, tensor in keyed:
             path = path_text(keys)
-            tensor = _float_array(tensor, path, name)
+            tensor = float_array(tensor, path, name)
             leaves.append(Leaf(path, tensor.shape, tensor.dtype.name))
             tensors.append(tensor)
         return cls(structure, tuple(leaves)), tuple(tensors)
@@ -182,7 +183,7 @@ class Tree:
     def members_of(self, place: Place, x: Any, axis: int = 0) -> list[Any]:
         """The tensor of each member of a place, whole on every device; they lie along `axis`."""
         split = self.open_split if place.is_stack else None
-        return place.unstack(x if x is None or split is None else split.whole(x, axis), axis)
+        return place.separate(x if x is None or split is None else split.whole(x, axis), axis)
 
     def parted(self, place: Place, x: Any) -> Any:
         """The array of a place as devices share it: a stack in parts."""
@@ -239,7 +240,7 @@ def leaves_of(tree: PyTree, name: str = "params") -> tuple[Leaf, ...]:
     for keys, tensor in jax.tree_util.tree_flatten_with_path(tree)[0]:
         path = path_text(keys)
         if not isinstance(tensor, jax.ShapeDtypeStruct):
-            tensor = _float_array(tensor, path, name)
+            tensor = float_array(tensor, path, name)
         elif not jnp.issubdtype(tensor.dtype, jnp.floating):
             raise _not_float(tensor.dtype, _place(path, name))
         found.append(Leaf(path, tuple(tensor.shape), jnp.dtype(tensor.dtype).name))
@@ -259,7 +260,8 @@ def matches(path: str, pattern: str) -> bool:
     return re.search(pattern, path) is not None
 
 
-def _float_array(tensor: Any, path: str, name: str) -> jax.Array:
+def float_array(tensor: Any, path: str, name: str = "params") -> jax.Array:
+    """A leaf of the tree `name` as an array. Raises TypeError where it is none of floats."""
     place = _place(path, name)
     if not isinstance(tensor, jax.Array | np.ndarray | np.generic | float | int | complex):
         raise TypeError(

@@ -16,7 +16,7 @@ def written(beside: tuple[Tree, tuple[int, ...]]) -> bytes:
     found = {
         "structure": _container(tree.unflatten(list(range(len(tree.leaves))))),
         "leaves": [[leaf.path, leaf.shape, leaf.dtype] for leaf in tree.leaves],
-        "places": [[place.members, place.rows] for place in tree.lifted],
+        "places": [[place.members, place.rows, place.shapes] for place in tree.lifted],
         "axes": axes,
     }
     return json.dumps(found).encode()
@@ -27,7 +27,8 @@ def read(text: bytes) -> tuple[Tree, tuple[int, ...]]:
     found = json.loads(text)
     leaves = tuple(Leaf(path, tuple(shape), dtype) for path, shape, dtype in found["leaves"])
     places = tuple(
-        Place(leaves[members[0]], tuple(members), tuple(rows)) for members, rows in found["places"]
+        Place(leaves[members[0]], tuple(members), tuple(rows), tuple(map(tuple, shapes)))
+        for members, rows, shapes in found["places"]
     )
     structure = jax.tree.structure(_contained(found["structure"]))
     return Tree(structure, leaves, places), tuple(found["axes"])
@@ -44,7 +45,7 @@ def _container(node: Any) -> Any:
             return [type(node).__name__, [_container(value) for value in node]]
         case _:
             raise ValueError(
-                "weights in stacks are exported in dicts, lists and tuples only, and not in a "
+                "weights in stacks or packs are exported in dicts, lists and tuples, and not in a "
                 f'{type(node).__name__}: load with lifting="tensors"'
             )
 

@@ -171,14 +171,15 @@ def _inputs(node: Node) -> Iterator[int]:
 
 def _chosen(node: Node, nodes: Mapping[int, Node], values: Mapping[int, Array]) -> Iterator[int]:
     """What a choice or a turn made of the value that a node takes from it."""
-    source = nodes[node.inputs[0]] if node.op == "item" else node
-    if source.op not in ("if", "stagger"):
+    if node.op != "item":
         return
-    condition = None if source.op == "stagger" else values.get(source.inputs[0])
-    if source.op == "stagger" or (condition is not None and condition.all()):
-        yield source.regions[0].results[int(node["index"])]
-    elif condition is not None and not condition.any():
-        yield source.regions[1].results[int(node["index"])]
+    source, place = nodes[node.inputs[0]], int(node["index"])
+    if source.op == "stagger":
+        yield source.regions[0].results[place]
+    if source.op == "if" and (condition := values.get(source.inputs[0])) is not None:
+        for region, holds in zip(source.regions, (True, False), strict=True):
+            if (condition == holds).all():
+                yield region.results[place]
 
 
 def _plain(nodes: Mapping[int, Node]) -> set[int]:

@@ -136,9 +136,11 @@ class _Spelling:
             return None
         product = _Product(node, self.nodes)
         reduced = product.node(node.op, tuple(fields), node.type, node.attributes)
-        size = product.of(factor)
+        op, scalar = ("mul", factor) if factor.over else ("div", _Term(None, factor.under))
+        size = product.of(scalar)
         size = size if signed else product.node("abs", (size,), product.known[size].type)
-        product.node("mul", (size, reduced), node.type)
+        inputs = (size, reduced) if op == "mul" else (reduced, size)
+        product.node(op, inputs, node.type)
         return self._with(node, product.ending_as(node))
 
     def _terms(self, id: int, before: _Term, through: set[int]) -> list[_Term]:

@@ -1,7 +1,8 @@
-"""Ask whether all numbers of a field are finite by the largest of them, which stores nothing.
+"""Ask whether all numbers of a field are finite by a sum, which stores nothing.
 
 XLA on a CPU stores what `isfinite` says of each number before it asks whether all are true. It
-makes absolute values while it looks for the largest, which is NaN where any is.
+makes `x - x` while it sums: 0 for what is finite, and NaN for all else. The largest number would do
+as well, but XLA for CPU leaves NaN out where it looks for the largest of many.
 
 Needs: a verified graph. Guarantees: the same answer.
 """
@@ -24,7 +25,7 @@ def finite(graph: Graph) -> Graph:
         if node.op == "all":
             each = nodes[node.inputs[0]]
             if each.op == "isfinite" and each.type.is_field:
-                made[node.id] = _by_the_largest(node, each, new)
+                made[node.id] = _by_a_sum(node, each, new)
 
     def change(region: Region) -> Region:
         return region.model_copy(update={"nodes": tuple(changed(region))})
@@ -37,32 +38,34 @@ def finite(graph: Graph) -> Graph:
     return over_regions(graph, change) if made else graph
 
 
-def _by_the_largest(ask: Node, each: Node, new: Iterator[int]) -> list[Node]:
+def _by_a_sum(ask: Node, each: Node, new: Iterator[int]) -> list[Node]:
     """What stands in place of `all(isfinite(x))`, whose id it has."""
-    size = each.model_copy(
+    (x,) = each.inputs
+    nothing = each.model_copy(
         update={
             "id": next(new),
-            "op": "abs",
+            "op": "sub",
+            "inputs": (x, x),
             "type": replace(each.type, dtype="float"),
             "name": None,
         }
     )
-    largest = ask.model_copy(
+    total = ask.model_copy(
         update={
             "id": next(new),
-            "op": "largest",
-            "inputs": (size.id,),
+            "op": "sum",
+            "inputs": (nothing.id,),
             "type": SCALAR,
-            "name": "largest",
+            "name": "nothing",
         }
     )
-    limit = Node(
+    zero = Node(
         id=next(new),
         op="const",
         inputs=(),
         type=replace(SCALAR, static=True),
-        attributes=(("value", float("inf")),),
+        attributes=(("value", 0.0),),
         stage=ask.stage,
     )
-    verdict = ask.model_copy(update={"op": "lt", "inputs": (largest.id, limit.id)})
-    return [size, largest, limit, verdict]
+    verdict = ask.model_copy(update={"op": "eq", "inputs": (total.id, zero.id)})
+    return [nothing, total, zero, verdict]

@@ -28,14 +28,16 @@ from .rewrite import with_regions
 def land(graph: Graph) -> Graph:
     """See the module's docstring."""
     roles = [output.role for output in graph.outputs]
-    place = next(i for i, role in enumerate(roles) if role in ("step", "weights", "moved"))
+    place = next((i for i, role in enumerate(roles) if role in ("step", "weights")), None)
+    if place is None:
+        return graph
     nodes = index(graph)
     result = nodes[graph.step.results[place]]
     if roles[place] == "weights" and _is_next(result, nodes):
         nodes_then = _summed(graph.step.nodes, result, max(nodes) + 1)
         return _with_outcome(graph, place, "step", nodes_then, result.inputs[1])
     choice = nodes[result.inputs[0]] if result.op == "item" else result
-    if choice.op != "if" or nodes[choice.inputs[0]].type.static or roles[place] == "moved":
+    if choice.op != "if" or nodes[choice.inputs[0]].type.static:
         return graph
     return _landed(graph, place, result, choice)
 

@@ -1,31 +1,45 @@
-"""What a printed program says of its tensors, so that the runtime may stack some of them."""
+"""What a printed program says of its tensors, so that the runtime may lay some of them together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..graph import Graph, Node
 from ..ops import MAKERS, OPS
-from ..records import Term
+from ..types import Type
 
 
 @dataclass(frozen=True)
 class Kinds:
-    """Sets of tensors, by number: those that go through work on matrices, and what divides them.
+    """Sets of tensors, by number: those that work sees as more than single elements.
 
-    A tensor goes through such work where one of `matrices` has it. Tensors of one shape and dtype
-    are told apart by what `sets` say, which ask for their paths.
+    A tensor goes through work on matrices where one of `matrices` has it, and is seen `whole` where
+    one of these has it: all others may lie in one vector. With 0 among these there are no others.
+    Tensors that may lie together are told apart by what `sets` say.
     """
 
     matrices: tuple[int, ...]
+    whole: tuple[int, ...]
     sets: tuple[int, ...]
+
+    @property
+    def packs(self) -> bool:
+        """Whether some tensors may lie in one vector."""
+        return 0 not in self.whole
 
 
 def kinds(graph: Graph, nodes: Mapping[int, Node], printed: Collection[int]) -> Kinds:
     """The kinds of tensors of a program, of whose sets the `printed` ones matter."""
-    works = {n.type.domain for n in nodes.values() if _is_matrix_work(n)}
-    outer = (d for d in sorted(works) if not any(graph.is_within(d, e) for e in works - {d}))
-    by_path = (d for d in sorted(printed) if _reads_path(graph.domains[d].predicate))
-    return Kinds(tuple(outer), tuple(by_path) if works else ())
+    matrices = _outer(graph, {n.type.domain for n in nodes.values() if _is_matrix_work(n)})
+    whole = _outer(graph, {d for n in nodes.values() for d in _seen_whole(n, nodes)})
+    told = tuple(sorted(printed)) if matrices or 0 not in whole else ()
+    return Kinds(matrices, whole, told)
+
+
+def _outer(graph: Graph, domains: set[int]) -> tuple[int, ...]:
+    """The sets that are no part of another one."""
+    return tuple(
+        d for d in sorted(domains) if not any(graph.is_within(d, e) for e in domains - {d})
+    )
 
 
 def _is_matrix_work(node: Node) -> bool:
@@ -33,5 +47,22 @@ def _is_matrix_work(node: Node) -> bool:
     return OPS[node.op].op_class == "matrix" and node.op not in MAKERS
 
 
-def _reads_path(term: Term) -> bool:
-    return term.op == "path" or any(map(_reads_path, term.terms))
+_WHOLE = ("shape", "matrix", "history", "spectral", "opaque")
+"""Classes of ops that see more of a tensor than its elements, one by one or all of the weights."""
+
+_WHOLE_OPS = ("nans", "stagger", "measured", "feature_alignment", "fisher_rows", "fisher_columns")
+
+
+def _seen_whole(node: Node, nodes: Mapping[int, Node]) -> Iterator[int]:
+    """The sets of tensors that a node sees as more than single elements."""
+    sees = OPS[node.op].op_class in _WHOLE or node.op in _WHOLE_OPS
+    if node.type.is_field:
+        if sees or not _is_elements(node.type):
+            yield node.type.domain
+    elif sees:
+        yield from (nodes[i].type.domain for i in node.inputs if nodes[i].type.is_field)
+
+
+def _is_elements(type: Type) -> bool:
+    """Whether a field has one number for each weight, and is of no other shape or meaning."""
+    return type.is_like_weights and not type.is_indices

@@ -228,16 +228,21 @@ class _Module:
     # ---- lifting
 
     def _lifting(self) -> list[str]:
-        """The functions that say which tensors may lie in stacks, and what tells them apart."""
+        """The functions that say which tensors may lie together, and what tells them apart."""
         rows: list[str] = []
         for name, doc, sets in (
             ("matrices", "The tensors that go through work on matrices.", self.kinds.matrices),
-            ("sets", "What tells tensors of one shape apart.", self.kinds.sets),
+            ("whole", "The tensors of which more than elements are seen.", self._whole()),
+            ("sets", "What tells tensors apart that may lie together.", self.kinds.sets),
         ):
             if sets:
                 rows += ["", "", f"def {name}(w, h):", f'{INDENT}"""{doc}"""']
                 rows += lines(tuple_of([self._mask(number) for number in sets]), 1, "return ")
         return rows
+
+    def _whole(self) -> tuple[int, ...]:
+        """The sets of tensors that may not be packed, where others may."""
+        return self.kinds.whole if self.kinds.packs else ()
 
     # ---- refusals
 
@@ -345,6 +350,8 @@ class _Module:
         entries += ["groups=GROUPS"] if graph.groups else []
         entries += ["limited=LIMITED"] if any(map(self._is_limited, graph.stages)) else []
         entries += ["matrices=matrices"] if self.kinds.matrices else []
+        entries += ["packs=True"] if self.kinds.packs else []
+        entries += ["whole=whole"] if self._whole() else []
         entries += ["sets=sets"] if self.kinds.sets else []
         entries += [f"lifting={quoted(graph.lifting)}"] if graph.lifting != "auto" else []
         roots = {module.partition(".")[0] for module in modules(self.plan.nodes)}

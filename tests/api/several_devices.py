@@ -162,6 +162,14 @@ def main(kind: str) -> None:
             )
             apart_by = max(float(np.max(abs(x - y))) for x, y in pairs)
             claim(f"{way}: weights are those of one device: {apart_by:.1e}", apart_by < digits)
+        packed = optc.compile(SPEC, lifting="packed")
+        for form, weights in (("a tree", split), ("a pack", packed().pack(split))):
+            after, *_ = run(packed, weights, jax.device_put(batch, whole))
+            pairs = zip(
+                *map(jax.tree.leaves, (alone[0], getattr(after, "tree", after))), strict=True
+            )
+            apart_by = max(float(np.max(abs(np.asarray(x) - y))) for x, y in pairs)
+            claim(f"packed: {form} is that of one device: {apart_by:.1e}", apart_by < digits)
     sys.exit(bool(FAILED))
 
 

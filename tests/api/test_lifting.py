@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import optc
-from optc.runtime.stacked import Stacked
+from optc.runtime.joined import Joined
 
 LAYERS, WIDTH = 3, 4
 
@@ -136,9 +136,9 @@ def stacked():
 def test_a_stacked_slot_is_found_and_shows_the_weights_tree(stacked, params):
     state = stacked().init(params)
     mu = optax.tree.get(state.slots["hidden.precondition"], "mu")
-    assert isinstance(mu, Stacked)
+    assert isinstance(mu, Joined)
     assert [None if x is None else x.shape for x in mu.tensors] == [None, (3, 4, 4), *[None] * 5]
-    assert str(mu) == "Stacked(0/k/w + 2: float32[3,4,4])"
+    assert str(mu) == "Joined(0/k/w + 2: float32[3,4,4])"
     assert mu.tree[1]["k"]["w"].shape == (WIDTH, WIDTH)
     assert mu.tree[1]["b"] is None
     # Slots that have no stack are the weights' own tree.
@@ -206,9 +206,9 @@ def test_a_stacked_state_travels_with_an_exported_step(stacked, params):
 def test_a_spec_and_its_caller_say_how_matrices_are_lifted(params):
     text = KINDS["muon"].rstrip()[:-1] + "  lifting stacked\n}\n"
     state = optc.compile(text)().init(params)
-    assert isinstance(state.slots["hidden.precondition"]["mu"], Stacked)
+    assert isinstance(state.slots["hidden.precondition"]["mu"], Joined)
     state = optc.compile(text, lifting="tensors")().init(params)
-    assert not isinstance(state.slots["hidden.precondition"]["mu"], Stacked)
+    assert not isinstance(state.slots["hidden.precondition"]["mu"], Joined)
 
 
 def test_a_wrong_way_is_named():

@@ -105,4 +105,5 @@ adamw = rt.Program(
     init=init,
     step=step,
     observed=("grad_norm",),
+    packs=True,
 )

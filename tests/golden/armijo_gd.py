@@ -110,4 +110,5 @@ armijo_gd = rt.Program(
     init=init,
     step=step,
     observed=("grad_norm", "step_size"),
+    packs=True,
 )

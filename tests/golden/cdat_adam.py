@@ -130,4 +130,5 @@ cdat_adam = rt.Program(
     init=init,
     step=step,
     observed=("grad_norm", "step_size"),
+    packs=True,
 )

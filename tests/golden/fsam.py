@@ -37,6 +37,11 @@ def in_matrices(tensor):
 LIMITED = (rt.Limited("decay", in_matrices),)
 
 
+def sets(w, h):
+    """What tells tensors apart that may lie together."""
+    return (rt.mask(w, in_matrices),)
+
+
 def init(w, h):
     """The slots of a fresh state."""
     return {"precondition": {"mu": rt.zeros(w), "nu": rt.zeros(w)}}
@@ -148,4 +153,6 @@ fsam = rt.Program(
     random=True,
     observed=("grad_norm", "sharpness"),
     limited=LIMITED,
+    packs=True,
+    sets=sets,
 )

@@ -32,6 +32,11 @@ GROUPS = (
 )
 
 
+def sets(w, h):
+    """What tells tensors apart that may lie together."""
+    return (rt.mask(w, in_hidden), rt.mask(w, in_rest))
+
+
 def init(w, h):
     """The slots of a fresh state."""
     hidden = rt.mask(w, in_hidden)
@@ -129,4 +134,6 @@ grouped = rt.Program(
     step=step,
     observed=("grad_norm",),
     groups=GROUPS,
+    packs=True,
+    sets=sets,
 )

@@ -1,4 +1,4 @@
-"""A run goes on from what is on disk with the same bits, also where matrices lie in stacks."""
+"""A run goes on from what is on disk with the same bits, also in stacks and packs."""
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +33,12 @@ OBJECTIVE = optc.Objective(
 )
 
 
-@pytest.mark.parametrize("way", [pytest.param("tensors", marks=pytest.mark.rest), "stacked"])
+@pytest.mark.parametrize(
+    "way", [pytest.param("tensors", marks=pytest.mark.rest), "stacked", "packed"]
+)
 def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, way):
-    optimizer = optc.compile(SPEC, lifting=way)()
+    packs = way == "packed"
+    optimizer = (optc.load("adamw", lifting=way) if packs else optc.compile(SPEC, lifting=way))()
 
     def steps(snapshot, until):
         for step in range(snapshot.step + 1, until + 1):
@@ -47,6 +50,7 @@ def test_a_restored_state_goes_on_with_the_same_bits(tmp_path, way):
 
     def fresh():
         params = list(jax.random.normal(jax.random.key(0), (3, 2, 4)))
+        params = optimizer.pack(params) if packs else params
         return Snapshot(0, params, optimizer.init(params))
 
     with Checkpoints(tmp_path) as checkpoints:

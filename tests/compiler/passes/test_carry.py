@@ -32,7 +32,12 @@ CARRIED = {
     "sgd_agc": (12, 10),
     "sgdr": (11, 9),
 }
-"""The optimizers of the library that gain."""
+"""The optimizers of the library that gain, but for those of matrices."""
+
+OF_MATRICES = {
+    *("muon_optax_rms", "shampoo_adamw", "shampoo_adamw_flax", "shampoo_capped", "shampoo_fisher")
+}
+"""A factor leaves a norm."""
 
 
 def factored(spec):
@@ -53,13 +58,18 @@ def test_carrying_keeps_what_a_shipped_optimizer_does_and_moves_less(name):
 
 
 @pytest.mark.rest
-def test_no_other_shipped_optimizer_changes():
-    before = PIPELINE[: PIPELINE.index(carry)]
-    for name in {*library.names("optimizer")} - CARRIED.keys():
+def test_only_these_shipped_optimizers_change():
+    changed = set()
+    for name in library.names("optimizer"):
         graph = graph_of(find(name))
-        for run in before:
+        for run in PIPELINE[: PIPELINE.index(carry)]:
             graph = run(graph)
-        assert carry(graph) == graph, name
+        after = verify(carry(graph))
+        if after != graph:
+            changed.add(name)
+            before, found = interpret(graph, steps=2), interpret(after, steps=2)
+            assert_same(found, before, rtol=1e-10, atol=1e-10)  # roots of matrices amplify
+    assert changed == CARRIED.keys() | OF_MATRICES
 
 
 def both(body, parameters="a = 2.0 in (0, 4), c = 0.5 in [0, 1)"):

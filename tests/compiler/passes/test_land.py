@@ -50,6 +50,14 @@ def test_it_keeps_the_meaning_of_all_specimens(specimen_name):
         assert_same(interpret(landed, steps=3), interpret(plain, steps=3), rtol=0, atol=0)
 
 
+def test_a_graph_that_makes_no_step_stays():
+    """As those of schedules, whose values alone are asked for."""
+    plain = before(MOVING)
+    rest = plain.step.model_copy(update={"results": plain.step.results[1:]})
+    plain = plain.model_copy(update={"step": rest, "outputs": plain.outputs[1:]})
+    assert land(plain) == plain
+
+
 def test_a_choice_that_is_made_before_the_program_runs_is_left_alone():
     text = (
         "rule tune held(flag: bool) { if flag { return 0.1 } else { return 0 } }\n"

@@ -1,4 +1,4 @@
-"""Slots of the state whose tensors lie in stacks, and how such a slot shows itself as a tree."""
+"""Trees of tensors of which several lie in one array: slots of the state, and packed weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from .written import read, written
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class Stacked:
-    """A slot of the state in which weight tensors that are alike are one array.
+class Joined:
+    """A tree like the weights in which several tensors are one array, a stack or a pack.
 
-    `tensors` has an array for each place, None where the slot has none. `tree` is the same as the
+    `tensors` has an array for each place, None where there is none. `tree` is the same as the
     weights' own tree, made when it is asked for. Arrays may have further axes before all others, as
     a sweep under `jax.vmap` gives them; the tree's have them too.
     """
@@ -34,7 +34,7 @@ class Stacked:
 
     @property
     def tree(self) -> PyTree:
-        """A tree built like the weights, with None where the slot has no tensor."""
+        """A tree built like the weights, with None where there is no tensor."""
         found: list[Any] = [None] * len(self.beside.leaves)
         for place, x, axes in zip(self.beside.places, self.tensors, self.axes, strict=True):
             members = self.beside.members_of(place, x, 0 if x is None else x.ndim - axes)
@@ -48,8 +48,8 @@ class Stacked:
         return ((key, self.tensors),), (self.beside, self.axes)
 
     @classmethod
-    def tree_unflatten(cls, beside: tuple[Tree, tuple[int, ...]], children: Any) -> "Stacked":
-        """The slot of these arrays."""
+    def tree_unflatten(cls, beside: tuple[Tree, tuple[int, ...]], children: Any) -> "Joined":
+        """The tree of these arrays."""
         (tensors,) = children
         made = object.__new__(cls)
         made.tensors, (made.beside, made.axes) = tensors, beside
@@ -58,7 +58,7 @@ class Stacked:
     def __repr__(self) -> str:
         rows = zip(self.beside.places, self.tensors, strict=True)
         shown = (f"{place.name}: {_shape(x)}" for place, x in rows if x is not None)
-        return f"Stacked({', '.join(shown)})"
+        return f"Joined({', '.join(shown)})"
 
 
 def _shape(x: Any) -> str:
@@ -67,23 +67,28 @@ def _shape(x: Any) -> str:
 
 
 jax.export.register_pytree_node_serialization(
-    Stacked,
-    serialized_name="optc.runtime.Stacked",
+    Joined,
+    serialized_name="optc.runtime.Joined",
     serialize_auxdata=written,
     deserialize_auxdata=read,
 )
 
 
-def has_stacks(tree: Tree, arrays: Sequence[Any]) -> bool:
-    """Whether some of the arrays of a field is that of a stack."""
+def has_joint(tree: Tree, arrays: Sequence[Any]) -> bool:
+    """Whether some of the arrays of a field is that of several tensors."""
     return any(
-        place.is_stack and x is not None for place, x in zip(tree.places, arrays, strict=True)
+        place.is_joint and x is not None for place, x in zip(tree.places, arrays, strict=True)
     )
 
 
-def shown(field: Field) -> PyTree:
-    """A field as the state keeps it: a tree built like the weights, or `Stacked`."""
-    if not has_stacks(field.tree, field.tensors):
-        return field.tree.unflatten(field.members)
+def joined(field: Field) -> Joined:
+    """A field as it is, with the arrays of its places."""
     axes = tuple(0 if x is None else x.ndim for x in field.tensors)
-    return Stacked(field.tensors, field.tree, axes)
+    return Joined(field.tensors, field.tree, axes)
+
+
+def shown(field: Field) -> PyTree:
+    """A field as the state keeps it: a tree built like the weights, or `Joined`."""
+    if has_joint(field.tree, field.tensors):
+        return joined(field)
+    return field.tree.unflatten(field.members)
