@@ -1,5 +1,6 @@
 """Plans in Python: what an optimizer costs for weights that are there, or for their shapes."""
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
@@ -15,7 +16,7 @@ from ..compiler.graphs import lowered_graph
 from ..compiler.locate import Located
 from ..compiler.passes.contracts import known
 from ..compiler.records import Scalar
-from ..runtime import Optimizer
+from ..runtime import GroupWarning, Optimizer
 from ..runtime.tree import PyTree, leaves_of
 from .compiled import compiled_step
 from .programs import locate, run
@@ -53,12 +54,15 @@ def plan_of(
 ) -> Budget:
     """The plan of a spec that was found. Floats that stand alone are as wide as JAX has them."""
     graph, _ = lowered_graph(located, defaults)
-    with jax.enable_x64(jnp.result_type(float) == jnp.float64 or has_doubles(tree)):
+    wide = jnp.result_type(float) == jnp.float64 or has_doubles(tree)
+    with jax.enable_x64(wide), warnings.catch_warnings():
         scalar = jnp.result_type(float).itemsize
         found = budget(graph, tree, scalar=scalar, without=without)
         refused = any(finding.fatal for finding in found.findings)
         if refused or not (compiled or opaque_slots(graph)):
             return found
+        # The findings have what there is to warn of.
+        warnings.simplefilter("ignore", GroupWarning)
         optimizer = run(print_program(graph, without=without))()
         structs = {t.path: _struct(t) for t in tree.tensors}
         if opaque_slots(graph):

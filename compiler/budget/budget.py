@@ -14,7 +14,7 @@ from ..records import Hyperparameter, Scalar
 from .claims import Verdict, judge
 from .compiled import CompiledStep
 from .extents import extents
-from .least import Traffic, least
+from .least import Moved, least
 from .members import Finding, Members, Row
 from .memory import StateBytes, state_bytes
 from .rates import Rates, Said
@@ -71,7 +71,7 @@ class Budget:
     work: Work
     verdicts: tuple[Verdict, ...]
     staggered: tuple[Staggered, ...] = ()
-    least: tuple[Traffic, ...] = ()
+    least: tuple[Moved, ...] = ()
     compiled: CompiledStep | None = None
 
     @cached_property

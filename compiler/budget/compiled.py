@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from .columns import columns
-from .least import Traffic
+from .least import Moved
 
 Why: TypeAlias = Literal["kernels", "reduction", "kept", "copy", "scalars", "other"]
 """Why bytes are moved beyond the least.
@@ -43,7 +43,7 @@ class CompiledStep:
     """
 
     platform: str
-    least: tuple[Traffic, ...]
+    least: tuple[Moved, ...]
     excess: tuple[Excess, ...]
     accessed: int
     temporaries: int
@@ -63,7 +63,7 @@ def lines(step: CompiledStep, weights: int) -> Iterator[str]:
         rows.append((f"{count:,}", share, name))
 
     for each in step.least:
-        row(each.bytes, f"  {each.name}, {_moved(each)}")
+        row(each.bytes, f"  {each.name}, {_ways(each)}")
     row(sum(each.bytes for each in step.least), "the least possible")
     for excess in step.excess:
         row(excess.bytes, f"  {_reason(excess)}")
@@ -94,8 +94,8 @@ def plain(step: CompiledStep) -> dict[str, object]:
     }
 
 
-def _moved(traffic: Traffic) -> str:
-    both = ("read", traffic.read), ("written", traffic.written)
+def _ways(moved: Moved) -> str:
+    both = ("read", moved.read), ("written", moved.written)
     return " and ".join(word for word, size in both if size)
 
 

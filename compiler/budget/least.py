@@ -13,7 +13,7 @@ WEIGHTS, GRADIENT = "the weights", "the gradient"
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class Moved:
     """The bytes of one thing that a step reads and writes."""
 
     name: str
@@ -26,7 +26,7 @@ class Traffic:
         return self.read + self.written
 
 
-def least(graph: Graph, weight_bytes: int, state: StateBytes) -> tuple[Traffic, ...]:
+def least(graph: Graph, weight_bytes: int, state: StateBytes) -> tuple[Moved, ...]:
     """The least of all tensors, for a graph without dead nodes; scalars are left out."""
     nodes = index(graph)
     step = list(walk(graph.step))
@@ -37,8 +37,8 @@ def least(graph: Graph, weight_bytes: int, state: StateBytes) -> tuple[Traffic, 
     weights = {node.id for node in step if node.op == "input" and node["name"] == "w"}
     reads = any(weights & set(node.inputs) for node in step if node.id not in points)
     found = [
-        Traffic(WEIGHTS, weight_bytes * (bool(roles & {"step", "moved"}) or reads), weight_bytes),
-        Traffic(GRADIENT, weight_bytes * at_weights, 0),
+        Moved(WEIGHTS, weight_bytes * (bool(roles & {"step", "moved"}) or reads), weight_bytes),
+        Moved(GRADIENT, weight_bytes * at_weights, 0),
     ]
     read = {int(node["name"]) for node in step if node.op == "state"}
     for output, result in zip(graph.outputs, graph.step.results, strict=True):
@@ -47,5 +47,5 @@ def least(graph: Graph, weight_bytes: int, state: StateBytes) -> tuple[Traffic, 
             size = sum(slot.groups.values())
             stays = nodes[result].op == "state" and int(nodes[result]["name"]) == number
             name = f"{slot.stage}.{slot.name}"
-            found.append(Traffic(name, size * (number in read), size * (not stays)))
+            found.append(Moved(name, size * (number in read), size * (not stays)))
     return tuple(each for each in found if each.bytes)

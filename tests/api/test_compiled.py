@@ -6,7 +6,7 @@ import jax
 import pytest
 
 import optc
-from optc.api.compiled import NoStepError, _doubts
+from optc.api.compiled import ANSWERS, ASKED, NoStepError, _doubts
 from optc.api.excess import excess
 from optc.api.hlo import Array, parse
 from optc.compiler.budget.least import GRADIENT, WEIGHTS
@@ -178,6 +178,17 @@ def test_reasons_name_lines_of_the_spec(planned):
     assert json.loads(json.dumps(planned.to_dict()))["compiled"]["accessed"]
 
 
-def test_a_step_that_asks_more_than_the_gradient_is_refused():
-    with pytest.raises(NoStepError, match=r"without a model: .*perturb sam"):
-        optc.plan("sam", PARAMS, compiled=True)
+def test_what_a_step_asks_about_and_the_answers_are_a_part_of_the_least():
+    step, size = optc.plan("sam", PARAMS, compiled=True).compiled, 4 * (64 * 32 + 96)
+    found = {x.name: (x.read, x.written) for x in step.least}
+    assert found[ASKED] == (0, size)
+    assert found[ANSWERS] == (size, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("sso", "sso.* asks for `outputs`, which only a model"), ("lbfgs", "in a loop or a choice")],
+)
+def test_a_step_whose_questions_only_a_model_answers_is_refused(name, why):
+    with pytest.raises(NoStepError, match=why):
+        optc.plan(name, PARAMS, compiled=True)

@@ -3,7 +3,7 @@
 Both are given the same weights, batches, oracles and random draws, and must leave the same trace.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -364,10 +364,10 @@ class Specimen:
         return self.compiled.source
 
 
-def specimen(spec: str | Located) -> Specimen:
-    """Compile a spec that has no mistake."""
+def specimen(spec: str | Located, without: Collection[str] = ()) -> Specimen:
+    """Compile a spec that has no mistake, `without` some of the passes."""
     plain = graph_of(spec)
-    compiled = print_program(plain)
+    compiled = print_program(plain, without=without)
     return Specimen(plain, compiled, run(compiled))
 
 
