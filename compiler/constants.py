@@ -114,6 +114,15 @@ def known_value(term: Term, bound: Mapping[str, Scalar]) -> Scalar | None:
     return apply(meaning, *known) if len(known) == len(operands) else None
 
 
+def zero_division(term: Term, bound: Mapping[str, Scalar]) -> Term | None:
+    """The part of a term that divides by zero where hyperparameters have these values, if one."""
+    for inner in term.terms:
+        if (found := zero_division(inner, bound)) is not None:
+            return found
+    divides = term.op in ("div", "mod") and known_value(term.terms[1], bound) == 0
+    return term if divides else None
+
+
 def _call(
     name: str, arguments: tuple[syntax.Expr, ...], names: Mapping[str, Scalar]
 ) -> Scalar | None:
