@@ -86,9 +86,17 @@ def _hardware(devices: Sequence[jax.Device]) -> tuple[object, ...]:
     client = devices[0].client
     backend = (jax.default_backend(), jax.device_count(), jax.process_count())
     kinds = [(device.device_kind, device.id) for device in devices]
-    options = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
-    told = (*options, is_allowed())
+    told = (*_flags(), os.environ.get("LIBTPU_INIT_ARGS"), is_allowed())
     return (*backend, client.platform, client.platform_version, kinds, told, _processor())
+
+
+def _flags() -> tuple[str, str]:
+    """The flags of XLA, and the text of the file that they may name in their place."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    try:
+        return flags, "" if flags.lstrip().startswith("-") else Path(flags).read_text()
+    except (OSError, ValueError):
+        return flags, ""
 
 
 @cache
