@@ -3,9 +3,10 @@
 from importlib import import_module
 
 import pytest
-from agreement import assert_same, bowl, graph_of, interpret
+from agreement import assert_same, graph_of, interpret
 from hypothesis import HealthCheck, given, settings
 from positive_at_random import ULPS, positive_specs
+from tried import bowl
 
 from optc.compiler import library
 from optc.compiler.graphs import optimised
