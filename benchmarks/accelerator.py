@@ -2,8 +2,8 @@
 
 `python -m benchmarks.accelerator [NAME ...]`. Each takes some steps on a small MLP in both places,
 in both liftings. Printed is by how much the weights differ at most, in parts of how far they went;
-both are float32, products on the accelerator too. Optimizers with noise of their own draw the same
-numbers in both places.
+both are float32, products on the accelerator too, but for those of Newton-Schulz, which are of
+bfloat16 there. Optimizers with noise of their own draw the same numbers in both places.
 
 A sign is not continuous, nor is a vote, and eigenvectors turn freely where eigenvalues are equal;
 what comes after such a step may differ by much more than rounding. How much it is, without any

@@ -1,7 +1,7 @@
-"""All benchmarks, each in a process of its own: `python -m benchmarks.everything`.
+"""The benchmarks, each in a process of its own: `python -m benchmarks.everything`.
 
-Writes to standard output only. Takes about half an hour on two cores; longer where other
-processes disturb it.
+Writes to standard output only. Takes more than an hour on two cores; longer where other processes
+disturb it. Left out are `accelerator`, which needs one, and `text_study`, which takes an hour.
 """
 
 import platform
@@ -10,8 +10,8 @@ import sys
 from importlib import metadata
 
 NAMES = (
-    *("cold_start", "warm", "tools", "adamw", "chains", "twins", "sweep"),
-    *("sam", "curvature", "gauss_newton", "searches", "probes", "matrices"),
+    *("cold_start", "warm", "tools", "adamw", "chains", "twins", "packing", "folding", "sweep"),
+    *("sam", "curvature", "gauss_newton", "searches", "probes", "matrices", "gram"),
 )
 
 

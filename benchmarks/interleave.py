@@ -70,7 +70,7 @@ def interleave(variants: Mapping[str, Variant], rounds: int = 9) -> dict[str, Ti
             break
     if collecting:
         gc.enable()
-    return {name: _timing(name, taken) for name, taken in samples.items()}
+    return {name: _timing(name, taken, rounds) for name, taken in samples.items()}
 
 
 def repeated(
@@ -173,7 +173,7 @@ def _clean(samples: list[tuple[float, Seconds]]) -> int:
     return sum(foreign <= _FOREIGN for foreign, _ in samples)
 
 
-def _timing(name: str, taken: list[tuple[float, Seconds]]) -> Timing:
-    quiet = _clean(taken) >= _FEWEST
+def _timing(name: str, taken: list[tuple[float, Seconds]], rounds: int) -> Timing:
+    quiet = _clean(taken) >= min(_FEWEST, rounds)
     kept = sorted(taken)[: _clean(taken) if quiet else math.ceil(len(taken) / 2)]
     return Timing(name, tuple(sample for _, sample in kept), len(taken), quiet)

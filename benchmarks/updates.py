@@ -9,6 +9,7 @@ step.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +58,12 @@ def small() -> Tree:
     return [_shape(1400)] * 1000
 
 
-TREES: dict[str, Callable[[], Tree]] = {"a": few, "b": transformer, "c": small}
+TREES: dict[str, Callable[[], Tree]] = {
+    "a": few,
+    "b": transformer,
+    "b, 2 layers": partial(transformer, layers=2),
+    "c": small,
+}
 
 
 @dataclass(frozen=True)

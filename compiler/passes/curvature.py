@@ -3,7 +3,7 @@
 Needs: equal values merged. Guarantees: the same number up to rounding; the product is dropped
 when nothing else uses it. The second derivative of s -> loss(w + s u) is taken forward over
 forward instead, which makes no vector: with the gradient it is 2.36 gradients of operations on a
-transformer, where gradient and Hessian product are 3.15 or more (docs/performance.md).
+transformer, where gradient and Hessian product are 3.01 or more (docs/performance-xla.md).
 `dot(u, ggn(u))` is the second derivative of the loss in the outputs along what `u` does to those,
 and needs no way back through the model.
 """
