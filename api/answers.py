@@ -4,6 +4,7 @@ So a step compiles with all the work that is its own, and none that is the objec
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,29 +44,32 @@ class Answers:
         known: Mapping[str, Callable[[Tree], Any]] = {
             "loss": lambda tree: self._number(),
             "grad": self._field,
-            "hvp": lambda tree: self._product,
-            "ggn": lambda tree: self._product,
-            "curvature": lambda tree: self._form,
-            "ggn_curvature": lambda tree: self._form,
+            "hvp": lambda tree: partial(self._product, "hvp"),
+            "ggn": lambda tree: partial(self._product, "ggn"),
+            "curvature": lambda tree: partial(self._form, "curvature"),
+            "ggn_curvature": lambda tree: partial(self._form, "ggn_curvature"),
         }
         if others := sorted(wanted - known.keys()):
-            stage = self._asked_by.get(others[0], "it")
-            raise ValueError(f"{stage} asks for `{others[0]}`, which only a model answers")
-        self._ask(point)
+            raise ValueError(f"{self._asks_for(others[0])}, which only a model answers")
+        self._ask(min(wanted), point)
         return {name: known[name](point.tree) for name in sorted(wanted)}
 
-    def _product(self, v: Field) -> Field:
-        self._ask(v)
+    def _product(self, name: str, v: Field) -> Field:
+        self._ask(name, v)
         return self._field(v.tree)
 
-    def _form(self, v: Field) -> jax.Array:
-        self._ask(v)
+    def _form(self, name: str, v: Field) -> jax.Array:
+        self._ask(name, v)
         return self._number()
 
-    def _ask(self, about: Field) -> None:
+    def _asks_for(self, name: str) -> str:
+        return f"{self._asked_by.get(name, 'it')} asks for `{name}`"
+
+    def _ask(self, name: str, about: Field) -> None:
         if _trace() != self._trace:
             # What is asked about there is no value of the step, so it cannot be a result.
-            raise ValueError("it asks in a loop or a choice what only a model answers")
+            asks = self._asks_for(name)
+            raise ValueError(f"{asks} in a loop or a choice, which only a model answers")
         pairs = zip(about.members, about.tree.leaves, strict=True)
         tensors = (cast(x, leaf.dtype) for x, leaf in pairs if x is not None)
         self.asked.append(tuple(x for x in tensors if id(x) not in self._free))

@@ -94,11 +94,11 @@ class _Step:
     def _run(
         self, params: PyTree, state: State, grads: PyTree, loss: jax.Array, known: list[Any] | None
     ) -> tuple[tuple[PyTree, State, dict[str, Observed], list[Any]], Answers]:
-        lift = partial(self.program.lifted, static=self.static)
+        lift = partial(self.program.steps.lifted, static=self.static)
         weights = read(params)
         w, g = enter(weights, lift), enter(read(grads), lift)
         answers = Answers(self.program.asked_by, [*w.members, *g.members], known)
-        outcome, after, _ = self.program.advance(
+        outcome, after, _ = self.program.steps.advance(
             w, state, None, None, static=self.static, given=Given(g, loss, answers)
         )
         observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}

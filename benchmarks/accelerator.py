@@ -6,7 +6,9 @@ both are float32, products on the accelerator too, but for those of Newton-Schul
 bfloat16 there. Optimizers with noise of their own draw the same numbers in both places.
 
 A sign is not continuous, nor is a vote, and eigenvectors turn freely where eigenvalues are equal;
-what comes after such a step may differ by much more than rounding.
+what comes after such a step may differ by much more than rounding. How much it is, without any
+other machine, is what `--changed` shows: on the CPU, each number of a gradient changed by 1e-7 of
+itself, against the same unchanged.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import partial
 from typing import IO, Any, TypeAlias
 
 import jax
@@ -48,18 +51,24 @@ NAMES = (
 WAYS = "--ways"
 """What this script tells itself, to have a place of its own in each process."""
 
+CHANGED = "--changed"
+CHANGE = 1e-7
+
 
 def main(arguments: list[str]) -> None:
     """Print a line for each optimizer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator")
     parser.add_argument("names", nargs="*", metavar="NAME", help="one of each kind, where none is")
+    parser.add_argument(CHANGED, action="store_true", help="of the CPU, by changed gradients")
     parser.add_argument(WAYS, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     names = options.names or list(NAMES)
     if options.ways:
-        _write(names, sys.stdout.buffer)
+        _write(names, CHANGE if options.changed else 0.0, sys.stdout.buffer)
         return
-    with _started(names, {"JAX_PLATFORMS": "cpu"}) as home, _started(names, {}) as away:
+    cpu = {"JAX_PLATFORMS": "cpu"}
+    more, where = ([CHANGED], cpu) if options.changed else ([], {})
+    with _started(names, cpu) as home, _started([*more, *names], where) as away:
         print(f"{_read(away)} against {_read(home)}: the largest difference of a weight")
         print(f"after {STEPS} steps, in parts of the longest way that one went")
         print(f"{'':24}" + "".join(f"{lifting:>11}" for lifting in LIFTINGS))
@@ -67,8 +76,8 @@ def main(arguments: list[str]) -> None:
             print(f"{name:24}{_compared(_read(home), _read(away))}", flush=True)
 
 
-def _started(names: list[str], settings: dict[str, str]) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", __spec__.name, WAYS, *names]
+def _started(arguments: list[str], settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", __spec__.name, WAYS, *arguments]
     return subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE)
 
 
@@ -77,19 +86,19 @@ def _read(process: "subprocess.Popen[bytes]") -> Any:
     return pickle.load(process.stdout)
 
 
-def _write(names: list[str], file: IO[bytes]) -> None:
+def _write(names: list[str], change: float, file: IO[bytes]) -> None:
     """The name of the device, then what is found of each optimizer."""
     warnings.simplefilter("ignore", optc.GroupWarning)
     jax.config.update("jax_default_matmul_precision", "highest")
     pickle.dump(jax.devices()[0].device_kind, file)
     for name in names:
-        pickle.dump(_found(name), file)
+        pickle.dump(_found(name, change), file)
         file.flush()
 
 
-def _found(name: str) -> Found:
+def _found(name: str, change: float) -> Found:
     try:
-        return [_way(name, lifting) for lifting in LIFTINGS]
+        return [_way(name, lifting, change) for lifting in LIFTINGS]
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
 
@@ -102,7 +111,7 @@ def _compared(home: Found, away: Found) -> str:
     return "".join(f"{d:11.1e}" for d in differences)
 
 
-def _way(name: str, lifting: Any) -> Way:
+def _way(name: str, lifting: Any, change: float) -> Way:
     """How the weights of the MLP go on the device of this process."""
     batch_key, label_key, *layer_keys = jax.random.split(jax.random.key(0), 1 + len(SIZES))
     batch = {
@@ -116,7 +125,11 @@ def _way(name: str, lifting: Any) -> Way:
         }
         for key, inputs, outputs in zip(layer_keys, SIZES, SIZES[1:], strict=False)
     ]
-    objective = optc.Objective(outputs=_outputs, loss=_loss, batch_axis=0, sampler=_drawn)
+
+    def outputs(params: Any, batch: Any) -> jax.Array:
+        return _outputs(_changed(params, change), batch) if change else _outputs(params, batch)
+
+    objective = optc.Objective(outputs=outputs, loss=_loss, batch_axis=0, sampler=_drawn)
     optimizer = optc.load(name, lifting=lifting)()
     first = _row(params)
     state = optimizer.init(params, key=jax.random.key(1))
@@ -130,6 +143,23 @@ def _outputs(params: Any, batch: Any) -> jax.Array:
     for layer in params[:-1]:
         x = jnp.tanh(x @ layer["kernel"] + layer["bias"])
     return x @ params[-1]["kernel"] + params[-1]["bias"]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _changed(params: Any, change: float) -> Any:
+    """The weights, whose derivatives are changed by this part of themselves, each by chance."""
+    return params
+
+
+@_changed.defjvp
+def _changed_tangents(change: float, params: Any, tangents: Any) -> Any:
+    leaves, tree = jax.tree.flatten(tangents[0])
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    drawn = [
+        1 + change * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves, strict=True)
+    ]
+    changed = [x * by for x, by in zip(leaves, drawn, strict=True)]
+    return params[0], jax.tree.unflatten(tree, changed)
 
 
 def _loss(outputs: jax.Array, batch: Any) -> jax.Array:

@@ -69,7 +69,7 @@ def break_even(weights: int = 1 << 20) -> None:
     """Packs of tensors of one size against the same tensor by tensor; weights are a tree."""
     print(f"\nthe update of {weights} weights in tensors of one size, and of them packed")
     apart, together = (optc.load("adamw", lifting=way) for way in _WAYS)
-    together.lifting = Lifting("packed", below=weights)
+    together.steps.lifting = Lifting("packed", below=weights)
     variants = {"tensors": apart().transform(), "packed": together().transform()}
     for size in (256, 1024, 4096, SMALL, 2 * SMALL, 4 * SMALL):
         shapes = [jax.ShapeDtypeStruct((size,), jnp.float32)] * (weights // size)

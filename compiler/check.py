@@ -17,6 +17,7 @@ from .lowering.pipeline import lower
 from .recording import recorded
 from .resolve import resolve
 from .rules import check_rules
+from .settings import check_divisions
 from .spec import Spec
 from .structure import check_structure, observed_names
 from .variants import whole
@@ -60,6 +61,7 @@ def lowered(
     if not report.has_errors:
         for spec, draft in zip(specs, drafts, strict=True):
             lint(spec, draft, report)
+            check_divisions(draft, located, report)
     return drafts
 
 

@@ -28,6 +28,9 @@ OPERATORS = {
 NAMED = {"pi": 3.141592653589793, "inf": float("inf")}
 """Constants with a name."""
 
+DECIDED = {"and": False, "or": True}
+"""What settles a condition that two are joined to: the second is then not asked, as in Python."""
+
 _OF_TEXTS = (OPS["eq"].scalar, OPS["ne"].scalar)
 
 LIMIT = 1e300
@@ -93,6 +96,10 @@ def value_of(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
         (literal,) = term.arguments
         assert not isinstance(literal, Term)
         return literal
+    if term.op in DECIDED:
+        left, right = term.terms
+        decided = value_of(left, bound)
+        return decided if bool(decided) is DECIDED[term.op] else value_of(right, bound)
     meaning = OPS[term.op].scalar
     assert meaning is not None
     value: Scalar = meaning(*(value_of(each, bound) for each in term.terms))
@@ -100,7 +107,7 @@ def value_of(term: Term, bound: Mapping[str, Scalar]) -> Scalar:
 
 
 def known_value(term: Term, bound: Mapping[str, Scalar]) -> Scalar | None:
-    """The same, or None where a hyperparameter has no value, or the term has none."""
+    """The same, or None where a hyperparameter has no value, or the term has none, as a shape."""
     if term.op == "literal":
         (literal,) = term.arguments
         assert not isinstance(literal, Term)
@@ -109,9 +116,18 @@ def known_value(term: Term, bound: Mapping[str, Scalar]) -> Scalar | None:
         return bound.get(str(term.arguments[0]))
     operands = [known_value(inner, bound) for inner in term.terms]
     known = [x for x in operands if x is not None]
-    meaning = OPS[term.op].scalar
-    assert meaning is not None
-    return apply(meaning, *known) if len(known) == len(operands) else None
+    meaning = OPS[term.op].scalar if term.op in OPS else None
+    return apply(meaning, *known) if meaning and len(known) == len(operands) else None
+
+
+def zero_division(term: Term, bound: Mapping[str, Scalar]) -> Term | None:
+    """The part of a term that divides by zero where hyperparameters have these values, if one."""
+    settled = term.op in DECIDED and known_value(term.terms[0], bound) is DECIDED[term.op]
+    for inner in term.terms[: 1 if settled else None]:
+        if (found := zero_division(inner, bound)) is not None:
+            return found
+    divides = term.op in ("div", "mod") and known_value(term.terms[1], bound) == 0
+    return term if divides else None
 
 
 def _call(

@@ -5,12 +5,9 @@ graphs starts here, and does not import what prints them.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ..grammar import syntax
-from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError, declare, did_you_mean
-from ..grammar.parse import parse
-from ..grammar.source import Span
+from ..grammar.diagnostic import Diagnostic, Diagnostics, SpecError
 from .allow import without_allowed
 from .budget.places import places, started
 from .check import chosen, lowered
@@ -18,21 +15,14 @@ from .coverage import bounds
 from .freeze import freeze
 from .graph import Graph
 from .locate import Located
-from .lowering.draft import Draft
-from .parameters import OUT_OF_RANGE, Bounds
 from .passes import SIMPLIFYING
 from .passes.contracts import remaining
 from .questions import Times, questions
 from .rearrange import words
 from .records import BYTES, TRUE, Hyperparameter, Scalar, Slot, Term
+from .settings import with_settings
 from .types import Dims, lengths
 from .verify import verify
-
-UNKNOWN_SETTING = declare(
-    "unknown-setting",
-    "a value is set that the optimizer does not have",
-    """`--set NAME=VALUE` gives a hyperparameter of the optimizer another default.""",
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,7 @@ def lowered_graph(
     report = Diagnostics()
     draft = chosen(located, lowered(located, report, observe), report)
     if draft is not None and not report.has_errors:
-        draft = _with_settings(draft, settings or {}, located, report)
+        draft = with_settings(draft, settings or {}, located, report)
     findings = without_allowed(report, located.source).sorted()
     if draft is None or report.has_errors:
         raise SpecError(findings)
@@ -147,51 +137,3 @@ def _condition(graph: Graph, number: int) -> Term:
         # It is asked of the view, whose shape is not the tensor's.
         asked = Term("viewed", (words(domain.view), asked))
     return Term("and", (_condition(graph, domain.parent), asked)) if number else asked
-
-
-def _with_settings(
-    draft: Draft, settings: Mapping[str, Scalar], located: Located, report: Diagnostics
-) -> Draft:
-    known = {h.name: h for h in draft.hyperparameters}
-    for name, value in settings.items():
-        if name not in known:
-            help = did_you_mean(name, known)
-            message = f"`{draft.name}` has no hyperparameter `{name}`"
-            report.add(UNKNOWN_SETTING.at(_declared(located, draft.name), message, help=help))
-            continue
-        declared = known[name]
-        problem = _misfit(declared, value)
-        if problem:
-            span = _declared(located, draft.name, name)
-            report.add(OUT_OF_RANGE.at(span, f"`{name}` is {value}; it {problem}"))
-            continue
-        fitted = float(value) if declared.kind == "float" else value
-        known[name] = replace(declared, default=fitted, derived=None)
-    return replace(draft, hyperparameters=tuple(known.values()))
-
-
-def _declared(located: Located, optimizer: str, parameter: str | None = None) -> Span:
-    """Where a parameter of an optimizer is declared, or the optimizer where it is inherited."""
-    items = parse(located.source, Diagnostics()).items
-    named = (i for i in items if isinstance(i, syntax.OptimizerDecl | syntax.VariantDecl))
-    decl = next(item for item in named if item.name.id == optimizer)
-    params = (param.name.span for param in decl.params if param.name.id == parameter)
-    return next(params, decl.name.span)
-
-
-def _misfit(declared: Hyperparameter, value: Scalar) -> str | None:
-    """What is asked of a value that does not fit its hyperparameter."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    match declared.kind:
-        case "float" if not is_number:
-            return "must be a number"
-        case "int" if not isinstance(value, int) or isinstance(value, bool):
-            return "must be an integer"
-        case "bool" if not isinstance(value, bool):
-            return "must be true or false"
-        case "str" if not isinstance(value, str):
-            return "must be a text"
-    limits = Bounds(declared.low, declared.high, declared.low_open, declared.high_open)
-    if is_number and not limits.admits(float(value)):
-        return limits.phrase()
-    return None

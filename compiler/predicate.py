@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from ..grammar import syntax
 from ..grammar.diagnostic import Diagnostics, declare, did_you_mean
-from .constants import OPERATORS, value_of
+from .constants import DECIDED, OPERATORS, value_of, zero_division
 from .op import CALL
 from .ops import OPS
 from .quoting import quoted
@@ -230,9 +230,9 @@ def bound(condition: Term, values: Mapping[str, Scalar]) -> Term:
     if not condition.terms:
         return condition
     terms = tuple(bound(term, values) for term in condition.terms)
-    if all(term.op == "literal" for term in terms):
-        return Term("literal", (value_of(Term(condition.op, terms), {}),))
-    return Term(condition.op, terms)
+    whole = Term(condition.op, terms)
+    is_known = all(term.op == "literal" for term in terms) and zero_division(whole, {}) is None
+    return Term("literal", (value_of(whole, {}),)) if is_known else whole
 
 
 def parameters(condition: Term) -> tuple[str, ...]:
@@ -264,9 +264,9 @@ def _function(term: Term) -> Callable[[Mapping[str, Scalar]], Scalar]:
         text, pattern = (_function(inner) for inner in term.terms)
         search = re.compile(str(pattern({}))).search
         return lambda tensor: search(str(text(tensor))) is not None
-    if term.op in ("and", "or"):
+    if term.op in DECIDED:
         # What a group asks stands before what earlier groups ask, and mostly settles it.
-        decides = term.op == "or"
+        decides = DECIDED[term.op]
         parts = [_function(part) for part in _parts(term, term.op)]
 
         def joined(tensor: Mapping[str, Scalar]) -> bool:
@@ -302,6 +302,10 @@ def _value(term: Term, tensor: Mapping[str, Scalar]) -> Scalar:
         return literal
     if term.op in TENSOR_NAMES:
         return tensor[term.op]
+    if term.op in DECIDED:
+        left, right = term.terms
+        decided = bool(_value(left, tensor))
+        return decided if decided is DECIDED[term.op] else _value(right, tensor)
     values = [_value(a, tensor) for a in term.terms]
     if term.op == "matches":
         return re.search(str(values[1]), str(values[0])) is not None

@@ -15,6 +15,8 @@ tensor counts as one of the weights, and what is smaller counts nothing.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from .graph import Graph, Node, index
 from .ops import OPS
@@ -82,7 +84,12 @@ class _Kernels:
         self.results = {id for o, id in outputs if o.role != "step" and self._is_large(id)}
         self.stored: set[int] = set()
         self.makers: dict[int, set[int]] = {}
+        # Sets of values as bits, since there are two for each value.
+        self.places = {node.id: 1 << place for place, node in enumerate(self.order)}
+        self.after: dict[int, int] = {}
+        self.behind: dict[int, int] = {}
         for node in reversed(self.order):
+            self._look_ahead(node)
             if self._is_work(node):
                 self.makers[node.id] = self._makers(node)
         inputs = (n.id for n in self.order if n.op == "input" and n["name"] == "w")
@@ -140,19 +147,17 @@ class _Kernels:
 
     def _is_behind_itself(self, node: Node) -> bool:
         """Whether a user of a value also waits for another kernel that is made of it."""
-        ends = [(user, self._is_end(user)) for user in self.users[node.id]]
-        seen: set[tuple[int, bool]] = set()
-        behind: set[int] = set()
-        while ends:
-            at, crossed = ends.pop()
-            for user in self.users[at.id]:
-                found = user.id, crossed or self._is_end(user)
-                if crossed:
-                    behind.add(user.id)
-                if found not in seen:
-                    seen.add(found)
-                    ends.append((user, found[1]))
-        return any(user.id in behind for user in self.users[node.id])
+        users = reduce(or_, (self.places[user.id] for user in self.users[node.id]), 0)
+        return bool(users & self.behind[node.id])
+
+    def _look_ahead(self, node: Node) -> None:
+        """What is made of a value, `after` it, and what of that waits for an end, `behind` it."""
+        after = behind = 0
+        for user in self.users[node.id]:
+            beyond = self.after[user.id]
+            after |= self.places[user.id] | beyond
+            behind |= beyond if self._is_end(user) else self.behind[user.id]
+        self.after[node.id], self.behind[node.id] = after, behind
 
     def _is_end(self, node: Node) -> bool:
         """Whether a kernel ends with a value, or something else than a kernel makes it."""

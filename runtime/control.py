@@ -7,7 +7,8 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental.layout import Layout, with_layout_constraint
+
+from .rows import by_rows
 
 _Loop: TypeAlias = tuple[jax.Array, tuple[Any, ...]]
 _Kept = TypeVar("_Kept")
@@ -63,7 +64,7 @@ def in_place(
     given = (*given, *around)
 
     def laid(kept: _Kept, *given: Any) -> _Kept:
-        found: _Kept = _by_rows(fresh(kept, *_by_rows(given)))
+        found: _Kept = by_rows(fresh(kept, *by_rows(given)))
         return found
 
     def looped(condition: jax.Array, kept: _Kept, *given: Any) -> _Kept:
@@ -81,15 +82,6 @@ def in_place(
     changed.defjvp(partial(jax.jvp, chosen))
     found: _Kept = changed(_waiting(condition, after), kept, *given)
     return found
-
-
-def _by_rows(arrays: Any) -> Any:
-    """The same, laid out as arguments are; what LAPACK takes and gives lies by columns.
-
-    Else a loop has all by columns, and is given copies in each step, and gives some.
-    """
-    layouts = jax.tree.map(lambda x: Layout(tuple(range(x.ndim))), arrays)
-    return with_layout_constraint(arrays, layouts)  # type: ignore[no-untyped-call]  # jax has none
 
 
 def _waiting(condition: jax.Array, values: Sequence[jax.Array]) -> jax.Array:

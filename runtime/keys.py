@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding
 
-from .multi_output import is_allowed
+from .multi_output import flags, is_allowed
 from .tree import PyTree, path_text
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -86,8 +86,7 @@ def _hardware(devices: Sequence[jax.Device]) -> tuple[object, ...]:
     client = devices[0].client
     backend = (jax.default_backend(), jax.device_count(), jax.process_count())
     kinds = [(device.device_kind, device.id) for device in devices]
-    options = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
-    told = (*options, is_allowed())
+    told = (flags(), os.environ.get("LIBTPU_INIT_ARGS"), is_allowed())
     return (*backend, client.platform, client.platform_version, kinds, told, _processor())
 
 

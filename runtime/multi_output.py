@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +37,7 @@ def configure(*, multi_output: bool) -> None:
     if multi_output and not prefer():
         raise RuntimeError(
             "XLA makes no kernels of several results here: it reads its options once, when JAX "
-            "starts. Call `optc.configure` before the first array, or start Python with "
-            f"XLA_FLAGS={_FLAG}{OPTION}=true"
+            f"starts. {_advice()}"
         )
 
 
@@ -47,8 +47,13 @@ def is_allowed() -> bool:
 
 
 def prefer() -> bool:
-    """Set the option where that is still possible; whether it is in force, if this is a CPU."""
+    """Set the option where that is still possible; whether it is in force, if this is a CPU.
+
+    Flags in a file are the caller's.
+    """
     before = os.environ.get("XLA_FLAGS")
+    if _names_file(before or ""):
+        return jax.default_backend() != "cpu" or in_force()
     os.environ["XLA_FLAGS"] = with_option(before or "")
     if jax.default_backend() != "cpu" or in_force():
         return True
@@ -63,7 +68,7 @@ def prefer() -> bool:
 
 def with_option(flags: str) -> str:
     """Flags of XLA with the option among them. Raises ValueError for the name of a file."""
-    if flags and not flags.lstrip().startswith("-"):
+    if _names_file(flags):
         raise ValueError(f"XLA_FLAGS names a file, {flags!r}: add {_FLAG}{OPTION}=true to that")
     others = [flag for flag in flags.split() if not flag.startswith(_FLAG)]
     given = [flag.removeprefix(_FLAG) for flag in flags.split() if flag.startswith(_FLAG)]
@@ -71,10 +76,32 @@ def with_option(flags: str) -> str:
     return " ".join([*others, _FLAG + ",".join([*extra, f"{OPTION}=true"])])
 
 
+def flags() -> str:
+    """What XLA is told: its flags, or the text of the file that is named in their place."""
+    told = os.environ.get("XLA_FLAGS", "")
+    try:
+        return Path(told).read_text() if _names_file(told) else told
+    except (OSError, ValueError):
+        return ""
+
+
+def _names_file(told: str) -> bool:
+    return bool(told.strip()) and not told.lstrip().startswith("-")
+
+
+def _advice() -> str:
+    if _names_file(os.environ.get("XLA_FLAGS", "")):
+        return f"Add {_FLAG}{OPTION}=true to the file that XLA_FLAGS names"
+    return (
+        "Call `optc.configure` before the first array, or start Python with "
+        f"XLA_FLAGS={_FLAG}{OPTION}=true"
+    )
+
+
 @cache
 def in_force() -> bool:
     """Whether XLA makes one kernel of several results, by what a sample accesses."""
-    if OPTION not in os.environ.get("XLA_FLAGS", "") or jax.default_backend() != "cpu":
+    if OPTION not in flags() or jax.default_backend() != "cpu":
         return False
 
     def sample(t: jax.Array, g: jax.Array, trace: jax.Array) -> tuple[jax.Array, jax.Array]:

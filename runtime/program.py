@@ -10,30 +10,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .border import apart, arranged, enter, leave, next_weights, read, reported
-from .devices import along, are_shared, on_their_mesh, placed_like
-from .executables import Kept, Results
+from .border import arranged, enter, leave, read
+from .executables import Kept
 from .field import Field, scalar_dtype
 from .functions import Functions
-from .gradients import applied, check_given
+from .gradients import check_given
 from .groups import Group, GroupTable, Limited, group_table, prove
 from .hyperparameters import Hyperparameter, Value, as_scalar, bind, check_names
 from .joined import Joined, joined
-from .lifting import Kinds, Lifting, Masks, Way, lifted, packed
-from .multi_output import unknown
-from .needs import check_batch, check_inputs, check_objective
-from .objective import Beside, Objective
-from .oracles import Given, Oracles
-from .random import key_data, model_key, wrap_key
-from .skeleton import Skeleton, built, skeleton
-from .state import Layout, Outcome, Report, Slots, State
+from .lifting import Kinds, Lifting, Masks, Way
+from .needs import check_objective
+from .objective import Objective
+from .state import Report, State
+from .steps import Evaluate, Init, Step, Steps
 from .transform import transformation
-from .tree import PyTree, Tree, leaves_of
+from .tree import PyTree, leaves_of
 
-Init: TypeAlias = Callable[[Field, Mapping[str, Value]], Slots]
-Step: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value], Oracles], Outcome]
 Check: TypeAlias = Callable[[Mapping[str, Value]], None]
-Evaluate: TypeAlias = Callable[[Field, Slots, jax.Array, Mapping[str, Value]], Field]
 
 
 class Program:
@@ -83,18 +76,22 @@ class Program:
         self.requested = tuple(requested)
         self.declared_groups = tuple(groups)
         self.limited = tuple(limited)
-        self.lifting = Lifting(lifting)
         self.source_file = source_file
         self.__doc__ = doc
-        self._init = init
+        self.steps = Steps(
+            name,
+            init,
+            step,
+            evaluate,
+            asked_by=self.asked_by,
+            floats=(p.name for p in self.hyperparameters.values() if not p.static),
+            random=random,
+            kinds=Kinds(matrices, sets, packs, whole),
+            lifting=Lifting(lifting),
+        )
         self._step = step
-        self._evaluate = evaluate
         self._check = check
-        self._kinds = Kinds(matrices, sets, packs, whole)
         self._source: str | None = None
-        self._functions = Functions()
-        self._layouts: dict[Any, Layout] = {}
-        self._lifted: dict[Any, Tree] = {}
 
     def __call__(self, **values: Value) -> "Optimizer":
         """The optimizer with these hyperparameters, the others at their defaults.
@@ -146,7 +143,7 @@ class Program:
         axis: str | None = None,
     ) -> Self:
         """The program after its work is lifted in another way; None keeps what there is."""
-        self.lifting = Lifting(way or self.lifting.way, mesh, axis)
+        self.steps.lifting = Lifting(way or self.steps.lifting.way, mesh, axis)
         return self
 
     def keep(self, store: Kept, source: str = "") -> Self:
@@ -154,198 +151,8 @@ class Program:
 
         `source` is the text of its module, if there is nothing else that the program is made of.
         """
-        self._functions = Functions(store, source)
+        self.steps.functions = Functions(store, source)
         return self
-
-    def lifted(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
-        """The places that the weights have in a step: each its own, or one for several."""
-        key = tree, self.lifting, *static.values()
-        if key not in self._lifted:
-            self._lifted[key] = lifted(tree, static, self.lifting, self._kinds)
-        return self._lifted[key]
-
-    def packed(self, tree: Tree, static: Mapping[str, Value]) -> Tree:
-        """The places of packed weights: each its own, or one for several small tensors."""
-        return packed(tree.plain, static, self.lifting, self._kinds)
-
-    def fresh_slots(self, w: Field, h: Mapping[str, Value]) -> Slots:
-        """The slots of a fresh state, as the state keeps them."""
-        slots = jax.tree.map(partial(_beside, w), self._init(w, h), is_leaf=_is_field)
-        return self._keep_layout(slots, w.tree, h).leave(slots)
-
-    def fresh(
-        self,
-        params: PyTree,
-        static: dict[str, Value],
-        floats: dict[str, jax.Array],
-        key: jax.Array | None,
-    ) -> State:
-        """The state before the first step, with these hyperparameters."""
-        given = read(params)
-        w = enter(given, partial(self.lifted, static=static))
-        slots = apart(self.fresh_slots(w, static | floats), (params, floats))
-        drawn = self.random or key is not None
-        data = key_data(key) if drawn else None
-        state = State(jnp.zeros((), jnp.int32), floats, data, slots)
-        placed: State = on_their_mesh(state, given.tensors)
-        return placed
-
-    def start(
-        self,
-        params: PyTree,
-        static: dict[str, Value],
-        floats: dict[str, jax.Array],
-        key: jax.Array | None,
-    ) -> State:
-        """The same, in one jitted function where executables are kept.
-
-        On several devices it is made as ever: there XLA would choose where slots lie.
-        """
-        if not self._functions.are_kept or are_shared(params):
-            return self.fresh(params, static, floats, key)
-        state: State = self.jitted_init(static)(params, floats, key)
-        return state._replace(slots=apart(state.slots, (params, floats)))
-
-    def advance(
-        self,
-        w: Field,
-        state: State,
-        objective: Objective | None,
-        batch: PyTree,
-        *,
-        static: dict[str, Value],
-        key: jax.Array | None = None,
-        model_state: PyTree = None,
-        given: Given | None = None,
-        unavailable: str = "",
-        form: Tree | None = None,
-    ) -> tuple[Outcome, State, Oracles]:
-        """One step: its outcome, the state after it, and the oracles that it asked.
-
-        `form` are the places in which the caller has the weights.
-
-        `key` is the model's; without one a model that takes a key gets one from the state's, which
-        then moves on: each call has another, also one that a guard holds back or that accumulates.
-        """
-        self.check_state(state)
-        h = static | state.hyperparameters
-        layout = self.layout(w, h)
-        own = None if state.key is None else jax.random.fold_in(wrap_key(state.key), state.count)
-        if objective is not None and objective.key and key is None:
-            key, moved_on = model_key(state.key)
-            state = state._replace(key=moved_on)
-        oracles = Oracles(
-            w,
-            objective,
-            batch,
-            key=own,
-            model_key=key,
-            model_state=model_state,
-            given=given,
-            unavailable=unavailable,
-            needs=self.asked_by,
-            form=form,
-        )
-        # As wide as the floats, since jax divides an int32 into a float32 under x64 too.
-        t = (state.count + 1).astype(jnp.result_type(int))
-        with unknown(state.count):
-            outcome = self._step(w, layout.enter(state.slots), t, h, oracles)
-        count = state.count + (1 if outcome.applied is None else outcome.applied)
-        slots = jax.tree.map(placed_like, state.slots, layout.leave(outcome.slots))
-        after = state._replace(count=count, slots=slots)
-        return outcome, after, oracles
-
-    def evaluation_weights(self, w: Field, state: State, static: dict[str, Value]) -> Field:
-        """The weights to evaluate with."""
-        self.check_state(state)
-        if self._evaluate is None:
-            return w
-        h = static | state.hyperparameters
-        slots = self.layout(w, h).enter(state.slots)
-        return self._evaluate(w, slots, state.count, h)
-
-    def check_state(self, state: State) -> None:
-        """Raise TypeError for what is no state, ValueError for that of another optimizer."""
-        if not isinstance(state, State):
-            raise TypeError(
-                f"`state` is a {type(state).__name__}; it must come from `init` of this optimizer"
-            )
-        names = {name for name, p in self.hyperparameters.items() if not p.static}
-        if state.hyperparameters.keys() != names:
-            raise ValueError(
-                f"the state is not of the optimizer `{self.name}`: its hyperparameters are "
-                f"{sorted(state.hyperparameters)}, not {sorted(names)}"
-            )
-
-    def jitted(self, static: dict[str, Value]) -> Callable[..., Any]:
-        """The jitted step for some static hyperparameters: one for each combination of them."""
-
-        def step(
-            params: PyTree,
-            state: State,
-            batch: PyTree,
-            objective: Objective,
-            key: jax.Array | None,
-            model_state: PyTree,
-        ) -> tuple[PyTree, State, Report]:
-            return _update(self, static, params, state, batch, objective, key, model_state)
-
-        return self._functions.jitted(
-            step, self.name, (self.lifting, static), static=3, donated=(0, 1)
-        )
-
-    def jitted_apply(self, static: dict[str, Value]) -> Callable[..., Any]:
-        """The jitted step of given gradients, likewise."""
-
-        def apply(
-            params: PyTree, state: State, grads: PyTree, value: jax.Array | None
-        ) -> tuple[PyTree, State, Report]:
-            lift = partial(self.lifted, static=static)
-            return applied(partial(self.advance, static=static), lift, params, state, grads, value)
-
-        return self._functions.jitted(
-            apply,
-            f"{self.name}_apply",
-            (self.lifting, static),
-            results=Results(
-                rest=lambda given, after: after[2],
-                tree=lambda given, report: (given[0], given[1], report),
-            ),
-            donated=(0, 1),
-        )
-
-    def jitted_init(self, static: dict[str, Value]) -> Callable[..., Any]:
-        """The jitted function of weights, float hyperparameters and key that makes a state."""
-
-        def init(params: PyTree, floats: dict[str, jax.Array], key: jax.Array | None) -> State:
-            return self.fresh(params, static, floats, key)
-
-        def tree(given: tuple[Any, ...], told: Skeleton) -> PyTree:
-            return jax.eval_shape(init, *given) if told is None else built(told, *given[:2])
-
-        return self._functions.jitted(
-            init,
-            f"{self.name}_init",
-            (self.lifting, static),
-            results=Results(rest=lambda given, state: skeleton(state, given[0]), tree=tree),
-        )
-
-    def layout(self, w: Field, h: Mapping[str, Value]) -> Layout:
-        """The layout of the slots for these weights: known from `init`, or found by tracing it."""
-        tree = w.tree
-        known = self._layouts.get(_layout_key(tree, h))
-        if known is not None:
-            return known
-        floats = {name: value for name, value in h.items() if hasattr(value, "dtype")}
-        slots = jax.eval_shape(
-            lambda tensors, floats: self._init(Field(tensors, tree), {**h, **floats}),
-            w.like,
-            floats,
-        )
-        return self._keep_layout(slots, tree, h)
-
-    def _keep_layout(self, slots: Slots, tree: Tree, h: Mapping[str, Value]) -> Layout:
-        return self._layouts.setdefault(_layout_key(tree, h), Layout.of(slots))
 
 
 class Optimizer:
@@ -361,7 +168,7 @@ class Optimizer:
         parameters = program.hyperparameters
         self._static = {name: x for name, x in values.items() if parameters[name].static}
         self._floats = {name: x for name, x in values.items() if not parameters[name].static}
-        self._lift = partial(program.lifted, static=self._static)
+        self._lift = partial(program.steps.lifted, static=self._static)
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
@@ -377,7 +184,7 @@ class Optimizer:
         """
         prove(self.groups(params))
         floats = {name: as_scalar(value) for name, value in self._floats.items()}
-        return self.program.start(params, self._static, floats, key)
+        return self.program.steps.start(params, self._static, floats, key)
 
     def groups(self, params: PyTree) -> GroupTable:
         """Where each tensor of some weights goes; `params` may be shapes only."""
@@ -390,7 +197,7 @@ class Optimizer:
         this form: so weights stay packed from step to step, and only the objective sees a tree.
         """
         given = read(params)
-        return joined(arranged(given, self.program.packed(given.tree, self._static)))
+        return joined(arranged(given, self.program.steps.packed(given.tree, self._static)))
 
     def step(
         self,
@@ -409,9 +216,9 @@ class Optimizer:
         `key` is for an objective that takes one, in the place of one from the state;
         `model_state` for one that has it, and the report has the next.
         """
-        self.program.check_state(state)
+        self.program.steps.check_state(state)
         check_objective(objective, self.program.asked_by)
-        jitted = self.program.jitted(self._static)
+        jitted = self.program.steps.jitted(self._static)
         try:
             after: tuple[PyTree, State, Report] = jitted(
                 params, state, batch, objective, key, model_state
@@ -431,11 +238,11 @@ class Optimizer:
         without it. `params` and `state` are donated, as by `step`. For programs that ask for
         nothing else; raises ValueError for others, naming what they ask for.
         """
-        self.program.check_state(state)
+        self.program.steps.check_state(state)
         check_given(self.program.asked_by, value)
         loss = None if value is None else jnp.asarray(value, scalar_dtype())
         try:
-            after: tuple[PyTree, State, Report] = self.program.jitted_apply(self._static)(
+            after: tuple[PyTree, State, Report] = self.program.steps.jitted_apply(self._static)(
                 params, state, grads, loss
             )
         except TypeError:
@@ -455,14 +262,15 @@ class Optimizer:
         model_state: PyTree = None,
     ) -> tuple[PyTree, State, Report]:
         """One step as a pure function, for the user's own jit, scan, vmap or shard_map."""
-        static = self._static
-        return _update(self.program, static, params, state, batch, objective, key, model_state)
+        return self.program.steps.update(
+            self._static, params, state, batch, objective, key, model_state
+        )
 
     def evaluation_params(self, params: PyTree, state: State) -> PyTree:
         """The weights to evaluate with: averages where the program keeps them."""
         given = read(params)
         w = enter(given, self._lift)
-        found = self.program.evaluation_weights(w, state, self._static)
+        found = self.program.steps.evaluation_weights(w, state, self._static)
         return leave(arranged(found, given.tree))
 
     def adopt(self, state: State, params: PyTree) -> State:
@@ -470,9 +278,9 @@ class Optimizer:
 
         So a checkpoint of an accelerator goes on where matrices are not stacked, and the other way.
         """
-        self.program.check_state(state)
+        self.program.steps.check_state(state)
         w = enter(read(params), self._lift)
-        layout = self.program.layout(w, self._static | state.hyperparameters)
+        layout = self.program.steps.layout(w, self._static | state.hyperparameters)
         return state._replace(slots=layout.adopt(state.slots))
 
     def set(self, state: State, **values: Value) -> State:
@@ -480,7 +288,7 @@ class Optimizer:
 
         Raises as binding does, and ValueError for a static one.
         """
-        self.program.check_state(state)
+        self.program.steps.check_state(state)
         check_names(self.program.hyperparameters, values)
         changed = dict(state.hyperparameters)
         for name, value in values.items():
@@ -505,60 +313,9 @@ class Optimizer:
 
         def advance(w: Field, state: State, *args: Any, **more: Any) -> Any:
             if arrays:
-                self.program.check_state(state)
+                self.program.steps.check_state(state)
                 now = {name: as_scalar(x) for name, x in arrays.items()}
                 state = state._replace(hyperparameters=state.hyperparameters | now)
-            return self.program.advance(w, state, *args, static=self._static, **more)
+            return self.program.steps.advance(w, state, *args, static=self._static, **more)
 
         return transformation(self.init, advance, self._lift, self.program.asked_by, objective)
-
-
-def _update(
-    program: Program,
-    static: dict[str, Value],
-    params: PyTree,
-    state: State,
-    batch: PyTree,
-    objective: Objective,
-    key: jax.Array | None,
-    model_state: PyTree,
-) -> tuple[PyTree, State, Report]:
-    check_objective(objective, program.asked_by)
-    check_batch(batch, objective)
-    check_inputs(objective, key, model_state)
-    given = read(params)
-    w = enter(given, partial(program.lifted, static=static))
-    outcome, after, oracles = program.advance(
-        w,
-        state,
-        objective,
-        batch,
-        static=static,
-        key=key,
-        model_state=model_state,
-        form=given.tree,
-    )
-    observed = {name: reported(x) for name, x in (outcome.observed or {}).items()}
-    requested = {name: as_scalar(x) for name, x in (outcome.requested or {}).items()}
-    applied = jnp.asarray(True if outcome.applied is None else outcome.applied)
-    beside = oracles.beside or Beside(model_state=model_state)
-    report = Report(outcome.loss, observed, requested, beside.aux, applied, beside.model_state)
-    return leave(next_weights(w, outcome, given.tree)), after, report
-
-
-def _beside(w: Field, slot: Any) -> Any:
-    """A fresh slot on the devices on which the weights lie."""
-    if not isinstance(slot, Field):
-        return slot
-    pairs = zip(w.like, slot.tensors, strict=True)
-    placed = [y if x is None or y is None else along(x, y) for x, y in pairs]
-    return Field(placed, slot.tree, slot.declared)
-
-
-def _is_field(node: Any) -> bool:
-    return isinstance(node, Field)
-
-
-def _layout_key(tree: Tree, h: Mapping[str, Value]) -> Any:
-    static = tuple((name, x) for name, x in h.items() if not hasattr(x, "dtype"))
-    return tree, static, jnp.result_type(float)

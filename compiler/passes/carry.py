@@ -10,11 +10,12 @@ leave reductions, in which each would be read as a tensor: `norm(2 * g)` is `2 *
 Needs: `factor` before, which finds the fewest operations. Guarantees: fewer tensors are written and
 read by the model of `compiler.traffic`, or as many and fewer of them are kept; each term of a sum
 stays within 16 ulps, unless a product of scalars leaves the range of floats. Factors go over sums
-and never over differences, in which something may cancel.
+and never over differences, in which something may cancel. In a step of thousands of operations only
+the first of these values are tried.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..graph import Graph, Node, index, walk
@@ -40,10 +41,15 @@ class _Term:
     under: tuple[int, ...] = ()
 
 
+_WORK = 50_000
+"""Nodes that are looked at for all that is tried. A step of the library takes a fifth of it."""
+
+
 def carry(graph: Graph) -> Graph:
     """See the module's docstring."""
     before = _moved(graph)
-    while better := _better(graph, before):
+    tries = iter(range(_WORK // max(len(graph.step.nodes), 1)))
+    while better := _better(graph, before, tries):
         graph, before = better
     return graph
 
@@ -54,8 +60,13 @@ def _moved(graph: Graph) -> tuple[Moved, ...]:
     return tuple(moved(graph, inside) for inside in ways)
 
 
-def _better(graph: Graph, before: tuple[Moved, ...]) -> tuple[Graph, tuple[Moved, ...]] | None:
-    """The graph with one value spelt out, where this moves less; None where nothing does."""
+def _better(
+    graph: Graph, before: tuple[Moved, ...], tries: Iterator[int]
+) -> tuple[Graph, tuple[Moved, ...]] | None:
+    """The graph with one value spelt out, where this moves less; None where nothing does.
+
+    Each that is looked at is one of the `tries`, and none is looked at without.
+    """
     spelling = _Spelling(graph)
     written = frozenset().union(*(each.written for each in before))
     stored = frozenset().union(*(each.kept for each in before))
@@ -64,8 +75,11 @@ def _better(graph: Graph, before: tuple[Moved, ...]) -> tuple[Graph, tuple[Moved
         kept = spelling.kept_in(node, stored)
         if kept or node.id in written:
             changed = spelling.out(node, kept)
-        now = changed and _moved(changed)
-        if changed and now and _less(now, before):
+        if changed is None:
+            continue
+        if next(tries, None) is None:
+            return None
+        if _less(now := _moved(changed), before):
             return changed, now
     return None
 

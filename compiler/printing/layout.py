@@ -125,9 +125,9 @@ def assigned(targets: Sequence[str], piece: Piece, indent: int) -> list[str]:
     return [f"{tab}(", *rows, *lines(piece, indent, ") = ")]
 
 
-def signature(name: str, parameters: Sequence[str]) -> list[str]:
+def signature(name: str, parameters: Sequence[str], indent: int = 0) -> list[str]:
     """The head of a function definition."""
-    return lines(Group(f"def {name}(", tuple(parameters), "):"), 0)
+    return lines(Group(f"def {name}(", tuple(parameters), "):"), indent)
 
 
 def docstring(text: str) -> list[str]:

@@ -1,20 +1,16 @@
 """Printing main functions: oracles, scalars and control flow between the kernels."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..graph import Node, is_plain_mean
-from ..ops import OPERATORS, OPS
-from ..plan import Block, Kernel, free_values, is_kernel_work
+from ..graph import Node
+from ..plan import Block, Kernel
 from ..predicate import asks_parameters
 from ..quoting import quoted
 from .function import (
-    Function,
     Program,
     assignments,
     bare_tuple,
-    fills,
     stage_comment,
     until_it_fits,
     view_piece,
@@ -32,18 +28,10 @@ from .layout import (
     signature,
     tuple_of,
 )
+from .main_statements import UNPACKED, MainStatements, is_called
 from .statements import Inner, Statement, runs
-from .turns import made_of, turn_in
 
 _READ = 'h["{}"]'
-_UNPACKED = ("parameter", "state")
-_ROLES = {"if": ("do", "skip"), "loop": ("body", "while"), "stagger": ("turn",)}
-"""What the functions are called that a control flow node hands over."""
-
-
-def is_called(node: Node) -> bool:
-    """Whether a node hands a function to the runtime and has one result."""
-    return bool(node.regions) and OPS[node.op].op_class in ("oracle", "spectral")
 
 
 def main_lines(program: Program, block: Block, head: list[str], result: "Result") -> list[str]:
@@ -55,7 +43,7 @@ Result = Callable[[Callable[[int], Piece]], Piece]
 """Makes the returned piece, given the text of each value."""
 
 
-class _MainWriter(Function):
+class _MainWriter(MainStatements):
     def __init__(
         self,
         program: Program,
@@ -64,154 +52,9 @@ class _MainWriter(Function):
         result: Result,
         spilled: set[int],
     ) -> None:
-        super().__init__(program, spilled)
-        self.block = block
+        super().__init__(program, block, spilled)
         self.head = head
         self.result = result
-        self.counts: Counter[int] = Counter()
-        self._count(block)
-        self.variables = {id for id in self._all(block) if self._is_bound(id)}
-        for id, node in self.nodes.items():
-            if node.op == "input":
-                self.names.fix(id, str(node["name"]))
-                self.variables.add(id)
-
-    # ---- what is a variable
-
-    def _all(self, block: Block) -> set[int]:
-        found = set(block.arguments)
-        for step in block.steps:
-            if isinstance(step, Kernel):
-                found |= {*step.results}
-            else:
-                found.add(step)
-                for inner in self.program.plan.inner.get(step, ()):
-                    found |= self._all(inner)
-        return found
-
-    def _count(self, block: Block) -> None:
-        """How often each value is read; what is handed over counts twice, so that it has a name."""
-        self.counts.update(block.results)
-        for step in block.steps:
-            if isinstance(step, Kernel):
-                self.counts.update((*step.fields, *step.scalars) * 2)
-                continue
-            self.counts.update(self.nodes[step].inputs)
-            if self.nodes[step].op == "stagger":
-                self.counts.update([*free_values(self.nodes[step].regions[0])] * 2)
-            for inner in self.program.plan.inner.get(step, ()):
-                self._count(inner)
-
-    def _is_bound(self, id: int) -> bool:
-        node = self.nodes[id]
-        if node.op in ("if", "loop", "stagger", "extern"):
-            return False
-        if node.op in ("item", "point", "argument", *_UNPACKED) or is_called(node):
-            return True
-        if node.op in ("loss", "grad", "outputs", "outputs_grad"):
-            return self.counts[id] > 1
-        if is_kernel_work(node):
-            return True
-        return node.name is not None or id in self.spilled or self.counts[id] > 1
-
-    # ---- statements
-
-    def _statements(self, block: Block, around: tuple[str, ...] = ()) -> list[Statement]:
-        """The statements of a block, in functions of the names `around`."""
-        found: list[Statement] = []
-        for step in block.steps:
-            if isinstance(step, Kernel):
-                found.append(self._kernel(step))
-                continue
-            node = self.nodes[step]
-            if node.regions and not is_plain_mean(node):
-                found.append(self._control(node, block, around, found))
-            elif node.op == "extern":
-                uses = self.leaves(node.inputs)
-                found.append(Statement(self._items(node, block), uses, node.stage, 0, node))
-            elif node.op not in ("item", "input") and step in self.variables:
-                found.append(
-                    Statement(
-                        (step,), self.leaves(node.inputs) | self._masks(node), node.stage, 0, node
-                    )
-                )
-        return found
-
-    def _masks(self, node: Node) -> set[int]:
-        return {-node.type.domain} if node.type.domain and fills(node) else set()
-
-    def _kernel(self, kernel: Kernel) -> Statement:
-        uses = self.leaves((*kernel.fields, *kernel.scalars)) | {-m for m in kernel.masks}
-        stages = {self.nodes[i].stage for i in kernel.nodes}
-        stage = stages.pop() if len(stages) == 1 else -1
-        return Statement(kernel.results, uses, stage, kernel=kernel)
-
-    def _items(self, node: Node, block: Block) -> tuple[int, ...]:
-        """The results of a node that are read, in their order."""
-        items = [
-            step
-            for step in block.steps
-            if not isinstance(step, Kernel)
-            and self.nodes[step].op == "item"
-            and self.nodes[step].inputs[0] == node.id
-        ]
-        return tuple(sorted(items, key=lambda i: int(self.nodes[i]["index"])))
-
-    def _control(
-        self, node: Node, block: Block, around: tuple[str, ...], before: list[Statement]
-    ) -> Statement:
-        one_value = is_called(node)
-        items = (node.id,) if one_value else self._items(node, block)
-        statement = Statement(items, self.leaves(node.inputs), node.stage, 0, node)
-        label = self._label(node, items)
-        roles = _ROLES.get(node.op, ())
-        roles = (("apply", "each") if node.op in OPERATORS else ("each",)) if one_value else roles
-        if node.op == "if" and any(self.program.plan.inner[node.id][1].steps):
-            roles = ("do", "otherwise")
-        for role, inner in zip(roles, self.program.plan.inner[node.id], strict=False):
-            name = self._function_name(f"{role}_{label}", items, around)
-            statements = self._statements(inner, (*around, name))
-            arguments = inner.arguments
-            used = self.leaves(inner.results).union(*(s.uses for s in statements))
-            used -= {i for s in statements for i in s.defines} | set(arguments)
-            inline = self._is_static(statement)
-            own = Inner(name, arguments, statements, inner.results, used, inline)
-            statement.inner.append(own)
-            statement.uses |= used
-        turn = node if node.op == "stagger" else self._turn_in(node)
-        if turn is not None:
-            kernels = [s.kernel for s in before if s.kernel is not None]
-            statement.after = made_of(turn.inputs[2:], kernels, self.nodes)
-            statement.uses |= set(statement.after)
-        return statement
-
-    def _turn_in(self, node: Node) -> Node | None:
-        return turn_in(node, self.program.plan)
-
-    def _is_direct(self, node: Node) -> bool:
-        """Whether staggered work is one kernel and nothing else, and needs no function around."""
-        (block,) = self.program.plan.inner[node.id]
-        kernels = [step for step in block.steps if isinstance(step, Kernel)]
-        return len(kernels) == len(block.steps) == 1 and kernels[0].results == block.results
-
-    def _function_name(self, wanted: str, items: tuple[int, ...], around: tuple[str, ...]) -> str:
-        """What a nested function is called: not as one that it is in, nor as a variable."""
-        if wanted in around and items:
-            wanted = f"{wanted}_{self.program.hints[items[0]]}"
-        name, count = wanted, 1
-        while name in around:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.names.reserve(name)
-        return name
-
-    def _label(self, node: Node, items: tuple[int, ...]) -> str:
-        if node.stage >= 0:
-            label = self.program.graph.stages[node.stage].label
-            return label.removeprefix("observe ").removeprefix("request ").replace(".", "_")
-        return self.program.hints[items[0]] if items else "check"
-
-    # ---- text
 
     def write(self) -> tuple[list[str], int | None]:
         statements = self._statements(self.block)
@@ -221,12 +64,12 @@ class _MainWriter(Function):
         masks = sorted(-id for id in reads if id < 0)
         constants = self._constants(every)
         self.variables |= set(constants)
-        unpacked = [id for id in self.nodes if id in reads and self.nodes[id].op in _UNPACKED]
+        unpacked = [id for id in self.nodes if id in reads and self.nodes[id].op in UNPACKED]
         inputs = [id for id, node in self.nodes.items() if node.op == "input"]
         # Each region has a node for `w`: that of this function must be the one that holds the name.
         inputs.sort(key=lambda id: id not in reads)
         given = (*inputs, *(-m for m in self._with_parents(masks)), *unpacked, *constants)
-        statements = [s for s in statements if s.node is None or s.node.op not in _UNPACKED]
+        statements = [s for s in statements if s.node is None or s.node.op not in UNPACKED]
         keep = end | {-m for m in masks} | set(constants)
         self.names.assign(statements, keep, given)
         rows = [*self.head]
@@ -320,10 +163,6 @@ class _MainWriter(Function):
                 spaced = bool(rows) and not (place == 0 and note and opens_def)
                 rows += self._statement(statement, indent, shown, spaced)
         return rows
-
-    def _is_static(self, statement: Statement) -> bool:
-        node = statement.node
-        return node is not None and node.op == "if" and self.nodes[node.inputs[0]].type.static
 
     def _statement(
         self, statement: Statement, indent: int, shown: set[int], spaced: bool
@@ -420,7 +259,7 @@ class _MainWriter(Function):
     ) -> list[str]:
         """A nested function."""
         rows = [""] if spaced else []
-        rows += [INDENT * indent + row for row in signature(inner.name, parameters)]
+        rows += signature(inner.name, parameters, indent)
         rows += self._text(inner.statements, indent + 1, set(shown), node.stage)
         results = [self.expressions.operand(i) for i in inner.results]
         carries = node.op == "loop" and not inner.name.startswith("while")
@@ -482,6 +321,12 @@ class _MainWriter(Function):
             rows = self._nested(inner, node, given, indent, shown, spaced)
         olds = kept[0] if len(kept) == 1 else tuple_of(kept)
         return rows, [period, count, olds, function, *given]
+
+    def _is_direct(self, node: Node) -> bool:
+        """Whether staggered work is one kernel and nothing else, and needs no function around."""
+        (block,) = self.program.plan.inner[node.id]
+        kernels = [step for step in block.steps if isinstance(step, Kernel)]
+        return len(kernels) == len(block.steps) == 1 and kernels[0].results == block.results
 
     def _given(self, inner: Inner) -> list[str]:
         """The fields and sets that a nested function reads, as what it takes."""

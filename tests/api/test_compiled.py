@@ -187,7 +187,10 @@ def test_what_a_step_asks_about_and_the_answers_are_a_part_of_the_least():
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("sso", "sso.* asks for `outputs`, which only a model"), ("lbfgs", "in a loop or a choice")],
+    [
+        ("sso", "sso.* asks for `outputs`, which only a model"),
+        ("lbfgs", "lbfgs.* asks for `grad` in a loop or a choice"),
+    ],
 )
 def test_a_step_whose_questions_only_a_model_answers_is_refused(name, why):
     with pytest.raises(NoStepError, match=why):

@@ -189,7 +189,7 @@ def test_a_program_has_as_many_products_for_ten_layers_as_for_thirty(way):
 def test_a_stacked_state_is_donated(stacked, params):
     optimizer = stacked()
     state = optimizer.init(params)
-    step = stacked.jitted({})
+    step = stacked.steps.jitted({})
     compiled = step.lower(params, state, BATCH, OBJECTIVE, None, None).compile()
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((params, state)))
     assert compiled.memory_analysis().alias_size_in_bytes >= size

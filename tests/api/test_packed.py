@@ -184,7 +184,7 @@ def test_given_gradients_step_packed_weights(packed, params):
 def test_packs_are_donated(packed, params):
     vectors = packed.pack(params)
     state = packed.init(vectors)
-    step = packed.program.jitted({"limit": 2})
+    step = packed.program.steps.jitted({"limit": 2})
     compiled = step.lower(vectors, state, BATCH, OBJECTIVE, None, None).compile()
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((vectors, state)))
     assert compiled.memory_analysis().alias_size_in_bytes >= size

@@ -118,6 +118,19 @@ def test_tensors_that_are_alike_are_folded_unless_all_are_asked_for(optc, small)
     assert " x 12" not in out
 
 
+def test_a_value_with_which_a_condition_divides_by_zero_is_refused(optc, tmp_path):
+    spec = tmp_path / "odd.opt"
+    rule = "when 10 % k == 1 { state m = zeros(g)  m <- m + g  return m } else { return g }"
+    spec.write_text(
+        f"rule precondition odd(k: int) {{ {rule} }}\n"
+        "optimizer one(k: int = 3) { precondition odd(k)  tune step 0.1 }"
+    )
+    assert optc("plan", spec, "--params", "mlp", "--set", "k=3")[0] == 0
+    code, out, err = optc("plan", spec, "--params", "mlp", "--set", "k=0")
+    assert (code, out) == (1, "")
+    assert "error[out-of-range]: `k` is 0, and `10 % k` divides by zero" in err
+
+
 def test_a_tensor_in_no_group_and_a_broken_assertion_end_with_1(optc, tmp_path, small):
     spec = tmp_path / "grouped.opt"
     spec.write_text(GROUPED, encoding="utf-8")

@@ -12,12 +12,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import optax
-from tried import FAST as FAST
-from tried import Asked as Asked
-from tried import Model as Model
-from tried import bowl as bowl
-from tried import net as net
-from tried import spiked as spiked
+from tried import FAST, Asked, Model, net
 
 from optc import runtime as rt
 from optc.api.programs import run

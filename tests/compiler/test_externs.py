@@ -11,8 +11,9 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
-from agreement import agree, located, mistakes, net, specimen
+from agreement import agree, located, mistakes, specimen
 from jax import lax
+from tried import net
 
 import optc
 from optc.compiler.check import check

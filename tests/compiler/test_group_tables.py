@@ -5,7 +5,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from agreement import agree, bowl, specimen
+from agreement import agree, specimen
+from tried import bowl
 
 import optc
 from optc.compiler.budget.members import Members

@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from agreement import agree, bowl, graph_of, mistakes
+from agreement import agree, graph_of, mistakes
 from specimens import SPECIMENS
+from tried import bowl
 
 from optc import runtime as rt
 from optc.compiler import matrices

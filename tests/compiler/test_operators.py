@@ -1,7 +1,8 @@
 """Spectra and traces of operators: the interpreter, the printed program, and dense matrices."""
 
 import numpy as np
-from agreement import agree, interpret, net, specimen
+from agreement import agree, interpret, specimen
+from tried import net
 
 from optc.compiler.budget.budget import budget
 from optc.compiler.budget.tensors import Tensor, Tree

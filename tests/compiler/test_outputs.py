@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import agree, bowl, mistakes, net, specimen
+from agreement import agree, mistakes, specimen
+from tried import bowl, net
 
 import optc
 from optc.runtime.outputs import check_outputs

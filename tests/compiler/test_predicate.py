@@ -211,6 +211,20 @@ def test_a_predicate_may_be_about_sums_and_products_of_int_parameters(rank, most
     assert holds(bound(clipped.predicate, {"rank": rank}), tensor) == (most <= 2 * rank)
 
 
+def test_what_settles_a_condition_leaves_the_rest_unasked():
+    text = """
+    rule precondition own(k: int = 3) {
+      when k != 0 and 10 % k == 1 { state m = zeros(g)  m <- m + g  return m }
+      else { return g }
+    }
+    optimizer one(k: int = 3) { precondition own(k)  tune step 0.1 }
+    """
+    predicate = graph_of(text).domains[1].predicate
+    for k, expected in (3, True), (4, False), (0, False):
+        assert [holds(bound(predicate, {"k": k}), each) for each in TENSORS][1] == expected
+    agree(text, steps=1, k=0)
+
+
 def test_a_property_stands_alone():
     found = mistakes(
         "optimizer one(k: int = 1) { clip value(1) where rows + k > 2  tune step 0.1 }"

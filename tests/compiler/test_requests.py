@@ -5,7 +5,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import graph_of, mistakes, net
+from agreement import graph_of, mistakes
+from tried import net
 
 import optc
 from optc.compiler.meaning.meaning import changes, meaning

@@ -1,7 +1,8 @@
 """`use`: what a spec may read, and whose names hold where."""
 
 import pytest
-from agreement import agree, assert_weights, bowl, by_hand, interpret, specimen
+from agreement import agree, assert_weights, by_hand, interpret, specimen
+from tried import bowl
 
 from optc.compiler.check import check
 from optc.compiler.locate import Located, NotFoundError, find

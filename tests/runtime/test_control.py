@@ -1,6 +1,7 @@
 """Bounded loops."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -62,3 +63,12 @@ def test_what_changes_in_place_has_derivatives_in_what_it_speaks_of():
         return scaled(jnp.arange(3.0), jnp.asarray(True)).sum()
 
     assert float(jax.grad(total)(2.0)) == 3
+
+
+def test_what_changes_in_place_travels():
+    arguments = jnp.asarray(True), (jnp.ones((2, 3)), jnp.ones(2)), jnp.full((2, 3), 2.0)
+    step = jax.jit(changed)
+    blob = jax.export.export(step, platforms=("cpu", "tpu"))(*arguments).serialize()
+    for x, y in zip(jax.export.deserialize(blob).call(*arguments), step(*arguments), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert "LayoutConstraint" in step.lower(*arguments).as_text()

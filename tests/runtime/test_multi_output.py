@@ -86,6 +86,20 @@ def test_flags_in_a_file_are_not_overwritten():
         with_option("flags.txt")
 
 
+def test_flags_in_a_file_are_read_and_left_alone(tmp_path, monkeypatch):
+    file = tmp_path / "flags"
+    file.write_text(FLAG)
+    monkeypatch.setenv("XLA_FLAGS", str(file))
+    assert multi_output.flags() == FLAG
+    monkeypatch.setattr(multi_output, "in_force", lambda: False)
+    assert not multi_output.prefer()
+    assert os.environ["XLA_FLAGS"] == str(file)
+    with pytest.raises(RuntimeError, match="to the file that XLA_FLAGS names$"):
+        optc.configure(multi_output=True)
+    monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "none"))
+    assert multi_output.flags() == ""
+
+
 def test_the_option_cannot_be_set_once_jax_has_started():
     jnp.zeros(()).block_until_ready()
     flags = os.environ.get("XLA_FLAGS", "")

@@ -82,7 +82,9 @@ def test_adamw_is_that_of_optax(double, model):
 
 
 def test_setting_and_binding_floats_compile_nothing(params, batch, model):
-    program = rt.Program("fresh", hyperparameters=[LR], needs={}, init=sgd._init, step=sgd._step)
+    program = rt.Program(
+        "fresh", hyperparameters=[LR], needs={}, init=sgd.steps._init, step=sgd.steps._step
+    )
     optimizer = program(lr=0.1)
     params, state, _ = train(optimizer, params, batch, model.whole)
     params, _, _ = optimizer.step(params, optimizer.set(state, lr=0.2), batch, model.whole)
@@ -126,7 +128,7 @@ def test_set_changes_the_next_step(params):
 def test_set_refuses_what_binding_refuses(values, message):
     static = rt.Hyperparameter("n", 1, static=True)
     program = rt.Program(
-        "sgd", hyperparameters=[LR, static], needs={}, init=sgd._init, step=sgd._step
+        "sgd", hyperparameters=[LR, static], needs={}, init=sgd.steps._init, step=sgd.steps._step
     )
     optimizer = program()
     with pytest.raises(ValueError, match=message):
@@ -272,8 +274,8 @@ def test_a_state_restored_elsewhere_is_understood(params, batch, model):
         "adamw",
         hyperparameters=adamw.hyperparameters.values(),
         needs=adamw.asked_by,
-        init=adamw._init,
-        step=adamw._step,
+        init=adamw.steps._init,
+        step=adamw.steps._step,
     )
     _, state, _ = fresh().step(params, state, batch, model.whole)
     assert int(state.count) == 1
@@ -281,7 +283,7 @@ def test_a_state_restored_elsewhere_is_understood(params, batch, model):
 
 def test_the_source_is_read_where_it_is_not_set():
     assert "def _sgd_step" in sgd.source
-    program = rt.Program("sgd", needs={}, init=sgd._init, step=sgd._step)
+    program = rt.Program("sgd", needs={}, init=sgd.steps._init, step=sgd.steps._step)
     program.source = "text"
     assert program.source == "text"
 

@@ -2,17 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import (
-    agree,
-    assert_weights,
-    bowl,
-    by_hand,
-    gradient,
-    graph_of,
-    interpret,
-    mistakes,
-    net,
-)
+from agreement import agree, assert_weights, by_hand, gradient, graph_of, interpret, mistakes
+from tried import bowl, net
 
 from optc.compiler.graph import walk
 

@@ -6,18 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import (
-    agree,
-    assert_weights,
-    bowl,
-    by_hand,
-    gradient,
-    interpret,
-    mistakes,
-    net,
-    specimen,
-)
+from agreement import agree, assert_weights, by_hand, gradient, interpret, mistakes, specimen
 from bodies import matrix, rule
+from tried import bowl, net
 
 import optc
 

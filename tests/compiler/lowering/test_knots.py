@@ -1,7 +1,8 @@
 """`interpolate`: a table means what NumPy's `interp` means by it, for numbers and for fields."""
 
 import numpy as np
-from agreement import agree, assert_weights, bowl, by_hand
+from agreement import agree, assert_weights, by_hand
+from tried import bowl
 
 import optc
 from optc.grammar.diagnostic import Diagnostics

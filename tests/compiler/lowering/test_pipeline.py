@@ -2,16 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import (
-    agree,
-    assert_weights,
-    bowl,
-    by_hand,
-    gradient,
-    mistakes,
-    net,
-    specimen,
-)
+from agreement import agree, assert_weights, by_hand, gradient, mistakes, specimen
+from tried import bowl, net
 
 DOUBLE = "rule precondition double() { return 2 * g }\n"
 

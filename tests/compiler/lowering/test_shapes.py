@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import agree, assert_weights, bowl, by_hand, graph_of, mistakes
+from agreement import agree, assert_weights, by_hand, graph_of, mistakes
+from tried import bowl
 
 SCALED = """
 rule precondition scaled() {

@@ -5,18 +5,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from agreement import (
-    FAST,
-    agree,
-    assert_weights,
-    bowl,
-    by_hand,
-    gradient,
-    mistakes,
-    net,
-    specimen,
-)
+from agreement import agree, assert_weights, by_hand, gradient, mistakes, specimen
 from bodies import matrix, rule
+from tried import FAST, bowl, net
 
 from optc import runtime as rt
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import Model, agree, assert_weights, by_hand, interpret, mistakes, specimen
+from agreement import agree, assert_weights, by_hand, interpret, mistakes, specimen
+from tried import Model
 
 RULE = """
 rule precondition rows(beta = 0.9) {

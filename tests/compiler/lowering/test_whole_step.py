@@ -4,18 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import (
-    agree,
-    assert_weights,
-    bowl,
-    by_hand,
-    gradient,
-    graph_of,
-    interpret,
-    net,
-    specimen,
-    spiked,
-)
+from agreement import agree, assert_weights, by_hand, gradient, graph_of, interpret, specimen
+from tried import bowl, net, spiked
 
 # ---- averages
 

@@ -1,9 +1,12 @@
 """Scalar factors are carried into uses: less is written and read, and the numbers are the same."""
 
+from importlib import import_module
+
 import pytest
-from agreement import assert_same, bowl, graph_of, interpret
+from agreement import assert_same, graph_of, interpret
 from hypothesis import HealthCheck, given, settings
 from positive_at_random import ULPS, positive_specs
+from tried import bowl
 
 from optc.compiler import library
 from optc.compiler.graphs import optimised
@@ -112,3 +115,14 @@ def test_random_sums_and_quotients_keep_their_numbers(text):
     after = optimised(graph)
     assert_same(interpret(after, steps=3), interpret(graph, steps=3), rtol=bound, atol=bound)
     assert tensors(after) <= tensors(factored(text))
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+def test_what_is_tried_is_bounded(tries, monkeypatch):
+    graph, looked_at = factored(find("dog")), []
+    module = import_module(carry.__module__)  # its name is that of the pass too
+    seen = module._moved
+    monkeypatch.setattr(module, "_WORK", tries * len(graph.step.nodes))
+    monkeypatch.setattr(module, "_moved", lambda each: looked_at.append(each) or seen(each))
+    carry(graph)
+    assert len(looked_at) == 1 + tries

@@ -1,8 +1,9 @@
 """Scalar factors leave fields: fewer operations for each element, and the same numbers."""
 
 import pytest
-from agreement import assert_same, bowl, graph_of, interpret
+from agreement import assert_same, graph_of, interpret
 from specimens import SPECIMENS
+from tried import bowl
 
 from optc.compiler import library
 from optc.compiler.graph import walk

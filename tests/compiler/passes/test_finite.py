@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import Model, assert_same, graph_of, interpret, net, spiked
+from agreement import assert_same, graph_of, interpret
+from tried import Model, net, spiked
 
 import optc
 from optc.compiler.graph import index

@@ -1,8 +1,9 @@
 """Folding: what is known is worked out, and nothing else changes."""
 
 import pytest
-from agreement import assert_same, bowl, graph_of, interpret
+from agreement import assert_same, graph_of, interpret
 from specimens import SPECIMENS
+from tried import bowl
 
 from optc.compiler.graph import walk
 from optc.compiler.passes.dead_code import dead_code

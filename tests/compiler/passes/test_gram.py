@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from agreement import agree, assert_same, bowl, graph_of, interpret, specimen
+from agreement import agree, assert_same, graph_of, interpret, specimen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tried import bowl
 
 from optc.compiler.graph import rounds, walk
 from optc.compiler.passes.cse import cse

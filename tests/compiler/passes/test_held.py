@@ -1,7 +1,8 @@
 """What counts only where a guard says yes reads what it keeps."""
 
 import pytest
-from agreement import assert_same, graph_of, interpret, spiked
+from agreement import assert_same, graph_of, interpret
+from tried import spiked
 
 from optc.compiler.graph import index
 from optc.compiler.passes.cse import cse

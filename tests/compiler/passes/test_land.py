@@ -1,8 +1,9 @@
 """A step that is taken now and then leads to the next weights where it is made."""
 
 import pytest
-from agreement import assert_same, graph_of, interpret, spiked
+from agreement import assert_same, graph_of, interpret
 from specimens import SPECIMENS
+from tried import spiked
 
 from optc.compiler.graph import walk
 from optc.compiler.passes.cse import cse

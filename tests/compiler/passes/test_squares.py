@@ -3,7 +3,8 @@
 from collections import Counter
 
 import pytest
-from agreement import assert_same, bowl, graph_of, interpret
+from agreement import assert_same, graph_of, interpret
+from tried import bowl
 
 from optc.compiler.graph import walk
 from optc.compiler.passes.cse import cse

@@ -1,6 +1,7 @@
 """The printed module: formatted, clean, deterministic, small in what it needs, and golden."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -92,10 +93,11 @@ def test_the_text_does_not_depend_on_the_hash_seed():
         "print(hashlib.sha256(''.join(texts).encode()).hexdigest())"
     )
     here = Path(__file__).parent
+    tree = {"PYTHONPATH": os.pathsep.join(sys.path)}  # the package that is tested here
     found = {
         subprocess.run(
             [sys.executable, "-c", script, str(here), str(here.parent)],
-            env={"PYTHONHASHSEED": seed, "JAX_PLATFORMS": "cpu"},
+            env={**tree, "PYTHONHASHSEED": seed, "JAX_PLATFORMS": "cpu"},
             capture_output=True,
             text=True,
             check=True,
