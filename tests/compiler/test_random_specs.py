@@ -16,7 +16,7 @@ from optc.compiler.passes.hoist import hoist
 from optc.compiler.verify import verify
 
 TRIED = settings(
-    max_examples=9,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     # Each try compiles a program, so a failing spec is shown as it was found, not shrunk.
@@ -35,14 +35,14 @@ def test_a_random_spec_runs_as_its_graph_says(text, without):
         agree(specimen(text, without), steps=2, flag=False)
 
 
-@settings(TRIED, max_examples=3)
+@settings(TRIED, max_examples=2)
 @given(specs_of_matrices())
 def test_random_matrices_run_as_their_graph_says(text):
     assert mistakes(text) == []
     agree(specimen(text), steps=3)
 
 
-@settings(TRIED, max_examples=12)
+@settings(TRIED, max_examples=6)
 @given(specs_of_matrices())
 def test_passes_keep_what_random_matrices_mean(text):
     """Factors are taken out of fields, so that they are rounded in another order."""
@@ -54,7 +54,7 @@ def test_passes_keep_what_random_matrices_mean(text):
     assert Graph.model_validate_json(graph.model_dump_json()) == graph
 
 
-@settings(TRIED, max_examples=30)
+@settings(TRIED, max_examples=15)
 @given(specs())
 def test_passes_json_and_printing_hold_for_a_random_spec(text):
     graph = verify(graph_of(text))

@@ -159,15 +159,19 @@ def count(graph):
     return sum(interpreter.counted) + step * sum(t.size for t in TENSORS)
 
 
-GRAPHS = {name: find(name) for name in library.names("optimizer")}
-GRAPHS["viewed"] = Located(Source("<string>", VIEWED))
-GRAPHS["multiplied"] = Located(Source("<string>", MULTIPLIED))
+LIBRARY = {name: find(name) for name in library.names("optimizer")}
+OWN = {
+    "viewed": Located(Source("<string>", VIEWED)),
+    "multiplied": Located(Source("<string>", MULTIPLIED)),
+}
 
 
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.rest), 4])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_operations_are_those_that_the_interpreter_does():
+def test_operations_are_those_that_the_interpreter_does(stride):
+    """Of each `stride`-th optimizer, and of two that have what those of the library have not."""
     compared = 0
-    for name, located in GRAPHS.items():
+    for name, located in [*list(LIBRARY.items())[::stride], *OWN.items()]:
         graph, _ = lowered_graph(located)
         executed = simplified(graph)
         if is_plain(executed):
@@ -175,7 +179,7 @@ def test_operations_are_those_that_the_interpreter_does():
             assert planned.work.total == count(executed), name
             assert not planned.work.at_most
             compared += 1
-    assert compared > 80
+    assert compared > 80 / stride
 
 
 def test_all_that_is_counted_as_a_question_is_an_oracle():

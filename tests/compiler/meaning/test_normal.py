@@ -17,7 +17,10 @@ from optc.compiler.locate import find
 from optc.compiler.meaning.normal import Normal, normal_form, same_map
 from optc.compiler.passes import PIPELINE
 from optc.compiler.passes.diagonal import diagonal
+from optc.compiler.passes.finite import finite
 from optc.compiler.passes.gram import gram
+from optc.compiler.passes.held import held
+from optc.compiler.passes.outside import outside
 from optc.compiler.records import Term
 
 TRIED = settings(
@@ -322,12 +325,14 @@ def test_passes_keep_the_normal_form_of_a_random_spec(text):
 
 
 def _after_passes(graph: Graph) -> Normal:
-    """Without those that say products of matrices otherwise, for which the form has no law.
+    """Without those for which the form has no law.
 
-    `test_gram.py` and `test_diagonal.py` hold that they change no value.
+    It has none for products of matrices, what is finite, and what counts where a condition holds.
+
+    The tests of each hold that it changes no value.
     """
     for run in PIPELINE:
-        graph = graph if run in (gram, diagonal) else run(graph)
+        graph = graph if run in (gram, diagonal, finite, held, outside) else run(graph)
     return normal_form(graph)
 
 

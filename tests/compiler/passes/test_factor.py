@@ -2,10 +2,10 @@
 
 import pytest
 from agreement import assert_same, graph_of, interpret
+from part import optimizers
 from specimens import SPECIMENS
 from tried import bowl
 
-from optc.compiler import library
 from optc.compiler.graph import walk
 from optc.compiler.locate import find
 from optc.compiler.passes.cse import cse
@@ -50,7 +50,7 @@ def test_factoring_keeps_the_numbers(specimen_name):
     assert_same(interpret(after, steps=3), interpret(graph, steps=3), rtol=ROUNDING, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("name", library.names("optimizer"))
+@pytest.mark.parametrize("name", optimizers())
 def test_factoring_keeps_what_a_shipped_optimizer_does(name):
     graph, bound = merged(find(name)), LOOSER.get(name, ROUNDING)
     after = verify(factor(graph))

@@ -141,21 +141,29 @@ def numbers(text):
     return found
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("layout", "files")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        # `groups` and `states` have the same kinds of numbers; this one lints each.
+        pytest.param(n, marks=pytest.mark.rest if n == "warnings" else ())
+        for n in NAMES
+        if n not in ("layout", "files")
+    ],
+)
 def test_no_number_changes_unseen(name):
     """Where nothing is shown, the graph is the same: each number of a spec is changed in turn."""
     spec = (CASES / f"{name}.after.opt").read_text()
     spec = re.sub(r'"""(?s:.)*?"""|#.*', lambda m: re.sub(r"\d", "n", m[0]), spec)
-    seen = 0
+    seen, before = 0, bare(lowered_graph(located(spec))[0])
     for start, end in numbers(spec):
         changed = f"{spec[:start]}{spec[start:end].rstrip('0') or '1'}3{spec[end:]}"
         try:
-            graphs = [bare(lowered_graph(located(text))[0]) for text in (spec, changed)]
+            after = bare(lowered_graph(located(changed))[0])
             (found,) = reviews(located(spec), located(changed))
         except SpecError:
             continue
         seen += 1
-        assert found or graphs[0] == graphs[1], changed
+        assert found or before == after, changed
     assert seen
 
 
