@@ -215,7 +215,7 @@ def _check_weights(slot: Any, tree: Tree, name: str) -> None:
     """Raise ValueError for a slot, in stacks or packs, of other weights than those of a tree."""
     if not isinstance(slot, Joined):
         return
-    tree.flatten(slot.beside.unflatten(slot.beside.leaves), name)
+    tree.flatten(slot.beside.unflatten([0] * len(slot.beside.leaves)), name)
     for its, own in zip(slot.beside.leaves, tree.leaves, strict=True):
         if its.shape != own.shape:
             raise ValueError(
