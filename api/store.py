@@ -129,8 +129,15 @@ class Store:
         except FileNotFoundError:
             return ""
         except OSError as error:
-            return str(error.strerror)
+            return error.strerror or str(error)
         return ""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether entries can be written, as far as permissions say."""
+        there = next(each for each in (self.folder, *self.folder.parents) if each.exists())
+        effective = os.access in os.supports_effective_ids
+        return os.access(there, os.W_OK | os.X_OK, effective_ids=effective)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.kept"
@@ -139,7 +146,7 @@ class Store:
         """Raise OSError where another user could have written into the folder."""
         found = os.stat(self.folder)
         if not stat.S_ISDIR(found.st_mode):
-            raise NotADirectoryError(0, "it is not a folder")
+            raise NotADirectoryError("it is not a folder")
         _refuse_foreign(found)
 
     def _bytes(self, path: Path) -> bytes:
@@ -150,7 +157,7 @@ class Store:
         with open(os.open(path, flags), "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_size > self.limit:
-                raise OSError(0, f"{path} is no file that was kept here")
+                raise OSError(f"{path} is no file that was kept here")
             _refuse_foreign(found)
             return file.read()
 
@@ -196,9 +203,9 @@ def _refuse_foreign(found: os.stat_result) -> None:
     if not hasattr(os, "geteuid"):  # where there are no such users, the profile is the user's own
         return
     if found.st_uid != os.geteuid():
-        raise PermissionError(0, "it belongs to another user")
+        raise PermissionError("it belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PermissionError(0, "other users may write to it")
+        raise PermissionError("other users may write to it")
 
 
 def _limit(text: str | None) -> int:

@@ -3,11 +3,11 @@
 `python -m benchmarks.twins [NAME ...] [--torch PYTHON]`. Both are the update of given gradients,
 applied, on the tree of 148 tensors, jitted, with weights and state donated. Bytes and steps have
 two columns: in a process as it is, and in one where XLA on CPU makes kernels of several results;
-both as shares of the twin's as it is. Bytes are of two layers of the tree, tensor by tensor: of a
-pack XLA counts the whole vector for each of its slices. Held against, over all: the median of each
-at most 0.85 and 0.65, none above 1.00, and a state has the bytes of its twin's. With `--torch`, an
-interpreter that has torch, its fused AdamW runs beside ours, and both behind a clip of the norm of
-all gradients: held against 1.1 of torch's with kernels of several results.
+both as shares of the twin's as it is. Bytes are of two matrices: of a pack of small tensors XLA
+counts the whole vector for each slice. Held against, over all: the median of each at most 0.85 and
+0.65, none above 1.00, and a state has the bytes of its twin's. With `--torch`, an interpreter that
+has torch, its fused AdamW runs beside ours, and both behind a clip of the norm of all gradients:
+held against 1.1 of torch's with kernels of several results.
 
 `--counts` takes no times, `--compilations` also times trace, lower and compile, held against 0.70.
 `--accelerator` has 24 large tensors and a choice of optimizers, all in this process, and starts
@@ -34,7 +34,7 @@ import optc
 from .claims import claiming, defaults, twin
 from .elsewhere import elsewhere
 from .interleave import Timing, interleave
-from .updates import TREES, Counts
+from .updates import TREES
 from .workers import Worker, here, worker
 
 ROUNDS = 5
@@ -44,8 +44,6 @@ SECONDS = 0.1
 
 SCALARS = 1024
 """So many bytes may a state differ by: counts, and the float hyperparameters that ours keeps."""
-
-TENSOR_BY_TENSOR = "optc, tensor by tensor"
 
 PLAIN, ONE_KERNEL = "plain", "one kernel"
 GOALS = {PLAIN: 0.85, ONE_KERNEL: 0.65}
@@ -73,13 +71,10 @@ class Row:
 
 
 def update(name: str, who: str) -> Any:
-    """The update of an optimizer of the library, also without packs, or of its twin."""
+    """The update of an optimizer of the library, or of its twin."""
     declared = claiming()[name]
     chosen = {key: _working(value) for key, value in defaults(declared).items()}
-    if who == "optax":
-        return twin(declared, chosen)
-    lifting = "tensors" if who == TENSOR_BY_TENSOR else None
-    return optc.load(name, lifting=lifting)(**chosen).transform()
+    return optc.load(name)(**chosen).transform() if who == "optc" else twin(declared, chosen)
 
 
 def _working(value: object) -> object:
@@ -159,7 +154,8 @@ def _measured(name: str, workers: Mapping[str, Worker], options: argparse.Namesp
     row, plain = Row(name), workers[PLAIN]
     sides = {"optax": (plain, "optax")} | {c: (each, "optc") for c, each in workers.items()}
     words = {side: ("twins", _tree(options), name, who) for side, (_, who) in sides.items()}
-    counts = {side: _counted(process, name, who, options) for side, (process, who) in sides.items()}
+    tree = _tree(options) if options.accelerator else "d"
+    counts = {side: p.counted("twins", tree, name, who) for side, (p, who) in sides.items()}
     row.accessed = {c: counts[c].accessed / counts["optax"].accessed for c in workers}
     row.state = counts[PLAIN].state - counts["optax"].state
     if not options.counts:
@@ -171,11 +167,6 @@ def _measured(name: str, workers: Mapping[str, Worker], options: argparse.Namesp
         both = {side: plain.compiling(*words[side]) for side in ("optax", PLAIN)}
         row.compilation = _ratios(interleave(both, COMPILATIONS), PLAIN, "optax")
     return row
-
-
-def _counted(process: Worker, name: str, who: str, options: argparse.Namespace) -> Counts:
-    tree = _tree(options) if options.accelerator else "b, 2 layers"
-    return process.counted("twins", tree, name, who if who == "optax" else TENSOR_BY_TENSOR)
 
 
 def _ratios(timings: Mapping[str, Timing], one: str, other: str) -> tuple[float, float]:

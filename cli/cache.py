@@ -47,6 +47,8 @@ def _table(store: Store) -> str:
     }
     if store.refusal:
         rows["not used"] = store.refusal
+    elif not store.is_writable:
+        rows["not written"] = "permission denied"
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 

@@ -51,7 +51,7 @@ def leave(w: Field) -> PyTree:
     """Weights as the user has them, in their own dtypes."""
     pairs = zip(w.tensors, w.tree.places, strict=True)
     tensors = [None if x is None else cast(x, place.leaf.dtype) for x, place in pairs]
-    return joined(Field(tensors, w.tree)) if w.tree.lifted else w.tree.unflatten(tensors)
+    return w.tree.unflatten(tensors) if w.tree.lifted is None else joined(Field(tensors, w.tree))
 
 
 def next_weights(w: Field, outcome: Outcome, tree: Tree) -> Field:
@@ -101,12 +101,15 @@ def apart(slots: Slots, others: PyTree) -> Slots:
 
 
 def _checked(place: Place, x: Any, name: str) -> jax.Array:
-    """The array of a place of packed weights, as `pack` made it."""
+    """The array of a place of packed weights, as `pack` made it; gradients have their own dtype."""
     array = float_array(x, place.name, name)
     shape = (sum(map(prod, place.shapes)),) if place.is_pack else place.leaf.shape
     if array.shape != shape:
-        raise ValueError(
-            f"{name} leaf `{place.name}` has shape {array.shape}, and packed it had {shape}; "
-            "change the tree and pack it: optimizer.pack(params)"
-        )
-    return array
+        was = f"shape {array.shape}, and packed it had {shape}"
+    elif name == "params" and array.dtype != place.leaf.dtype:
+        was = f"dtype {array.dtype}, and packed it had {place.leaf.dtype}"
+    else:
+        return array
+    raise ValueError(
+        f"{name} leaf `{place.name}` has {was}; change the tree and pack it: optimizer.pack(params)"
+    )

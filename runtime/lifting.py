@@ -142,8 +142,8 @@ def _packs(
     tree: Tree, h: Mapping[str, Value], lifting: Lifting, fewest: int | None, kinds: Kinds
 ) -> tuple[Place, ...]:
     """The packs of a tree: those that it has, or those of at least so many small tensors."""
-    if tree.lifted or fewest is None or not kinds.packs:
-        return tuple(place for place in tree.lifted if place.is_pack)
+    if tree.lifted is not None or fewest is None or not kinds.packs:
+        return tuple(place for place in tree.places if place.is_pack)
     whole, told = _flags(tree, h, kinds.whole), _flags(tree, h, kinds.sets)
     classes: dict[object, list[int]] = {}
     for i, leaf in enumerate(tree.leaves):

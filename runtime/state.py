@@ -172,9 +172,11 @@ class Layout:
         made = []
         for stored, slot in zip(self.stored, self._flat(slots), strict=True):
             if stored.tree is not None:
-                tree = slot.tree if isinstance(slot, Joined) else slot
-                places = stored.tree.flatten(tree, f"slot `{stored.name}` of the state")
-                slot = shown(Field(stored.tree.join(places), stored.tree))
+                name = f"slot `{stored.name}` of the state"
+                _check_weights(slot, stored.tree, name)
+                tensors = stored.tree.flatten(slot.tree if isinstance(slot, Joined) else slot, name)
+                _check_packed(stored, tensors, name)
+                slot = shown(Field(stored.tree.join(tensors), stored.tree))
             made.append(slot)
         adopted: Slots = self.structure.unflatten(made)
         jax.eval_shape(self.enter, adopted)
@@ -196,6 +198,7 @@ def _arrays(stored: _Stored, slot: Any, name: str) -> Sequence[Any]:
     """The array of each place of a field that the state keeps, which must be joined likewise."""
     tree = stored.tree
     assert tree is not None, "a field is stored with its tree"
+    _check_weights(slot, tree, name)
     joined = slot if isinstance(slot, Joined) else None
     if has_joint(tree, stored.arrays or ()):
         if joined is not None and joined.beside == tree:
@@ -206,6 +209,35 @@ def _arrays(stored: _Stored, slot: Any, name: str) -> Sequence[Any]:
         f"{name} lies in other stacks or packs than this optimizer keeps; "
         "convert the state: optimizer.adopt(state, params)"
     )
+
+
+def _check_weights(slot: Any, tree: Tree, name: str) -> None:
+    """Raise ValueError for a slot, in stacks or packs, of other weights than those of a tree."""
+    if not isinstance(slot, Joined):
+        return
+    tree.flatten(slot.beside.unflatten([0] * len(slot.beside.leaves)), name)
+    for its, own in zip(slot.beside.leaves, tree.leaves, strict=True):
+        if its.shape != own.shape:
+            raise ValueError(
+                f"params and state do not match at `{own.path}`: {name} is for shape "
+                f"{its.shape}, and these params have {own.shape}"
+            )
+
+
+def _check_packed(stored: _Stored, tensors: Sequence[Any], name: str) -> None:
+    """Raise ValueError for tensors that would be packed and have not the shapes of a pack.
+
+    In the pack it would not be seen: as many elements in another order are as long a vector.
+    """
+    assert stored.tree is not None, "a field is stored with its tree"
+    for place, kept in zip(stored.tree.places, stored.arrays or (), strict=True):
+        for i, shape in zip(place.members, place.shapes, strict=False):
+            x, own = tensors[i], kept and _Kept(shape, kept.dtype)
+            if not _alike(x, own):
+                raise ValueError(
+                    f"params and state do not match at `{stored.tree.leaves[i].path}`: {name} has "
+                    f"{_text(x)}, and for these params it would have {_text(own)}"
+                )
 
 
 def _opaque(stored: _Stored, slot: Any, name: str) -> Opaque:

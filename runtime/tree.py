@@ -129,24 +129,26 @@ class Tree:
     """The structure of the weights and the path, shape and dtype of each tensor, hashable.
 
     Paths are the keys of the tree joined with slashes: `layers/0/kernel`. `lifted` are the places
-    where some of the weights lie together; without any each weight is a place of its own. `split`
+    where some of the weights lie together; without them each weight is a place of its own. `split`
     says over which devices the stacks are split.
     """
 
     structure: Any  # jax.tree_util.PyTreeDef, which mypy sees as Any
     leaves: tuple[Leaf, ...]
-    lifted: tuple[Place, ...] = ()
+    lifted: tuple[Place, ...] | None = None
     split: Split | None = None
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """What a field has an array for, in order."""
-        return self.lifted or tuple(Place(leaf, (i,)) for i, leaf in enumerate(self.leaves))
+        if self.lifted is not None:
+            return self.lifted
+        return tuple(Place(leaf, (i,)) for i, leaf in enumerate(self.leaves))
 
     @property
     def plain(self) -> "Tree":
         """The same with each weight in a place of its own."""
-        return Tree(self.structure, self.leaves) if self.lifted else self
+        return self if self.lifted is None else Tree(self.structure, self.leaves)
 
     def join(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         """The array of each place, of one tensor for each leaf."""

@@ -16,7 +16,7 @@ def written(beside: tuple[Tree, tuple[int, ...]]) -> bytes:
     found = {
         "structure": _container(tree.unflatten(list(range(len(tree.leaves))))),
         "leaves": [[leaf.path, leaf.shape, leaf.dtype] for leaf in tree.leaves],
-        "places": [[place.members, place.rows, place.shapes] for place in tree.lifted],
+        "places": [[place.members, place.rows, place.shapes] for place in tree.places],
         "axes": axes,
     }
     return json.dumps(found).encode()

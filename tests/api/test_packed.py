@@ -240,6 +240,31 @@ def test_what_is_no_pack_of_these_weights_is_told(packed, apart, params):
     ints = jax.tree.map(lambda x: x.astype(int), vectors)
     with pytest.raises(TypeError, match=r"params leaf `0/b \+ 5` has dtype int32"):
         packed.init(ints)
+    halves = jax.tree.map(lambda x: x.astype(jnp.bfloat16), vectors)
+    with pytest.raises(ValueError, match=r"has dtype bfloat16, and packed it had float32; change"):
+        packed.init(halves)
     fewer = packed.pack(params[:2])
     with pytest.raises(ValueError, match="grads and params are not built alike"):
         packed.transform().update(fewer, state, vectors)
+
+
+def test_a_state_of_other_weights_is_told_and_not_adopted(packed, apart, params):
+    """As many numbers in other shapes are as long a vector."""
+    columns = [{"k": {"w": jnp.eye(2)}, "w": jnp.ones((2, 3))} for _ in range(3)]
+    rows = jax.tree.map(jnp.transpose, columns)
+    other = r"params and state do not match at `0/w`: slot `.*` "
+    for state in (packed.init(columns), packed.init(packed.pack(columns)), apart.init(columns)):
+        with pytest.raises(ValueError, match=other):
+            packed.adopt(state, rows)
+    state = packed.init(columns)
+    for weights in (rows, packed.pack(rows)):
+        with pytest.raises(ValueError, match=other + r"of the state is for shape \(2, 3\)"):
+            packed.evaluation_params(weights, state)
+    with pytest.raises(ValueError, match="is not built like params"):
+        packed.evaluation_params(columns[:2], state)
+
+
+def test_no_weights_at_all_are_packed_to_none(packed):
+    vectors = packed.pack({})
+    updates, _ = packed.transform().update(vectors, packed.init(vectors), vectors)
+    assert optax.apply_updates(vectors, updates).tree == {}

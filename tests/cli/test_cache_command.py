@@ -32,6 +32,12 @@ def test_info_says_why_a_folder_is_not_used(optc, store):
     assert "not used  other users may write to it" in optc("cache", "info").out
 
 
+def test_info_says_that_a_folder_cannot_be_written(optc, store, monkeypatch):
+    # Permissions do not hold for the administrator, as whom tests may run.
+    monkeypatch.setattr(Store, "is_writable", False)
+    assert "not written  permission denied" in optc("cache", "info").out
+
+
 def test_a_wrong_limit_is_one_line(optc, store, monkeypatch):
     monkeypatch.setenv("OPTC_CACHE_MIB", "much")
     ended = optc("cache", "info")

@@ -94,7 +94,7 @@ def test_flags_in_a_file_are_read_and_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(multi_output, "in_force", lambda: False)
     assert not multi_output.prefer()
     assert os.environ["XLA_FLAGS"] == str(file)
-    with pytest.raises(RuntimeError, match="to the file that XLA_FLAGS names$"):
+    with pytest.raises(RuntimeError, match=r"to the file that XLA_FLAGS names$"):
         optc.configure(multi_output=True)
     monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "none"))
     assert multi_output.flags() == ""

@@ -124,6 +124,29 @@ def test_the_groups_of_an_equinox_transformer():
     assert {"embed/weight", "head/weight"} <= set(found["rest"])
 
 
+@pytest.mark.parametrize(
+    ("base", "model", "replaced", "rules"),
+    [
+        ("muon_flax", flax, ("projections", "outputs", "hidden"), ("normuon()", "kl_soap()")),
+        ("muon_equinox", of_equinox, ("hidden",), ("normuon()",)),
+        pytest.param(
+            *("muon_equinox", of_equinox, ("hidden",)),
+            ("dion(rank = 2)", "galore_adam(rank = 2)", "kl_shampoo()", "kron()", "scion()"),
+            marks=pytest.mark.rest,
+        ),
+    ],
+)
+def test_any_rule_of_matrices_takes_the_groups_of_a_variant(base, model, replaced, rules):
+    shapes = model()[0]
+    for rule in rules:
+        edits = "  ".join(f"replace {group}.precondition with {rule}" for group in replaced)
+        table = optc.compile(f"optimizer one from {base} {{ {edits} }}").groups(shapes)
+        found = {}
+        for row in table.rows:
+            found.setdefault(row.group, []).append(row.path)
+        assert found == grouped(base, shapes)
+
+
 def newton_schulz(x):
     x = x / np.linalg.norm(x)
     for _ in range(5):
