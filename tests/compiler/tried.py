@@ -254,3 +254,19 @@ def bowl() -> Model:
         return jax.tree.map(lambda x: jax.random.normal(key, x.shape, x.dtype), batch)
 
     return Model(params, centres, outputs, loss, sample)
+
+
+@cache
+def square() -> Model:
+    """Least squares: the gradients of its matrix have full rank, which those of a softmax lack."""
+    random = np.random.default_rng(3)
+    params = {"bias": random.normal(size=(2,)), "kernel": random.normal(size=(2, 2))}
+    batches = tuple((random.normal(size=(4, 2)), random.normal(size=(4, 2))) for _ in range(5))
+
+    def outputs(params, batch):
+        return batch[0] @ params["kernel"] + params["bias"]
+
+    def loss(outputs, batch):
+        return jnp.mean((outputs - batch[1]) ** 2)
+
+    return Model(params, batches, outputs, loss)
