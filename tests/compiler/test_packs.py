@@ -114,7 +114,7 @@ def packed(program, tape):
     structs = dict(zip(tape.paths, map(np.float32, tape.weights), strict=True))
     tree, _ = Tree.of(jax.tree.map(jax.numpy.asarray, structs))
     assert [leaf.path for leaf in tree.leaves] == list(tape.paths)
-    tree = program.packed(tree, program()._static)
+    tree = program.steps.packed(tree, program()._static)
     return Packed(tape, tree) if any(place.is_pack for place in tree.places) else None
 
 
