@@ -28,7 +28,7 @@ OBJECTIVE = optc.Objective(
 )
 
 
-@pytest.mark.parametrize("micro_batches", [1, 5])
+@pytest.mark.parametrize("micro_batches", [pytest.param(1, marks=pytest.mark.rest), 5])
 def test_every_oracle_takes_every_option_and_nothing_leaves_its_loop(micro_batches):
     objective = dataclasses.replace(OBJECTIVE, micro_batches=micro_batches)
     params, batch, model_state = make_params(), make_batch(), {"passes": jnp.zeros((), int)}

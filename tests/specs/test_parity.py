@@ -152,7 +152,7 @@ def compare(item, chosen, program, expected, dtype, tolerance):
     assert_close(found, updates(expected, inputs), tolerance, rounding(item, inputs))
 
 
-@pytest.mark.parametrize("item", params_of_claims(3, every_rule=True))
+@pytest.mark.parametrize("item", params_of_claims(6, every_rule=True))
 def test_what_a_claim_says_holds_in_float64(item):
     """At values that are no defaults; a rule that can be limited acts on matrices only."""
     with jax.enable_x64(True):
@@ -166,7 +166,7 @@ def test_what_a_claim_says_holds_in_float64(item):
         compare(item, chosen, around(item, where=where)(**chosen), tx, jnp.float64, tolerance)
 
 
-@pytest.mark.parametrize("item", params_of_claims(8))
+@pytest.mark.parametrize("item", params_of_claims(12))
 def test_what_a_claim_says_holds_at_the_defaults(item):
     with jax.enable_x64(True):
         chosen = settings(item, usual=True)
@@ -175,7 +175,7 @@ def test_what_a_claim_says_holds_at_the_defaults(item):
         compare(item, chosen, optimizer, theirs(item, chosen), jnp.float64, tolerance)
 
 
-@pytest.mark.parametrize("item", params_of_claims(8))
+@pytest.mark.parametrize("item", params_of_claims(12))
 def test_what_a_claim_says_holds_in_float32(item):
     chosen = settings(item, usual=False)
     largest = max([0.0, *(x for x in chosen.values() if not isinstance(x, str) and x < 1)])
