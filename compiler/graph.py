@@ -7,7 +7,8 @@ with regions of its own, whose nodes may use every value defined before in the r
 them. Ids are unique in the whole graph.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,6 +122,17 @@ def walk(region: Region) -> Iterator[Node]:
         yield node
         for inner in node.regions:
             yield from walk(inner)
+
+
+def reads(regions: Iterable[Region]) -> "Counter[int]":
+    """How often each value is read in some regions and inside them, as a result too."""
+    found: Counter[int] = Counter()
+    for region in regions:
+        found.update(region.results)
+        for node in walk(region):
+            found.update(node.inputs)
+            found.update(i for inner in node.regions for i in inner.results)
+    return found
 
 
 def index(graph: Graph) -> Mapping[int, Node]:

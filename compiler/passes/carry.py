@@ -14,11 +14,10 @@ and never over differences, in which something may cancel. In a step of thousand
 the first of these values are tried.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..graph import Graph, Node, index, walk
+from ..graph import Graph, Node, index, reads
 from ..ops import OPS
 from ..records import Scalar
 from ..traffic import Moved, moved
@@ -96,9 +95,7 @@ class _Spelling:
         self.graph = graph
         self.signs = Signs(graph)
         self.nodes = dict(index(graph))
-        self.uses = Counter(i for node in walk(graph.step) for i in node.inputs)
-        self.uses.update(i for node in walk(graph.step) for r in node.regions for i in r.results)
-        self.uses.update(graph.step.results)
+        self.uses = reads([graph.step])
 
     def kept_in(self, node: Node, kept: frozenset[int]) -> frozenset[int]:
         """The kept values that a value is a sum of, with scalars before them."""

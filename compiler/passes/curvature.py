@@ -10,7 +10,7 @@ and needs no way back through the model.
 
 from collections import Counter
 
-from ..graph import Graph, Node, Region, walk
+from ..graph import Graph, Node, Region, reads, walk
 from .rewrite import over_regions, with_regions
 
 SCALARS = {"hvp": "curvature", "ggn": "ggn_curvature"}
@@ -23,11 +23,8 @@ def curvature(graph: Graph) -> Graph:
 
 
 def _recognise_all(region: Region) -> Region:
-    uses = Counter(i for node in walk(region) for i in node.inputs)
-    uses.update(i for node in walk(region) for r in node.regions for i in r.results)
-    uses.update(region.results)
     nodes = {node.id: node for node in walk(region)}
-    return _recognise(region, nodes, uses)
+    return _recognise(region, nodes, reads([region]))
 
 
 def _recognise(region: Region, nodes: dict[int, Node], uses: "Counter[int]") -> Region:

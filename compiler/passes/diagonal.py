@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 
-from ..graph import Graph, Node, Region, index, walk
+from ..graph import Graph, Node, Region, index, reads
 from .dead_code import dead_code
 from .rewrite import over_regions, with_regions
 
@@ -22,11 +22,7 @@ def diagonal(graph: Graph) -> Graph:
     nodes = index(graph)
     if not any(node.op in ("diagonal", "trace") for node in nodes.values()):
         return graph
-    uses = Counter(i for node in nodes.values() for i in node.inputs)
-    for region in graph.regions():
-        uses.update(region.results)
-        uses.update(i for node in walk(region) for r in node.regions for i in r.results)
-    return dead_code(over_regions(graph, _Taking(nodes, uses).region))
+    return dead_code(over_regions(graph, _Taking(nodes, reads(graph.regions())).region))
 
 
 class _Taking:

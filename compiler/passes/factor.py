@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..graph import Graph, Node, Region, index, walk
+from ..graph import Graph, Node, Region, index, reads
 from ..growth import PRODUCT, QUOTIENT, SUM
 from ..ops import OPS
 from ..types import SCALAR, Type
@@ -71,11 +71,7 @@ class _Term:
 def factor(graph: Graph) -> Graph:
     """See the module's docstring."""
     nodes = index(graph)
-    uses = Counter(i for node in nodes.values() for i in node.inputs)
-    for region in graph.regions():
-        uses.update(region.results)
-        uses.update(i for node in walk(region) for r in node.regions for i in r.results)
-    factoring = _Factoring(nodes, uses, Signs(graph))
+    factoring = _Factoring(nodes, reads(graph.regions()), Signs(graph))
     return over_regions(graph, factoring.region)
 
 

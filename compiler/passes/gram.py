@@ -17,7 +17,7 @@ from itertools import count, groupby
 from math import ceil, floor, inf
 from typing import TypeGuard
 
-from ..graph import Graph, Node, Region, index, walk
+from ..graph import Graph, Node, Region, index, reads
 from ..records import Hyperparameter, Scalar
 from .dead_code import dead_code
 from .polynomials import Coefficients, Number, Numbers, Polynomials, Value, literal
@@ -55,12 +55,10 @@ def gram(graph: Graph) -> Graph:
     nodes = index(graph)
     if not any(node.op == "transpose" for node in nodes.values()):
         return graph
-    uses = Counter(i for node in nodes.values() for i in node.inputs)
-    for region in graph.regions():
-        uses.update(region.results)
-        uses.update(i for node in walk(region) for r in node.regions for i in r.results)
     bounds = {h.name: _most(h) for h in graph.hyperparameters}
-    return dead_code(over_regions(graph, _Recognising(nodes, uses, bounds).region))
+    return dead_code(
+        over_regions(graph, _Recognising(nodes, reads(graph.regions()), bounds).region)
+    )
 
 
 class _Recognising:

@@ -12,7 +12,7 @@ XLA would store it for that.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from ..graph import Graph, Node, Region, index
+from ..graph import Graph, Node, Region, index, reads
 from .dead_code import dead_code
 from .rewrite import over_regions, with_regions
 
@@ -21,12 +21,10 @@ def squares(graph: Graph) -> Graph:
     """See the module's docstring."""
     nodes = index(graph)
     normed = {_itself(x, nodes) for node in nodes.values() for x in _squared(node)}
-    products = [node for node in nodes.values() if _square(node, nodes, normed) is not None]
-    uses = Counter(i for node in nodes.values() for i in node.inputs)
-    uses.update(i for region in graph.regions() for i in region.results)
-    uses.update(i for node in nodes.values() for region in node.regions for i in region.results)
-    alone = Counter(_square(node, nodes, normed) for node in products)
-    apart = {n.id for n in products if alone[s := _square(n, nodes, normed)] == uses[s or 0]}
+    squared = {id: _square(node, nodes, normed) for id, node in nodes.items()}
+    products = {id: square for id, square in squared.items() if square is not None}
+    scaled, uses = Counter(products.values()), reads(graph.regions())
+    apart = {id for id, square in products.items() if scaled[square] == uses[square]}
     if not apart:
         return graph
     return dead_code(over_regions(graph, _Spelling(nodes, apart).region))
