@@ -66,12 +66,12 @@ def prefer() -> bool:
     return False
 
 
-def with_option(flags: str) -> str:
+def with_option(told: str) -> str:
     """Flags of XLA with the option among them. Raises ValueError for the name of a file."""
-    if _names_file(flags):
-        raise ValueError(f"XLA_FLAGS names a file, {flags!r}: add {_FLAG}{OPTION}=true to that")
-    others = [flag for flag in flags.split() if not flag.startswith(_FLAG)]
-    given = [flag.removeprefix(_FLAG) for flag in flags.split() if flag.startswith(_FLAG)]
+    if _names_file(told):
+        raise ValueError(f"XLA_FLAGS names a file, {told!r}: add {_FLAG}{OPTION}=true to that")
+    others = [flag for flag in told.split() if not flag.startswith(_FLAG)]
+    given = [flag.removeprefix(_FLAG) for flag in told.split() if flag.startswith(_FLAG)]
     extra = [each for each in ",".join(given).split(",") if each and not each.startswith(OPTION)]
     return " ".join([*others, _FLAG + ",".join([*extra, f"{OPTION}=true"])])
 
