@@ -1,11 +1,14 @@
 """Matrices in stacks: the same optimizer in another form, on one device."""
 
+from functools import partial
+
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scanned import scanned
 
 import optc
 from optc.runtime.joined import Joined
@@ -98,14 +101,7 @@ OBJECTIVE = optc.Objective(loss=lambda params, batch: jnp.mean((outputs(params, 
 BATCH = jax.random.normal(jax.random.key(9), (8, WIDTH))
 
 
-def run(optimizer, params, state, steps=4):
-    """The weights, state and reports after some steps."""
-
-    def body(carry, _):
-        *carry, report = optimizer.update(*carry, BATCH, OBJECTIVE)
-        return tuple(carry), report
-
-    return jax.jit(lambda *carry: jax.lax.scan(body, carry, length=steps))(params, state)
+run = partial(scanned, OBJECTIVE, BATCH)
 
 
 def close(a, b):

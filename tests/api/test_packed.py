@@ -1,11 +1,14 @@
 """Small tensors in packs: the same optimizer in another form, and weights that stay packed."""
 
+from functools import partial
+
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scanned import scanned
 
 import optc
 from optc.runtime.joined import Joined
@@ -74,14 +77,7 @@ def packed():
     return optc.compile(TEXT, lifting="packed")()
 
 
-def run(optimizer, params, state, steps=4):
-    """The weights, state and reports after some steps."""
-
-    def body(carry, _):
-        *carry, report = optimizer.update(*carry, BATCH, OBJECTIVE)
-        return tuple(carry), report
-
-    return jax.jit(lambda *carry: jax.lax.scan(body, carry, length=steps))(params, state)
+run = partial(scanned, OBJECTIVE, BATCH)
 
 
 def close(a, b):

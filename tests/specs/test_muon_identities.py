@@ -11,7 +11,7 @@ from interpreted import Run, signal, stages
 from shipped import program
 
 import optc
-from optc.benchmarks.spectra import normed, of_spectrum, singular_values
+from optc.benchmarks.spectra import POLAR_EXPRESS, normed, of_spectrum, singular_values
 
 TOLERANCE = 1e-12
 RNG = np.random.default_rng(0)
@@ -25,24 +25,11 @@ def keller(x):
     return x
 
 
-EXPRESS = (
-    (8.28721201814563, -23.595886519098837, 17.300387312530933),
-    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
-    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
-    (1.875, -1.25, 0.375),
-)
-"""The quintics of Polar Express: what is equal from the eighth on is Newton and Schulz's."""
-
-
 def express(x, rounds):
     """Rounds of Polar Express on a number, with a safety of 1.01 in the first seven."""
     x = x / 1.01
-    for a, b, c in (EXPRESS + 2 * EXPRESS[-1:])[:rounds]:
-        s = 1.0 if (a, b, c) == EXPRESS[-1] else 1.01
+    for a, b, c in (POLAR_EXPRESS + 2 * POLAR_EXPRESS[-1:])[:rounds]:
+        s = 1.0 if (a, b, c) == POLAR_EXPRESS[-1] else 1.01
         x = a * x / s + b * (x / s) ** 3 + c * (x / s) ** 5
     return x
 

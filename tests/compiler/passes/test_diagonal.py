@@ -1,46 +1,19 @@
 """Diagonals and traces of products are taken without the products."""
 
 import pytest
-from agreement import assert_same, graph_of, interpret, specimen
-from tried import bowl
+from agreement import graph_of, specimen
+from matrix_rules import before_and_after, source
 
 from optc.compiler.graph import walk
 from optc.compiler.graphs import optimised
-from optc.compiler.passes.cse import cse
-from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.diagonal import diagonal
-from optc.compiler.verify import verify
-
-ROUNDING = 1e-13
-"""Sums of at most five products."""
-
-
-def source(result, *lines):
-    body = "\n".join(f"    {line}" for line in lines)
-    return f"""
-rule precondition own() {{
-  when g is [rows, cols] {{
-{body}
-    return {result}
-  }} else {{
-    return g
-  }}
-}}
-optimizer one(lr = 0.1) {{
-  precondition own()
-  tune step lr
-}}
-"""
 
 
 def products(text):
-    """How many products there are before and after the pass, which keeps what is computed."""
-    graph = verify(dead_code(cse(graph_of(text))))
-    after = verify(diagonal(graph), lean=True)
-    assert verify(diagonal(after)) == after
-    one, other = (interpret(g, bowl(), 2) for g in (graph, after))
-    assert_same(other, one, rtol=ROUNDING, atol=ROUNDING)
-    return tuple(sum(node.op == "matmul" for node in walk(g.step)) for g in (graph, after))
+    """How many products there are before and after the pass."""
+    return tuple(
+        sum(node.op == "matmul" for node in walk(g.step)) for g in before_and_after(diagonal, text)
+    )
 
 
 @pytest.mark.parametrize(

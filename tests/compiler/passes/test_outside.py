@@ -1,42 +1,15 @@
 """Scalars leave products of matrices."""
 
 import pytest
-from agreement import assert_same, graph_of, interpret
-from tried import bowl
+from matrix_rules import before_and_after, source
 
 from optc.compiler.graph import index, walk
-from optc.compiler.passes.cse import cse
-from optc.compiler.passes.dead_code import dead_code
 from optc.compiler.passes.outside import outside
-from optc.compiler.verify import verify
-
-ROUNDING = 1e-13
-"""Sums of at most five products, a few scalars."""
 
 
 def scaled(result, *lines):
     """How many products have an operand that a scalar scales, before and after the pass."""
-    body = "\n".join(f"    {line}" for line in lines)
-    source = f"""
-rule precondition own(c = 0.3) {{
-  when g is [rows, cols] {{
-{body}
-    return {result}
-  }} else {{
-    return g
-  }}
-}}
-optimizer one(lr = 0.1) {{
-  precondition own()
-  tune step lr
-}}
-"""
-    graph = verify(dead_code(cse(graph_of(source))))
-    after = verify(outside(graph), lean=True)
-    assert verify(outside(after)) == after
-    one, other = (interpret(g, bowl(), 2) for g in (graph, after))
-    assert_same(other, one, rtol=ROUNDING, atol=ROUNDING)
-    return tuple(_scaled(g) for g in (graph, after))
+    return tuple(map(_scaled, before_and_after(outside, source(result, *lines))))
 
 
 def _scaled(graph):
