@@ -97,9 +97,18 @@ def program_of(
     Raises SpecError, ValueError and MissingModuleError as `load` does.
     """
     store = Store.of_user() if cache else None
-    module = module_of(located, defaults, observe, frozenset(without), store)
+    module = module_of(located, defaults, observe, _passes(without), store)
     program = execute(module)
     return program if store is None else program.keep(store, module.source)
+
+
+def _passes(names: Iterable[str]) -> frozenset[str]:
+    """The names, once all are known to be passes'. The compiler is imported if there are any."""
+    if not names:
+        return frozenset()
+    from ..compiler.passes.contracts import known
+
+    return known(names)
 
 
 def locate(

@@ -49,9 +49,10 @@ def contracts() -> tuple[Contract, ...]:
 
 
 def known(names: Iterable[str]) -> frozenset[str]:
-    """The names, all of which are passes'. Raises UnknownPassError."""
+    """The names, all of which are passes'; a string is one name. Raises UnknownPassError."""
     passes = [run.__name__ for run in PIPELINE]
-    for name in (names := frozenset(names)):
+    names = frozenset([names] if isinstance(names, str) else names)
+    for name in names:
         if name not in passes:
             help = did_you_mean(name, passes) or f"there are {', '.join(dict.fromkeys(passes))}"
             raise UnknownPassError(f"there is no pass `{name}`; {help}")

@@ -38,6 +38,7 @@ def test_passes_are_left_out_by_name_wherever_they_stand():
         run.__name__ for run in PIPELINE if run.__name__ not in ("cse", "dead_code")
     ]
     assert remaining(NAMES) == ()
+    assert remaining("cse") == remaining(["cse"])
 
 
 @pytest.mark.parametrize(
