@@ -70,7 +70,7 @@ def any(x: Field) -> jax.Array:
 
 def norm_per(x: jax.Array, per: Per) -> jax.Array:
     """The Euclidean norm of each part of one tensor, in a shape that broadcasts against it."""
-    return jnp.sqrt(sum_per(_twice_the_square(x), per) / 2)
+    return jnp.sqrt(sum_per(_square(x), per))
 
 
 def dot_per(x: jax.Array, y: jax.Array, per: Per) -> jax.Array:
@@ -90,16 +90,16 @@ def mean_per(x: jax.Array, per: Per) -> jax.Array:
 
 def max_per(x: jax.Array, per: Per) -> jax.Array:
     """The greatest element of each part of one tensor, in a shape that broadcasts against it."""
-    return _greatest(x, _axes(x, per))
+    return greatest(x, _axes(x, per))
 
 
 def min_per(x: jax.Array, per: Per) -> jax.Array:
     """The least element of each part of one tensor, in a shape that broadcasts against it."""
-    return -_greatest(-x, _axes(x, per))
+    return -greatest(-x, _axes(x, per))
 
 
-def _greatest(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:
-    """The greatest over some axes, NaN where any is; axes stay.
+def greatest(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:
+    """The greatest over some axes, all where it is None, NaN where any is; axes stay.
 
     XLA for CPU (jaxlib 0.10) leaves NaN out where it looks for the greatest of 4096 or more.
     """
@@ -109,20 +109,22 @@ def _greatest(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:
     return found + jnp.sum(jnp.where(x == x, 0, x), axes, keepdims=True)
 
 
-def _twice_the_square(x: jax.Array) -> jax.Array:
-    """`2 * x * x`, of whose operations XLA finds none in a rule.
+def _square(x: jax.Array) -> jax.Array:
+    """`x * x`, which XLA does not take for that of a rule.
 
-    It would make `x * x` once, store it, and read it for the norm and for a second moment.
+    It would make that once, store it, and read it for the norm and for a second moment. The
+    barrier is gone before XLA makes kernels.
     """
-    return (x + x) * x
+    x = lax.optimization_barrier(x)  # type: ignore[no-untyped-call]  # jax has none
+    return x * x
 
 
 # One jitted function for each kind of part: tensors of equal shape are traced and lowered once.
 _sum = jax.jit(jnp.sum)
-_sum_of_squares = jax.jit(lambda x: jnp.sum(_twice_the_square(x)) / 2)
+_sum_of_squares = jax.jit(lambda x: jnp.sum(_square(x)))
 _sum_of_products = jax.jit(lambda x, y: jnp.sum(x * y))
-_max = jax.jit(lambda x: _greatest(x, None).reshape(()))
-_min = jax.jit(lambda x: -_greatest(-x, None).reshape(()))
+_max = jax.jit(lambda x: greatest(x, None).reshape(()))
+_min = jax.jit(lambda x: -greatest(-x, None).reshape(()))
 _all = jax.jit(jnp.all)
 _any = jax.jit(jnp.any)
 

@@ -21,6 +21,7 @@ from .evaluation import FUNCTIONS, Tensors, evaluate
 from .examples import Examples
 from .field import Field, Mask, scalar_dtype
 from .objective import Beside, Inputs, Objective
+from .reduce import greatest
 from .tree import PyTree, Tree, path_text
 
 
@@ -75,7 +76,7 @@ class _Slices:
         if "outputs_grad" in stacked:
             found["outputs_grad"] = self._together(self._shares(stacked["outputs_grad"]))
         if "measured" in stacked:
-            largest = {key: jnp.max(x, axis=0) for key, x in stacked["measured"].items()}
+            largest = {key: greatest(x, (0,))[0] for key, x in stacked["measured"].items()}
             found["measured"] = largest
         beside: Beside = stacked["beside"]
         found["beside"] = beside._replace(model_state=_mean_state(beside.model_state))
