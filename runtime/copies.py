@@ -23,7 +23,7 @@ abs add and atan2 broadcast_in_dim cbrt ceil clamp convert_element_type copy cos
 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg nextafter not
 or pow reduce_precision rem round rsqrt select_n sign sin sqrt square stop_gradient sub tan tanh xor
 """
-_moving = "concatenate expand_dims pad reshape rev slice squeeze transpose"
+_moving = "concatenate expand_dims optimization_barrier pad reshape rev slice squeeze transpose"
 _reducing = "reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum"
 
 ELEMENTWISE, MOVING, REDUCING = (
@@ -31,16 +31,20 @@ ELEMENTWISE, MOVING, REDUCING = (
 )
 """Names of JAX's primitives. A reduction is fused with no more than squares and products."""
 
+SUMMED = frozenset({"abs", "integer_pow", "square"})
+"""What a sum outside does as it reads, so that the result itself is never stored."""
+
 MOST = 21
 """XLA makes no kernel of more than 23 inputs and results, and counts ones and constants too."""
 
 
-def in_copies(fn: Callable[..., Any]) -> Callable[..., Any]:
+def in_copies(fn: Callable[..., Any], *, numbers: int | None = None) -> Callable[..., Any]:
     """The same function, with an int32 scalar before its arguments that tells copies apart.
 
     Only work on elements is done again for each result. What reductions, products, factorisations
     and loops are given and give is computed once, and copied like an input. With more inputs and
-    results than XLA puts into one kernel nothing is changed.
+    results than XLA puts into one kernel nothing is changed; `numbers` is in how many arrays those
+    among the arguments come, where it is not one for each.
     """
 
     @wraps(fn)
@@ -53,7 +57,9 @@ def in_copies(fn: Callable[..., Any]) -> Callable[..., Any]:
 
         arrays = [args[i] for i in given]
         closed, shapes = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays)
-        if len(arrays) + len(closed.jaxpr.outvars) > MOST:
+        tensors = [x for x in arrays if x.ndim]
+        inputs = len(arrays) if numbers is None else len(tensors) + numbers
+        if inputs + len(closed.jaxpr.outvars) > MOST:
             return fn(*args)
         results = _Split(merge(closed)).results(count, arrays)
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
@@ -97,12 +103,12 @@ class _Split:
         return [found[k] for k in range(len(found))]
 
     def _in_turn(self) -> list[tuple[int, set[Var]]]:
-        """The places of the results, and the other result of which one is a view or function.
+        """The places of the results, and the other result of which one is a view or magnitude.
 
         That comes before what is made of it.
         """
         results = [x if isinstance(x, Var) else None for x in self._jaxpr.outvars]
-        behind = [set(self._sources([x], True)) & set(results) - {x} for x in results]
+        behind = [set(self._sources([x], SUMMED)) & set(results) - {x} for x in results]
         return sorted(enumerate(behind), key=lambda place: len(place[1]))
 
     def _computed_once(self) -> dict[Var, None]:
@@ -111,20 +117,23 @@ class _Split:
         for eqn in self._jaxpr.eqns:
             name = eqn.primitive.name
             if name not in ELEMENTWISE and name not in MOVING:
-                stored = [*self._sources(eqn.invars, name in REDUCING), *eqn.outvars]
+                through = ELEMENTWISE if name in REDUCING else frozenset()
+                stored = [*self._sources(eqn.invars, through), *eqn.outvars]
                 once |= {x: None for x in stored if x in self._makers}
         return once
 
-    def _sources(self, atoms: Iterable[Var | Literal | None], reduced: bool) -> list[Var]:
-        """The values of which others are only a view, or where they are reduced a function."""
+    def _sources(
+        self, atoms: Iterable[Var | Literal | None], through: AbstractSet[str]
+    ) -> list[Var]:
+        """The values of which others are only a view, or a function by the primitives given."""
         found: list[Var] = []
         for x in atoms:
             eqn = self._makers.get(x) if isinstance(x, Var) else None
             name = eqn.primitive.name if eqn else ""
-            if eqn and (name in MOVING or (reduced and name in ELEMENTWISE)):
+            if eqn and (name in MOVING or name in through):
                 behind = {y: None for y in eqn.invars if isinstance(y, Var)}
                 if len(behind) == 1 or (name == "mul" and self._wide.issuperset(behind)):
-                    found += self._sources(behind, reduced and name != "mul")
+                    found += self._sources(behind, frozenset() if name == "mul" else through)
                     continue
             found += [x] if isinstance(x, Var) else []
         return found

@@ -14,6 +14,7 @@ from .copies import in_copies
 from .devices import Split, freely
 from .field import Field, Mask
 from .multi_output import copies_by
+from .numbers import LARGE, Numbers
 
 
 def per_tensor(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,15 +53,20 @@ class _Lifted:
         if not fields:
             return self._fn(*args)
         tree = fields[0].tree
-        columns = [_column(arg) for arg in args]
         casts = _Casts(args)
-        count = None if _is_eager(args) or self._results is None else copies_by()
-        rows = []
-        for place, row in zip(tree.places, zip(*columns, strict=False), strict=True):
-            dtype = casts.dtype(row)
+        given = [casts.row(row) for row in zip(*map(_column, args), strict=False)]
+        count = None if _is_eager(args) else copies_by()
+        own = {} if count is None else self._own_numbers(count, args, casts, given)
+        shared = () if count is None or self._results is None else (count,)
+        rows: list[Any] = []
+        for i, (place, row) in enumerate(zip(tree.places, given, strict=True)):
+            if row is None:
+                rows.append(None)
+                continue
+            numbers, before = own.get(i, (None, shared))
             split = tree.open_split if place.is_stack else None
-            fn = self._jitted_for(args, place.is_stack, split, count)
-            rows.append(None if dtype is None else fn(*casts.cast(row, dtype)))
+            fn = self._jitted_for(args, place.is_stack, split, before, numbers)
+            rows.append(fn(*before, *(numbers.without(row) if numbers else row)))
         results = next((_count(row) for row in rows if row is not None), self._results)
         if results is None:
             return Field(rows, tree)
@@ -68,20 +74,46 @@ class _Lifted:
         transposed = zip(*(empty if row is None else row for row in rows), strict=True)
         return tuple(Field(x, tree) for x in transposed) if rows else (Field((), tree),) * results
 
+    def _own_numbers(
+        self, count: jax.Array, args: tuple[Any, ...], casts: "_Casts", given: Sequence[Any]
+    ) -> dict[int, tuple[Numbers, tuple[jax.Array, ...]]]:
+        """By place, the numbers of large tensors in vectors that no other kernel reads."""
+        numbers = Numbers.among(args)
+        if self._results is None and not numbers:
+            return {}
+        places: dict[Any, list[int]] = {}
+        for i, row in enumerate(given):
+            if row is not None and casts.size(row) >= LARGE:
+                places.setdefault(casts.dtype(row), []).append(i)
+        found: dict[int, tuple[Numbers, tuple[jax.Array, ...]]] = {}
+        for dtype, here in places.items():
+            copies = numbers.copies(count, casts.cast(args, dtype), len(here))
+            found |= {i: (numbers, vectors) for i, vectors in zip(here, copies, strict=True)}
+        return found
+
     def _jitted_for(
-        self, args: tuple[Any, ...], is_stack: bool, split: Split | None, count: jax.Array | None
+        self,
+        args: tuple[Any, ...],
+        is_stack: bool,
+        split: Split | None,
+        before: tuple[jax.Array, ...],
+        numbers: Numbers | None,
     ) -> Callable[..., Any]:
-        """The jitted form for arguments in these positions; with a `count` in copies by it."""
-        before = () if count is None else (count,)
+        """The jitted form for arguments in these positions, behind a count or own numbers."""
         given = (*before, *args)
         static, eager = _static(given), _is_eager(given)
         stacks = frozenset(i for i, x in enumerate(given) if isinstance(x, Field))
-        key = (static, eager, is_stack and (stacks, split), len(before))
+        key = (static, eager, is_stack and (stacks, split), len(before), numbers)
         if key not in self._jitted:
-            made = _exact(in_copies(self._fn) if before else self._fn)
+            counted = self._results is not None and len(before) > 0
+            vectors = None if numbers is None else len(before)
+            made = in_copies(self._fn, numbers=vectors) if counted else self._fn
+            if numbers is not None:
+                made = numbers.given_to(made, counted=counted)
+            made = _exact(made)
             made = partial(_over_stack, made, static, stacks, split) if is_stack else freely(made)
             self._jitted[key] = jax.jit(made, static_argnums=static, keep_unused=eager)
-        return partial(self._jitted[key], *before)
+        return self._jitted[key]
 
 
 def _static(args: tuple[Any, ...]) -> tuple[int, ...]:
@@ -133,7 +165,16 @@ class _Casts:
         self._args = args
         self._made: dict[Any, dict[int, Any]] = {}
 
-    def dtype(self, row: tuple[Any, ...]) -> Any:
+    def row(self, row: Sequence[Any]) -> Sequence[Any] | None:
+        """The arguments for one place, numbers in its dtype; None where there is no tensor."""
+        dtype = self.dtype(row)
+        return None if dtype is None else self.cast(row, dtype)
+
+    def size(self, row: Sequence[Any]) -> int:
+        """How many elements the largest of the tensors here has."""
+        return max(int(row[i].size) for i in self._fields if row[i] is not None)
+
+    def dtype(self, row: Sequence[Any]) -> Any:
         """The widest float dtype of the tensors here; None where there is no tensor at all."""
         found = None
         for i in self._fields:
@@ -142,7 +183,7 @@ class _Casts:
                 found = x.dtype if found is None else jnp.promote_types(found, x.dtype)
         return found
 
-    def cast(self, row: tuple[Any, ...], dtype: Any) -> Sequence[Any]:
+    def cast(self, row: Sequence[Any], dtype: Any) -> Sequence[Any]:
         """The arguments for this tensor, with the scalars in its dtype."""
         if not self._scalars or not jnp.issubdtype(dtype, jnp.floating):
             return row

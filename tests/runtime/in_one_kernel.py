@@ -1,10 +1,11 @@
 """Updates with kernels of several results, in a process of their own: XLA reads options once.
 
-Prints as JSON what XLA counts of each update of given gradients, and writes what three steps give
-to the file that it is told.
+Prints as JSON what XLA counts of each update of given gradients and how many results its kernels
+have, and writes what three steps give to the file that it is told.
 """
 
 import json
+import re
 import sys
 
 import jax
@@ -23,6 +24,8 @@ SPECS = {
         group a where path matches "a" { precondition adam() tune step 0.001 }
         group rest { precondition momentum(0.9) decay weights(0.01) tune step 0.01 }
     """,
+    "momentum": "precondition momentum(0.9) tune step 0.01",
+    "sgd": "tune step 0.01",
     "trusted": "precondition adam() decay weights(0.01) tune step 0.001 * trust_ratio()",
 }
 SHAPES = {name: jax.ShapeDtypeStruct((256, 64), jnp.float32) for name in "ab"}
@@ -51,11 +54,24 @@ def after_steps(name):
     return [np.asarray(x) for x in jax.tree.leaves((params, state.slots))]
 
 
-def counts(name):
-    """What XLA counts for each weight: bytes accessed, temporaries, and what is not in place."""
+def compiled_update(name):
+    """The update as XLA compiled it, and the shapes of its state."""
     tx, step = update_of(name)
     state = jax.eval_shape(tx.init, SHAPES)
-    compiled = step.lower(SHAPES, state, SHAPES).compile()
+    return step.lower(SHAPES, state, SHAPES).compile(), state
+
+
+def results_of_kernels(name):
+    """How many tensors each kernel makes that makes any."""
+    text = compiled_update(name)[0].as_text()
+    entry = text[text.index("ENTRY ") :]
+    made = re.findall(r"= (\(.*?\)|\S+) fusion\(", entry)
+    return [each.count("f32[256,64]") for each in made if "f32[256,64]" in each]
+
+
+def counts(name):
+    """What XLA counts for each weight: bytes accessed, temporaries, and what is not in place."""
+    compiled, state = compiled_update(name)
     memory = compiled.memory_analysis()
     weights = sum(x.size for x in jax.tree.leaves(SHAPES))
     kept = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((SHAPES, state)))
@@ -66,7 +82,7 @@ def counts(name):
 def main():
     """The counts and the results with the option."""
     optc.configure(multi_output=True)
-    found = {name: counts(name) for name in SPECS}
+    found = {name: (counts(name), results_of_kernels(name)) for name in SPECS}
     results = {name: after_steps(name) for name in SPECS}
     np.savez(sys.argv[1], **{f"{n} {i}": x for n, xs in results.items() for i, x in enumerate(xs)})
     print(json.dumps(found))

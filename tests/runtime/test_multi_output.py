@@ -25,6 +25,8 @@ LEAST = {
     "averaged": 4 * (1 + 5 + 4),
     # One tensor of two by Adam, one with momentum.
     "grouped": 4 * (4 + 3 + 3 + 2) / 2,
+    "momentum": 4 * (3 + 2),
+    "sgd": 4 * (2 + 1),
     # The direction is stored, since its norm is wanted before it is applied: it is read twice.
     "trusted": 4 * (4 + 3 + 1 + 1 + 2 + 1),
 }
@@ -48,10 +50,15 @@ def elsewhere(tmp_path_factory):
 
 @pytest.mark.parametrize("name", LEAST)
 def test_an_update_reads_and_writes_each_tensor_once(elsewhere, name):
-    accessed, temporary, not_in_place = elsewhere[0][name]
+    accessed, temporary, not_in_place = elsewhere[0][name][0]
     assert accessed <= 1.001 * LEAST[name]
     assert temporary <= (4.05 if name == "trusted" else 0.05)
     assert not_in_place == 0
+
+
+@pytest.mark.parametrize(("name", "results"), [("adamw", 3), ("momentum", 2), ("sgd", 1)])
+def test_a_kernel_is_of_one_tensor(elsewhere, name, results):
+    assert elsewhere[0][name][1] == [results] * 2
 
 
 @pytest.mark.parametrize("name", ["clipped", "averaged", "trusted"])
