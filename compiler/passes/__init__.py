@@ -19,7 +19,6 @@ from .land import land
 from .outside import outside
 from .settle import settle
 from .spread import spread
-from .squares import squares
 
 Pass = Callable[[Graph], Graph]
 
@@ -41,7 +40,6 @@ PIPELINE: tuple[Pass, ...] = (
     factor,  # after cse, which tells it what is used once
     dead_code,  # after those that leave values without a use
     carry,  # after dead_code, since a use that is none would be taken for a kernel
-    squares,  # after factor and carry, which would take the scalar out again
     spread,  # after cse, which would merge again what it takes apart
     settle,  # last, since it forgets which values are in a view
 )

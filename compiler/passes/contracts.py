@@ -14,7 +14,6 @@ _ULPS: Mapping[str, int] = {
     "outside": 16,
     "factor": 16,
     "carry": 16,
-    "squares": 2,
 }
 """How far a pass may round, where it rounds; see `Contract.ulps`."""
 

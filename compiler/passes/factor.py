@@ -25,8 +25,7 @@ from .rewrite import over_regions, with_regions
 _UNARY = (0.5, 1)
 """The powers of what a factor leaves as it goes through ops of one field.
 
-Out of squares it does not: `(k * g)^2` would have `g^2` in it, which is stored where a norm of `g`
-has it too.
+Out of squares it does not: `g^2` of `(k * g)^2` would be stored where something else has it too.
 """
 
 _DEEPEST = 100

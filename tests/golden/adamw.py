@@ -52,7 +52,7 @@ def update(
 ):
     # 13 | precondition adam(b1, b2, eps)
     mu = b1 * mu + one_minus_b1 * g
-    nu = b2 * nu + one_minus_b2 * g * g
+    nu = b2 * nu + one_minus_b2 * g**2
     # 14 | decay weights(decay)
     # 15 | tune step lr
     step = factor * (mu / (jnp.sqrt(nu) + scaled_eps)) + lr_times_decay * w

@@ -55,7 +55,7 @@ def init(w, h):
 def precondition(mu, g, nu, b1, one_minus_b1, b2, one_minus_b2, scaled_eps, ratio):
     # 12 | precondition adam(b1, b2)
     mu = b1 * mu + one_minus_b1 * g
-    nu = b2 * nu + one_minus_b2 * g * g
+    nu = b2 * nu + one_minus_b2 * g**2
     u = ratio * mu / (jnp.sqrt(nu) + scaled_eps)
     return mu, nu, u
 
