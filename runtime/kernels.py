@@ -83,7 +83,9 @@ class _Lifted:
             return {}
         places: dict[Any, list[int]] = {}
         for i, row in enumerate(given):
-            if row is not None and casts.size(row) >= LARGE:
+            if row is None or casts.size(row) < LARGE:
+                continue
+            if numbers.are_better_apart(casts.tensors(row) + (self._results or 1)):
                 places.setdefault(casts.dtype(row), []).append(i)
         found: dict[int, tuple[Numbers, tuple[jax.Array, ...]]] = {}
         for dtype, here in places.items():
@@ -169,6 +171,10 @@ class _Casts:
         """The arguments for one place, numbers in its dtype; None where there is no tensor."""
         dtype = self.dtype(row)
         return None if dtype is None else self.cast(row, dtype)
+
+    def tensors(self, row: Sequence[Any]) -> int:
+        """How many of the fields have a tensor here."""
+        return len([i for i in self._fields if row[i] is not None])
 
     def size(self, row: Sequence[Any]) -> int:
         """How many elements the largest of the tensors here has."""

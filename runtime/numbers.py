@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .copies import MOST
+
 LARGE = 8192
 """From how many elements on a tensor is read by a kernel of its own."""
 
@@ -37,6 +39,16 @@ class Numbers:
         numbers = [(i, x.dtype) for i, x in enumerate(args) if _is_number(x)]
         floats = [i for i, dtype in numbers if jnp.issubdtype(dtype, jnp.floating)]
         return cls(tuple(floats), tuple(each for each in numbers if each[0] not in floats))
+
+    def are_better_apart(self, tensors: int) -> bool:
+        """Whether a kernel of so many tensors, read or made, is better off with its own numbers.
+
+        So it is where two such kernels would be put together, and where all numbers one by one
+        would be too many for one. Else nothing is gained, and what reduces would be given each
+        number as a tensor of its own.
+        """
+        numbers = 1 + len(self.floats) + len(self.others)
+        return 2 * tensors <= MOST or tensors + numbers > MOST
 
     def without(self, row: Sequence[Any]) -> list[Any]:
         """Arguments of the function but for the numbers."""
