@@ -96,4 +96,6 @@ class Numbers:
 
 
 def _is_number(x: Any) -> bool:
-    return isinstance(x, jax.Array) and x.ndim == 0 and x.dtype.kind in "biuf"
+    if not isinstance(x, jax.Array) or x.ndim:
+        return False
+    return any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))

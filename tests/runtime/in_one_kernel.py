@@ -1,7 +1,8 @@
 """Updates with kernels of several results, in a process of their own: XLA reads options once.
 
-Prints as JSON what XLA counts of each update of given gradients and how many results its kernels
-have, and writes what three steps give to the file that it is told.
+Prints as JSON what XLA counts of each update of given gradients, how many results its kernels
+have, and how far two rates at once are from each alone, and writes what three steps give to the
+file that it is told.
 """
 
 import json
@@ -79,13 +80,27 @@ def counts(name):
     return [*(x / weights for x in found), kept - memory.alias_size_in_bytes]
 
 
+def between_rates():
+    """By how much an update for two rates at once differs from those for each."""
+    program = optc.compile("optimizer rated(lr = 0.01) { precondition adam() tune step lr }")
+    params = jax.tree.map(lambda x: jnp.ones(x.shape), SHAPES)
+
+    def step(rate):
+        tx = program(lr=rate).transform()
+        return tx.update(params, tx.init(params), params)[0]["a"]
+
+    rates = jnp.array([0.5, 0.25])
+    together = jax.jit(jax.vmap(step))(rates)
+    return float(abs(together - jnp.stack([jax.jit(step)(rate) for rate in rates])).max())
+
+
 def main():
     """The counts and the results with the option."""
     optc.configure(multi_output=True)
     found = {name: (counts(name), results_of_kernels(name)) for name in SPECS}
     results = {name: after_steps(name) for name in SPECS}
     np.savez(sys.argv[1], **{f"{n} {i}": x for n, xs in results.items() for i, x in enumerate(xs)})
-    print(json.dumps(found))
+    print(json.dumps(found | {"between rates": between_rates()}))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ def test_a_kernel_is_of_one_tensor(elsewhere, name, results):
     assert elsewhere[0][name][1] == [results] * 2
 
 
+def test_a_number_may_be_many_at_once(elsewhere):
+    """A step of 0.5 may round twice more: by a product, and as it is divided."""
+    assert elsewhere[0]["between rates"] <= 2 * 0.5 * 2.0**-24
+
+
 @pytest.mark.parametrize("name", ["clipped", "averaged", "trusted"])
 def test_the_option_changes_no_number(elsewhere, name, pytestconfig):
     """But for products that LLVM rounds or does not: one more or less for each sum of a step."""
